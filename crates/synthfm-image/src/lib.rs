@@ -4,10 +4,30 @@
 //! [`Point2`], in pixels, x to the right, y down, with the origin at the centre of the top-left
 //! pixel. Patient coordinates are LPS millimetres.
 
+mod components;
+mod crop;
+mod distance;
+pub mod draw;
 mod error;
 mod geometry;
+mod io;
+mod metrics;
+mod morphology;
 mod raster;
+#[cfg(test)]
+mod testing;
+mod volume;
 
+pub use components::{Components, Connectivity, connected_components, largest_component};
+pub use distance::{Outside, deepest_pixel, distance_to, distance_transform};
 pub use error::{Error, Result};
 pub use geometry::{BoxXyxy, Point2, Size};
+pub use io::{
+    GreyDepth, ImageFile, LabelFile, Picture, ReadOptions, read_image, read_labels,
+    write_atomically, write_grey_png, write_label_nifti, write_label_png, write_mask_png,
+    write_rgb_png,
+};
+pub use metrics::{MaskPair, Scores, SurfaceDistances, SurfaceElements};
+pub use morphology::{dilate, erode, outline};
 pub use raster::{Image, LabelMap, Mask, RgbImage};
+pub use volume::{LabelVolume, Plane, Slice, Volume, VolumeGeometry};

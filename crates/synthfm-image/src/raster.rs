@@ -108,6 +108,19 @@ impl Mask {
         self.data.iter().filter(|&&v| v).count()
     }
 
+    /// Mean position of the foreground, or `None` if there is none. It may lie outside the mask.
+    pub fn centroid(&self) -> Option<Point2> {
+        let (mut rows, mut cols, mut count) = (0.0, 0.0, 0usize);
+        for (row, line) in self.data.chunks_exact(self.size.width.max(1)).enumerate() {
+            for (col, _) in line.iter().enumerate().filter(|&(_, &v)| v) {
+                rows += row as f64;
+                cols += col as f64;
+                count += 1;
+            }
+        }
+        (count > 0).then(|| Point2::new(cols / count as f64, rows / count as f64))
+    }
+
     /// The smallest box around the foreground, or `None` if there is none.
     pub fn bounding_box(&self) -> Option<BoxXyxy> {
         let (mut rows, mut cols) = ((usize::MAX, 0), (usize::MAX, 0));
@@ -140,8 +153,15 @@ impl LabelMap {
 
     /// The labels that occur, background left out, in ascending order.
     pub fn labels(&self) -> Vec<u16> {
-        let mut seen = vec![false; usize::from(u16::MAX) + 1];
-        self.data.iter().for_each(|&v| seen[usize::from(v)] = true);
-        (1..=u16::MAX).filter(|&v| seen[usize::from(v)]).collect()
+        labels_of(&self.data)
     }
+}
+
+/// The labels in `data`, background left out, in ascending order.
+pub(crate) fn labels_of(data: &[u16]) -> Vec<u16> {
+    let mut seen = vec![false; usize::from(u16::MAX) + 1];
+    for &v in data {
+        seen[usize::from(v)] = true;
+    }
+    (1..=u16::MAX).filter(|&v| seen[usize::from(v)]).collect()
 }

@@ -1,0 +1,119 @@
+//! Number types of array files, decoded through `f64`.
+//!
+//! `f64` holds every 32-bit value exactly; 64-bit integers beyond 2^53 are rounded.
+
+/// Type of one value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Element {
+    Bool,
+    U8,
+    I8,
+    U16,
+    I16,
+    U32,
+    I32,
+    U64,
+    I64,
+    F32,
+    F64,
+}
+
+/// Which byte of a value comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ByteOrder {
+    Little,
+    Big,
+}
+
+impl Element {
+    /// Bytes of one value.
+    pub(super) const fn size(self) -> usize {
+        match self {
+            Self::Bool | Self::U8 | Self::I8 => 1,
+            Self::U16 | Self::I16 => 2,
+            Self::U32 | Self::I32 | Self::F32 => 4,
+            Self::U64 | Self::I64 | Self::F64 => 8,
+        }
+    }
+
+    /// Converts every value; stops at the first that `convert` refuses.
+    pub(super) fn decode<T, E>(
+        self,
+        order: ByteOrder,
+        bytes: &[u8],
+        convert: impl Fn(f64) -> Result<T, E>,
+    ) -> Result<Vec<T>, E> {
+        macro_rules! decode {
+            ($type:ty, $to_f64:expr) => {{
+                let (values, _) = bytes.as_chunks::<{ size_of::<$type>() }>();
+                let value = |&raw: &[u8; size_of::<$type>()]| match order {
+                    ByteOrder::Little => <$type>::from_le_bytes(raw),
+                    ByteOrder::Big => <$type>::from_be_bytes(raw),
+                };
+                values
+                    .iter()
+                    .map(|raw| convert($to_f64(value(raw))))
+                    .collect()
+            }};
+        }
+        match self {
+            Self::Bool => bytes.iter().map(|&v| convert(f64::from(v != 0))).collect(),
+            Self::U8 => decode!(u8, f64::from),
+            Self::I8 => decode!(i8, f64::from),
+            Self::U16 => decode!(u16, f64::from),
+            Self::I16 => decode!(i16, f64::from),
+            Self::U32 => decode!(u32, f64::from),
+            Self::I32 => decode!(i32, f64::from),
+            Self::U64 => decode!(u64, |v| v as f64),
+            Self::I64 => decode!(i64, |v| v as f64),
+            Self::F32 => decode!(f32, f64::from),
+            Self::F64 => decode!(f64, f64::from),
+        }
+    }
+}
+
+/// The label that `value` is, or `value` itself if it is none.
+pub(super) fn label(value: f64) -> Result<u16, f64> {
+    if value.fract() == 0.0 && (0.0..=f64::from(u16::MAX)).contains(&value) {
+        Ok(value as u16)
+    } else {
+        Err(value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_byte_orders_and_signs() {
+        let keep = |v: f64| Ok::<f64, ()>(v);
+        let decode = |element: Element, order, bytes: &[u8]| element.decode(order, bytes, keep);
+        let bytes = [0xff, 0xfe, 0x00, 0x02];
+        for (element, order, want) in [
+            (Element::U16, ByteOrder::Big, vec![65534.0, 2.0]),
+            (Element::U16, ByteOrder::Little, vec![65279.0, 512.0]),
+            (Element::I16, ByteOrder::Big, vec![-2.0, 2.0]),
+            (Element::I8, ByteOrder::Little, vec![-1.0, -2.0, 0.0, 2.0]),
+            (Element::Bool, ByteOrder::Little, vec![1.0, 1.0, 0.0, 1.0]),
+            (Element::U32, ByteOrder::Big, vec![4_294_836_226.0]),
+        ] {
+            assert_eq!(decode(element, order, &bytes), Ok(want), "{element:?}");
+        }
+        let double = (-1.25f64).to_be_bytes();
+        assert_eq!(
+            decode(Element::F64, ByteOrder::Big, &double),
+            Ok(vec![-1.25])
+        );
+    }
+
+    #[test]
+    fn labels_are_small_integers() {
+        assert_eq!(label(65535.0), Ok(65535));
+        assert_eq!(label(-0.0), Ok(0));
+        for bad in [-1.0, 65536.0, 0.5, f64::INFINITY] {
+            assert_eq!(label(bad), Err(bad));
+        }
+        assert!(label(f64::NAN).is_err());
+    }
+}

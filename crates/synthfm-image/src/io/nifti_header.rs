@@ -1,0 +1,303 @@
+//! The 348-byte header of NIfTI-1, in both directions.
+//!
+//! Field offsets and the three ways to place a volume are those of the standard's `nifti1.h`. The
+//! header is read field by field here, because every number in it is checked before it is used.
+
+use super::element::{ByteOrder, Element};
+use super::source::Source;
+use crate::volume::NiftiForms;
+use crate::{Error, Result, VolumeGeometry};
+
+/// Bytes of the header, and of the header with its empty list of extensions.
+pub(super) const HEADER_BYTES: usize = 348;
+pub(super) const DATA_OFFSET: usize = 352;
+
+const DIM: usize = 40;
+const DATATYPE: usize = 70;
+const BITPIX: usize = 72;
+const PIXDIM: usize = 76;
+const VOX_OFFSET: usize = 108;
+const SCL_SLOPE: usize = 112;
+const SCL_INTER: usize = 116;
+const XYZT_UNITS: usize = 123;
+const QFORM_CODE: usize = 252;
+const SFORM_CODE: usize = 254;
+const QUATERNION: usize = 256;
+const SROW: usize = 280;
+const MAGIC: usize = 344;
+
+/// Units of length, in the lowest three bits.
+const UNIT_METRE: u8 = 1;
+const UNIT_MM: u8 = 2;
+const UNIT_MICRON: u8 = 3;
+
+/// A checked header.
+#[derive(Debug)]
+pub(super) struct Header {
+    pub(super) geometry: VolumeGeometry,
+    pub(super) element: Element,
+    pub(super) order: ByteOrder,
+    /// Where the values begin.
+    pub(super) offset: u64,
+    /// Slope and intercept, unless the values are to be taken as they are.
+    pub(super) scaling: Option<(f64, f64)>,
+}
+
+/// The raw fields.
+struct Fields<'a> {
+    bytes: &'a [u8; HEADER_BYTES],
+    order: ByteOrder,
+}
+
+impl Fields<'_> {
+    fn raw<const N: usize>(&self, at: usize) -> [u8; N] {
+        let mut raw = [0; N];
+        raw.copy_from_slice(&self.bytes[at..at + N]);
+        if self.order == ByteOrder::Big {
+            raw.reverse();
+        }
+        raw
+    }
+
+    fn i16(&self, at: usize) -> i16 {
+        i16::from_le_bytes(self.raw(at))
+    }
+
+    fn f32(&self, at: usize) -> f32 {
+        f32::from_le_bytes(self.raw(at))
+    }
+
+    fn f32s<const N: usize>(&self, at: usize) -> [f32; N] {
+        std::array::from_fn(|n| self.f32(at + 4 * n))
+    }
+}
+
+pub(super) fn parse(source: &Source, bytes: &[u8; HEADER_BYTES]) -> Result<Header> {
+    let order = match bytes.first_chunk() {
+        Some([92, 1, 0, 0]) => ByteOrder::Little,
+        Some([0, 0, 1, 92]) => ByteOrder::Big,
+        _ => return Err(source.format_error("not a NIfTI-1 header: its size field is not 348")),
+    };
+    match &bytes[MAGIC..] {
+        b"n+1\0" => {}
+        b"ni1\0" => {
+            return Err(source.unsupported("NIfTI in two files (.hdr, .img); store it as .nii"));
+        }
+        other => {
+            let problem = format!("not a NIfTI-1 file: its magic is {other:02x?}");
+            return Err(source.format_error(problem));
+        }
+    }
+    let fields = Fields { bytes, order };
+    let shape = shape(source, &fields)?;
+    Ok(Header {
+        geometry: geometry(source, &fields, shape)?,
+        element: element(source, fields.i16(DATATYPE))?,
+        order,
+        offset: offset(source, fields.f32(VOX_OFFSET))?,
+        scaling: scaling(source, fields.f32(SCL_SLOPE), fields.f32(SCL_INTER))?,
+    })
+}
+
+fn shape(source: &Source, fields: &Fields) -> Result<[usize; 3]> {
+    let dims: [i16; 8] = std::array::from_fn(|n| fields.i16(DIM + 2 * n));
+    let count = usize::try_from(dims[0]).unwrap_or(0);
+    if !(1..=7).contains(&count) {
+        let problem = format!("{} dimensions, expected 1 to 7", dims[0]);
+        return Err(source.format_error(problem));
+    }
+    let used = &dims[1..=count];
+    if used.iter().any(|&d| d < 1) {
+        return Err(source.format_error(format!("dimensions {used:?} must be positive")));
+    }
+    if used.iter().skip(3).any(|&d| d > 1) {
+        let problem = format!("{used:?} voxels; split series into volumes of three dimensions");
+        return Err(source.unsupported(problem));
+    }
+    let length = |axis: usize| used.get(axis).map_or(1, |&d| usize::from(d.unsigned_abs()));
+    Ok([length(0), length(1), length(2)])
+}
+
+fn element(source: &Source, code: i16) -> Result<Element> {
+    Ok(match code {
+        2 => Element::U8,
+        4 => Element::I16,
+        8 => Element::I32,
+        16 => Element::F32,
+        64 => Element::F64,
+        256 => Element::I8,
+        512 => Element::U16,
+        768 => Element::U32,
+        1024 => Element::I64,
+        1280 => Element::U64,
+        _ => {
+            let problem = format!("NIfTI data type {code}; integers, float32 and float64 are");
+            return Err(source.unsupported(problem));
+        }
+    })
+}
+
+fn offset(source: &Source, offset: f32) -> Result<u64> {
+    // 0 is common and means "right after the header".
+    let offset = if offset == 0.0 {
+        DATA_OFFSET as f32
+    } else {
+        offset
+    };
+    if offset.fract() == 0.0 && offset >= DATA_OFFSET as f32 && offset < 1e15 {
+        Ok(offset as u64)
+    } else {
+        Err(source.format_error(format!("data offset {offset}, expected 352 or more")))
+    }
+}
+
+fn scaling(source: &Source, slope: f32, inter: f32) -> Result<Option<(f64, f64)>> {
+    if slope == 0.0 || !slope.is_finite() {
+        return Ok(None);
+    }
+    if !inter.is_finite() {
+        return Err(source.format_error(format!("scale {slope} with intercept {inter}")));
+    }
+    let identity = slope.to_bits() == 1f32.to_bits() && inter == 0.0;
+    Ok((!identity).then_some((f64::from(slope), f64::from(inter))))
+}
+
+fn geometry(source: &Source, fields: &Fields, shape: [usize; 3]) -> Result<VolumeGeometry> {
+    let forms = NiftiForms {
+        pixdim: fields.f32s(PIXDIM),
+        qform_code: fields.i16(QFORM_CODE),
+        sform_code: fields.i16(SFORM_CODE),
+        quaternion: fields.f32s(QUATERNION),
+        srow: [0, 1, 2].map(|row| fields.f32s(SROW + 16 * row)),
+    };
+    let unit = fields.bytes[XYZT_UNITS] & 7;
+    let mm_per_unit = match unit {
+        UNIT_METRE => 1000.0,
+        UNIT_MICRON => 0.001,
+        _ => 1.0,
+    };
+    let ras = ras_from_voxel(&forms);
+    let signs = [-mm_per_unit, -mm_per_unit, mm_per_unit];
+    // Adding zero turns -0 into 0.
+    let lps = [0, 1, 2].map(|axis| ras[axis].map(|v| v * signs[axis] + 0.0));
+    let mut geometry =
+        VolumeGeometry::new(shape, lps).map_err(|error| source.format_error(error.to_string()))?;
+    geometry.nifti = (unit != UNIT_METRE && unit != UNIT_MICRON).then_some(forms);
+    Ok(geometry)
+}
+
+/// The affine: from the sform if it is set, else from the qform, else from the spacing alone.
+fn ras_from_voxel(forms: &NiftiForms) -> [[f64; 4]; 3] {
+    if forms.sform_code > 0 {
+        return forms.srow.map(|row| row.map(f64::from));
+    }
+    let spacing = [1, 2, 3].map(|n| match f64::from(forms.pixdim[n]).abs() {
+        // Files of two dimensions leave the third at 0.
+        0.0 => 1.0,
+        spacing => spacing,
+    });
+    let (rotation, offset) = if forms.qform_code > 0 {
+        let [b, c, d, x, y, z] = forms.quaternion.map(f64::from);
+        (rotation(b, c, d), [x, y, z])
+    } else {
+        (
+            [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]],
+            [0.0; 3],
+        )
+    };
+    let mirrored = forms.qform_code > 0 && forms.pixdim[0] < 0.0;
+    let last = if mirrored { -spacing[2] } else { spacing[2] };
+    [0, 1, 2].map(|row| {
+        let [u, v, w] = rotation[row];
+        [u * spacing[0], v * spacing[1], w * last, offset[row]]
+    })
+}
+
+/// Rotation matrix of the unit quaternion whose last three parts are given.
+fn rotation(b: f64, c: f64, d: f64) -> [[f64; 3]; 3] {
+    let squares = b * b + c * c + d * d;
+    // Rounding may leave the three parts slightly too long: then the angle is half a turn.
+    let scale = if squares > 1.0 {
+        squares.sqrt().recip()
+    } else {
+        1.0
+    };
+    let a = (1.0 - squares).max(0.0).sqrt();
+    let (b, c, d) = (b * scale, c * scale, d * scale);
+    [
+        [
+            a * a + b * b - c * c - d * d,
+            2.0 * (b * c - a * d),
+            2.0 * (b * d + a * c),
+        ],
+        [
+            2.0 * (b * c + a * d),
+            a * a + c * c - b * b - d * d,
+            2.0 * (c * d - a * b),
+        ],
+        [
+            2.0 * (b * d - a * c),
+            2.0 * (c * d + a * b),
+            a * a + d * d - b * b - c * c,
+        ],
+    ]
+}
+
+/// The header, little-endian, of a volume of `u8` or `u16` on `geometry`; the fields that place
+/// it are those that were read, where it was read from NIfTI.
+pub(super) fn encode(geometry: &VolumeGeometry, element: Element) -> Result<[u8; DATA_OFFSET]> {
+    let mut bytes = [0; DATA_OFFSET];
+    let mut put = |at: usize, raw: &[u8]| bytes[at..at + raw.len()].copy_from_slice(raw);
+    put(0, &(HEADER_BYTES as i32).to_le_bytes());
+    let mut dims = [3, 0, 0, 0, 1, 1, 1, 1];
+    for (out, &length) in dims[1..4].iter_mut().zip(&geometry.shape()) {
+        *out = i16::try_from(length)
+            .ok()
+            .filter(|&n| n > 0)
+            .ok_or_else(|| {
+                Error::Parameter(format!("NIfTI-1 cannot hold {:?} voxels", geometry.shape()))
+            })?;
+    }
+    for (n, dim) in dims.iter().enumerate() {
+        put(DIM + 2 * n, &dim.to_le_bytes());
+    }
+    let datatype: i16 = if element == Element::U8 { 2 } else { 512 };
+    put(DATATYPE, &datatype.to_le_bytes());
+    put(BITPIX, &(8 * element.size() as i16).to_le_bytes());
+    put(VOX_OFFSET, &(DATA_OFFSET as f32).to_le_bytes());
+    put(SCL_SLOPE, &1f32.to_le_bytes());
+    put(XYZT_UNITS, &[UNIT_MM]);
+    put(MAGIC, b"n+1\0");
+    let forms = geometry.nifti.clone().unwrap_or_else(|| forms_of(geometry));
+    put(QFORM_CODE, &forms.qform_code.to_le_bytes());
+    put(SFORM_CODE, &forms.sform_code.to_le_bytes());
+    let floats = [(PIXDIM, &forms.pixdim[..]), (QUATERNION, &forms.quaternion)];
+    let rows = forms
+        .srow
+        .iter()
+        .enumerate()
+        .map(|(row, values)| (SROW + 16 * row, &values[..]));
+    for (start, values) in floats.into_iter().chain(rows) {
+        for (n, value) in values.iter().enumerate() {
+            put(start + 4 * n, &value.to_le_bytes());
+        }
+    }
+    Ok(bytes)
+}
+
+/// An sform alone ("aligned"), for volumes that do not come from NIfTI.
+fn forms_of(geometry: &VolumeGeometry) -> NiftiForms {
+    let [x, y, z] = geometry.patient_from_voxel();
+    let spacing = geometry.spacing_mm().map(|v| v as f32);
+    NiftiForms {
+        pixdim: [1.0, spacing[0], spacing[1], spacing[2]],
+        qform_code: 0,
+        sform_code: 2,
+        quaternion: [0.0; 6],
+        srow: [
+            x.map(|v| -v as f32),
+            y.map(|v| -v as f32),
+            z.map(|v| v as f32),
+        ],
+    }
+}

@@ -1,0 +1,431 @@
+//! `SynthMorph` label maps (Hoffmann et al., TMI 2022; official demo) and random erosion.
+//!
+//! J smooth noise images, displaced by one smooth warp (the demo's warp is shared by all labels),
+//! and at each pixel the number of the largest. Differs: noise is enlarged by cubic B-splines, so that
+//! borders have no kinks, and the maximum is sought on a coarse lattice first, per pixel only where its
+//! corners disagree and only among their labels (a region narrower than a lattice cell can be missed).
+
+use synthfm_image::Size;
+
+use crate::field::{self, Grid};
+use crate::params::{ErosionParams, LabelMapParams};
+use crate::rng::RowRng;
+
+/// Marks a pixel that erosion has removed.
+pub(crate) const GAP: u16 = u16::MAX;
+
+/// Lattice knots along the shorter side.
+const LATTICE: usize = 128;
+
+/// The region index of every pixel, [`GAP`] where it was eroded.
+pub(crate) fn regions(params: &LabelMapParams, size: Size) -> Vec<u16> {
+    let mut labels = grow(params, size);
+    if let Some(erosion) = &params.erosion {
+        erode(&mut labels, erosion, size);
+    }
+    labels
+}
+
+/// Regions before erosion.
+fn grow(params: &LabelMapParams, size: Size) -> Vec<u16> {
+    let unit = size.height.min(size.width);
+    let cell = (unit / LATTICE).max(2);
+    let map = NoiseStack::new(params, size);
+    let (rows, cols) = (
+        size.height.div_ceil(cell) + 1,
+        size.width.div_ceil(cell) + 1,
+    );
+    let every: Vec<u16> = (0..map.labels as u16).collect();
+    let mut corners = vec![0_u16; rows * cols];
+    for row in 0..rows {
+        for col in 0..cols {
+            corners[row * cols + col] = map.label_at(row * cell, col * cell, &every);
+        }
+    }
+    let mut labels = vec![0; size.area()];
+    for row in 0..rows - 1 {
+        let lines = row * cell..((row + 1) * cell).min(size.height);
+        for col in 0..cols - 1 {
+            let columns = col * cell..((col + 1) * cell).min(size.width);
+            let at = row * cols + col;
+            let label = corners[at];
+            let near = [at, at + 1, at + cols, at + cols + 1].map(|corner| corners[corner]);
+            for line in lines.clone() {
+                let start = line * size.width;
+                let out = &mut labels[start + columns.start..start + columns.end];
+                if near == [label; 4] {
+                    out.fill(label);
+                } else {
+                    for (value, column) in out.iter_mut().zip(columns.clone()) {
+                        *value = map.label_at(line, column, &near);
+                    }
+                }
+            }
+        }
+    }
+    labels
+}
+
+/// The noise images side by side, and the warp, both on coarse grids.
+struct NoiseStack {
+    labels: usize,
+    grid: Size,
+    /// `[row, col, label]`.
+    values: Vec<f32>,
+    /// Grid cells per pixel, vertically and horizontally.
+    step: [f32; 2],
+    /// Displacement in grid cells, vertically and horizontally.
+    warp: [Grid; 2],
+    warp_step: [f32; 2],
+}
+
+impl NoiseStack {
+    fn new(params: &LabelMapParams, size: Size) -> Self {
+        let unit = size.height.min(size.width) as f32;
+        let labels = params.paints.len().clamp(1, usize::from(GAP));
+        // Four knots per cell of the finer noise hide that the lookup is linear.
+        let fine = params.noise_scale.map(|s| (s * unit / 4.0).max(1.0));
+        let grid = Size::new(
+            field::knot_count(size.height, fine[0]),
+            field::knot_count(size.width, fine[1]),
+        );
+        let mut values = vec![0.0; grid.area() * labels];
+        for label in 0..labels {
+            let image = noise_image(params, label, size, grid);
+            let channel = values[label..].iter_mut().step_by(labels);
+            channel
+                .zip(&image)
+                .for_each(|(value, &noise)| *value = noise);
+        }
+        let step = steps(grid, size);
+        let warp = [0, 1].map(|axis| {
+            let mut warp = warp_field(params, axis, size);
+            warp.data
+                .iter_mut()
+                .for_each(|v| *v *= unit * step[axis as usize]);
+            warp
+        });
+        Self {
+            labels,
+            grid,
+            values,
+            step,
+            warp_step: steps(warp[0].size, size),
+            warp,
+        }
+    }
+
+    /// Number of the largest noise image at a pixel, among `candidates`.
+    fn label_at(&self, row: usize, col: usize, candidates: &[u16]) -> u16 {
+        let warp_at = Corner::new(
+            self.warp[0].size,
+            row as f32 * self.warp_step[0],
+            col as f32 * self.warp_step[1],
+        );
+        let y = row as f32 * self.step[0] + warp_at.mix(&self.warp[0].data);
+        let x = col as f32 * self.step[1] + warp_at.mix(&self.warp[1].data);
+        let at = Corner::new(self.grid, y, x);
+        let pixel = |k: usize| &self.values[at.index[k] * self.labels..][..self.labels];
+        let (a, b, c, d) = (pixel(0), pixel(1), pixel(2), pixel(3));
+        let [wa, wb, wc, wd] = at.weight;
+        let mut best = (0, f32::MIN);
+        for &label in candidates {
+            let k = usize::from(label);
+            let score = (a[k] * wa + b[k] * wb) + (c[k] * wc + d[k] * wd);
+            // Equal scores go to the lower label, whatever the order of the candidates.
+            if score >= best.1 && (score > best.1 || label < best.0) {
+                best = (label, score);
+            }
+        }
+        best.0
+    }
+}
+
+fn steps(grid: Size, size: Size) -> [f32; 2] {
+    let step = |few: usize, many: usize| (few - 1) as f32 / (many.max(2) - 1) as f32;
+    [step(grid.height, size.height), step(grid.width, size.width)]
+}
+
+/// The four knots around a position, clamped to the grid, and their weights.
+struct Corner {
+    index: [usize; 4],
+    weight: [f32; 4],
+}
+
+impl Corner {
+    #[inline]
+    fn new(grid: Size, y: f32, x: f32) -> Self {
+        let y = y.clamp(0.0, (grid.height - 1) as f32);
+        let x = x.clamp(0.0, (grid.width - 1) as f32);
+        let (row, col) = (y as usize, x as usize);
+        let (v, u) = (y - row as f32, x - col as f32);
+        let (below, right) = (
+            (row + 1).min(grid.height - 1),
+            (col + 1).min(grid.width - 1),
+        );
+        Self {
+            index: [
+                grid.index(row, col),
+                grid.index(row, right),
+                grid.index(below, col),
+                grid.index(below, right),
+            ],
+            weight: [(1.0 - v) * (1.0 - u), (1.0 - v) * u, v * (1.0 - u), v * u],
+        }
+    }
+
+    #[inline]
+    fn mix(&self, data: &[f32]) -> f32 {
+        (0..4).map(|k| data[self.index[k]] * self.weight[k]).sum()
+    }
+}
+
+/// Noise image of one label: a fine and a coarse scale, enlarged to `grid`.
+fn noise_image(params: &LabelMapParams, label: usize, size: Size, grid: Size) -> Vec<f32> {
+    let unit = size.height.min(size.width) as f32;
+    let mut sum = vec![0.0; grid.area()];
+    for (scale, std) in params.noise_std.into_iter().enumerate() {
+        let scale_px = params.noise_scale.map(|s| s * unit * (scale + 1) as f32);
+        let seed = params.seed.wrapping_add((2 * label + scale) as u32);
+        for (value, noise) in sum.iter_mut().zip(b_spline(seed, scale_px, size, grid)) {
+            *value += std * noise;
+        }
+    }
+    sum
+}
+
+/// White noise on knots `scale_px` apart, as the coefficients of a uniform cubic B-spline.
+fn b_spline(seed: u32, scale_px: [f32; 2], size: Size, grid: Size) -> Vec<f32> {
+    let cells = [
+        size.height as f32 / scale_px[0],
+        size.width as f32 / scale_px[1],
+    ];
+    // The warp must not meet a border: two more knots than cells on either side.
+    let count = cells.map(|c| c.ceil().clamp(1.0, 512.0) as usize + 4);
+    let coarse: Vec<Vec<f32>> = (0..count[0])
+        .map(|row| {
+            let mut line = vec![0.0; count[1]];
+            RowRng::new(seed.rotate_left(8), row).fill_normal(&mut line);
+            line
+        })
+        .collect();
+    let columns = weights(cells[1], grid.width);
+    let mut out = vec![0.0; grid.area()];
+    let mut line = vec![0.0; count[1]];
+    let rows = weights(cells[0], grid.height);
+    for (out, (row, w)) in out.chunks_exact_mut(grid.width).zip(rows) {
+        for (col, value) in line.iter_mut().enumerate() {
+            *value = (0..4).map(|k| coarse[row + k][col] * w[k]).sum();
+        }
+        for (value, (col, w)) in out.iter_mut().zip(&columns) {
+            *value = (0..4).map(|k| line[col + k] * w[k]).sum();
+        }
+    }
+    out
+}
+
+/// First knot and the four B-spline weights of each of `many` samples over `cells` cells.
+fn weights(cells: f32, many: usize) -> Vec<(usize, [f32; 4])> {
+    let cells = cells.min(512.0);
+    let sample = |k: usize| {
+        let position = k as f32 * cells / (many.max(2) - 1) as f32;
+        let knot = (position as usize).min(cells.ceil() as usize);
+        let t = position - knot as f32;
+        let s = 1.0 - t;
+        let w = [
+            s * s * s,
+            3.0 * t * t * t - 6.0 * t * t + 4.0,
+            3.0 * s * s * s - 6.0 * s * s + 4.0,
+            t * t * t,
+        ];
+        (knot, w.map(|w| w / 6.0))
+    };
+    (0..many).map(sample).collect()
+}
+
+/// One component of the warp in units of the shorter side.
+fn warp_field(params: &LabelMapParams, axis: u32, size: Size) -> Grid {
+    let unit = size.height.min(size.width) as f32;
+    let finest = params.warp_scale * unit;
+    let knots = |length| field::knot_count(length, finest / 2.0);
+    let grid = Size::new(knots(size.height), knots(size.width));
+    let mut sum = Grid {
+        size: grid,
+        data: vec![0.0; grid.area()],
+    };
+    for (octave, &std) in params.warp_std.iter().enumerate() {
+        let scale_px = finest * (1 << octave) as f32;
+        let seed = params
+            .seed
+            .wrapping_add(0x8000_0000 + 8 * axis + octave as u32);
+        let noise = field::smooth(seed, size, scale_px, std).enlarged(grid);
+        sum.data
+            .iter_mut()
+            .zip(&noise.data)
+            .for_each(|(sum, &noise)| *sum += noise);
+    }
+    sum
+}
+
+/// Removes the pixels of the chosen regions that lie within the radius of another region.
+///
+/// The nearest pixel of another region always lies on that region's border, so it is enough to stamp
+/// a disc at each border pixel and to compare labels inside it.
+fn erode(labels: &mut [u16], erosion: &ErosionParams, size: Size) {
+    let unit = size.height.min(size.width) as f32;
+    let radius_px = (erosion.radius * unit).clamp(0.0, unit / 4.0);
+    if radius_px < 1.0 {
+        return;
+    }
+    let chosen = |label: u16| {
+        erosion
+            .regions
+            .as_ref()
+            .is_none_or(|list| list.contains(&label))
+    };
+    let share = Grid::white(erosion.seed, Size::new(9, 9))
+        .enlarged(Size::new(size.height.div_ceil(8), size.width.div_ceil(8)));
+    let mut gap = vec![false; labels.len()];
+    for row in 0..size.height {
+        for col in 0..size.width {
+            if !on_border(labels, size, row, col) {
+                continue;
+            }
+            let noise = share.data[share.size.index(row / 8, col / 8)];
+            let keep = 1.0 - erosion.variation * (0.5 + 0.5 * noise).clamp(0.0, 1.0);
+            stamp(labels, &mut gap, size, [row, col], radius_px * keep);
+        }
+    }
+    for (label, gap) in labels.iter_mut().zip(gap) {
+        if gap && chosen(*label) {
+            *label = GAP;
+        }
+    }
+}
+
+fn on_border(labels: &[u16], size: Size, row: usize, col: usize) -> bool {
+    let at = size.index(row, col);
+    let label = labels[at];
+    (col > 0 && labels[at - 1] != label)
+        || (col + 1 < size.width && labels[at + 1] != label)
+        || (row > 0 && labels[at - size.width] != label)
+        || (row + 1 < size.height && labels[at + size.width] != label)
+}
+
+/// Marks the pixels within `radius_px` of a border pixel that carry another label than it does.
+fn stamp(labels: &[u16], gap: &mut [bool], size: Size, [row, col]: [usize; 2], radius_px: f32) {
+    let label = labels[size.index(row, col)];
+    let reach = radius_px as usize;
+    for line in row.saturating_sub(reach)..(row + reach + 1).min(size.height) {
+        let dy = line as f32 - row as f32;
+        let half = (radius_px * radius_px - dy * dy).max(0.0).sqrt() as usize;
+        let span = line * size.width + col.saturating_sub(half)
+            ..line * size.width + (col + half + 1).min(size.width);
+        for (gap, &other) in gap[span.clone()].iter_mut().zip(&labels[span]) {
+            *gap |= other != label;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::params::Paint;
+
+    fn params(labels: usize) -> LabelMapParams {
+        let paint = Paint {
+            mean: 0.5,
+            amplitude: 0.0,
+            texture: 0,
+        };
+        LabelMapParams {
+            seed: 11,
+            noise_scale: [0.15, 0.25],
+            noise_std: [0.7, 0.8],
+            warp_scale: 0.06,
+            warp_std: [0.02, 0.03, 0.01],
+            paints: vec![paint; labels],
+            erosion: None,
+            inside: None,
+        }
+    }
+
+    const SIZE: Size = Size::new(140, 201);
+
+    #[test]
+    fn every_pixel_has_a_region_and_no_region_has_all() {
+        let labels = regions(&params(8), SIZE);
+        let mut counts = [0; 8];
+        for &label in &labels {
+            counts[usize::from(label)] += 1;
+        }
+        assert!(
+            counts.iter().filter(|&&count| count > 200).count() >= 4,
+            "{counts:?}"
+        );
+        assert!(
+            counts.iter().all(|&count| count < SIZE.area() / 2),
+            "{counts:?}"
+        );
+    }
+
+    #[test]
+    fn lattice_search_agrees_with_every_pixel() {
+        let params = params(6);
+        let map = NoiseStack::new(&params, SIZE);
+        let every: Vec<u16> = (0..6).collect();
+        let labels = regions(&params, SIZE);
+        let wrong = (0..SIZE.area())
+            .filter(|&at| labels[at] != map.label_at(at / SIZE.width, at % SIZE.width, &every));
+        assert!(wrong.count() < SIZE.area() / 500);
+    }
+
+    #[test]
+    fn erosion_removes_the_pixels_within_the_radius() {
+        let erosion = ErosionParams {
+            radius: 0.03,
+            variation: 0.0,
+            seed: 0,
+            regions: None,
+        };
+        let radius = 0.03 * 140.0_f32;
+        let before = regions(&params(5), SIZE);
+        let mut after = before.clone();
+        erode(&mut after, &erosion, SIZE);
+        let reach = radius as isize;
+        for row in 0..SIZE.height as isize {
+            for col in 0..SIZE.width as isize {
+                let at = SIZE.index(row as usize, col as usize);
+                let near = (-reach..=reach).any(|dy| {
+                    (-reach..=reach).any(|dx| {
+                        let (y, x) = (row + dy, col + dx);
+                        let inside = (0..SIZE.height as isize).contains(&y)
+                            && (0..SIZE.width as isize).contains(&x);
+                        inside
+                            && ((dy * dy + dx * dx) as f32) <= radius * radius
+                            && before[SIZE.index(y as usize, x as usize)] != before[at]
+                    })
+                });
+                assert_eq!(after[at] == GAP, near, "row {row}, column {col}");
+                assert!(after[at] == GAP || after[at] == before[at]);
+            }
+        }
+    }
+
+    #[test]
+    fn erosion_touches_only_the_chosen_regions() {
+        let before = regions(&params(5), SIZE);
+        let mut after = before.clone();
+        let erosion = ErosionParams {
+            radius: 0.03,
+            variation: 0.7,
+            seed: 4,
+            regions: Some(vec![before[0]]),
+        };
+        erode(&mut after, &erosion, SIZE);
+        assert_ne!(before, after);
+        for (&before, &after) in before.iter().zip(&after) {
+            assert!(after == before || (after == GAP && erosion.regions == Some(vec![before])));
+        }
+    }
+}
