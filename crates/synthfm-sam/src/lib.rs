@@ -1,1 +1,44 @@
-//! Placeholder.
+//! Segment Anything (Kirillov et al. 2023) in burn: image encoders, prompt encoder, mask decoder,
+//! weights and predictor. The files are the boxes of the paper's Fig. 4 and parameters carry the names
+//! of Meta's checkpoints. Differs from `segment_anything` in that one call may hold images with
+//! different numbers of objects, and in a compact encoder that delivers finer maps as SAM 2's does.
+
+mod config;
+mod conv_blocks;
+mod dense_prompts;
+mod device;
+mod embedding_file;
+mod error;
+mod image_encoder;
+mod kernels;
+mod layers;
+mod mask_decoder;
+pub mod ops;
+mod predictor;
+mod preprocess;
+mod prompt_encoder;
+mod resize;
+mod sam;
+mod small_encoder;
+#[cfg(test)]
+mod testing;
+mod transformer;
+mod weights;
+
+pub use config::{EncoderConfig, SamConfig, VitConfig};
+pub use device::{DeviceChoice, OpenDevice};
+pub use error::{Error, KeyDifferences, Misshapen, Result};
+pub use image_encoder::{ImageEmbedding, ImageEncoder, Vit};
+pub use mask_decoder::{MaskDecoder, MaskOutput, MaskPrediction};
+pub use predictor::{EncodedImage, MASK_THRESHOLD, PredictedMask, Prediction, Predictor, Prompts};
+pub use preprocess::InputTransform;
+pub use prompt_encoder::{
+    LABEL_BACKGROUND, LABEL_FOREGROUND, LABEL_PADDING, PointPrompts, PromptBatch, PromptEmbedding,
+    PromptEncoder,
+};
+pub use sam::Sam;
+pub use small_encoder::{SmallEncoder, SmallEncoderConfig};
+pub use weights::{
+    KeyPath, ModelFile, ModelHints, ModelReport, ParameterKey, Precision, WeightsFormat,
+    expected_keys, parameter_keys, save, weights_sha256,
+};

@@ -1,1 +1,30 @@
-//! Placeholder.
+//! Training a promptable segmenter on synthetic images, and its zero-shot evaluation on real ones.
+
+pub mod baseline;
+mod checkpoint;
+pub mod clicks;
+mod config;
+mod data;
+pub mod dataset;
+mod error;
+pub mod evaluate;
+mod init;
+mod learner;
+mod loss;
+mod optimizer;
+pub mod report;
+mod sam_segmenter;
+mod schedule;
+mod train;
+
+pub use checkpoint::State;
+pub use config::{Mode, ModelSpec, PromptConfig, TrainConfig};
+pub use data::{Batch, BatchMaker, Loader, coverage};
+pub use error::{Error, Result};
+pub use init::initialise;
+pub use learner::{Learner, StepOutput};
+pub use loss::{LossConfig, balanced_loss, dice_loss, focal_loss, iou_loss, total_loss};
+pub use optimizer::{AdamW, AdamWConfig, GradientSet};
+pub use sam_segmenter::SamSegmenter;
+pub use schedule::{Decay, ScheduleConfig};
+pub use train::{Outcome, RunOptions, StepReport, resolve_model, train};

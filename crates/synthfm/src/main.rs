@@ -1,1 +1,65 @@
-fn main() {}
+//! `synthfm`: promptable segmentation of medical images, trained on synthetic images alone.
+//!
+//! One file per verb. Results go to files and standard output, progress and errors to standard error. Exit
+//! codes: 0 done, 1 failed, 2 wrong usage. Not a medical device; for research use.
+
+mod bench;
+mod cli;
+mod embed;
+mod evaluate;
+mod generate;
+mod info;
+mod input;
+mod interrupt;
+mod layout;
+mod model;
+mod models;
+mod npz;
+mod output;
+mod overrides;
+mod predict;
+mod progress;
+mod prompts_file;
+mod train;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Verb};
+use crate::output::{Session, UsageError, one_line};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<UsageError>() => {
+            eprintln!(
+                "error: {}\n\nFor more information, try '--help'.",
+                one_line(&error)
+            );
+            ExitCode::from(2)
+        }
+        Err(error) => {
+            eprintln!("error: {}", one_line(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(Cli { common, verb }: &Cli) -> anyhow::Result<()> {
+    let session = Session::open(common)?;
+    match verb {
+        Verb::Generate(args) => generate::run(args, &session),
+        Verb::Train(args) => train::run(args, &session),
+        Verb::Evaluate(args) => evaluate::run(args, &session),
+        Verb::Predict(args) => predict::run(args, &session),
+        Verb::Embed(args) => embed::run(args, &session),
+        Verb::Models(args) => models::run(args, &session),
+        Verb::Info(args) => info::run(args, &session),
+        Verb::Bench(args) => bench::run(args, &session),
+    }
+}

@@ -1,0 +1,197 @@
+//! What can go wrong with configurations, weights, prompts and devices.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use synthfm_image::{Point2, Size};
+
+/// Result with this crate's [`Error`].
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Everything that can go wrong in this crate, grouped by who must act.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A configuration is not JSON of the expected form, or a field has an impossible value.
+    #[error("model configuration: {field}: {reason}")]
+    Config {
+        /// The field at fault.
+        field: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// A file could not be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+
+    /// A file does not hold what it should.
+    #[error("{}: {reason}", path.display())]
+    Weights {
+        /// What is wrong.
+        reason: String,
+        /// The file.
+        path: PathBuf,
+    },
+
+    /// The keys of a weights file are not those of its model.
+    #[error("{}: the weights do not fit the model: {differences}", path.display())]
+    Keys {
+        /// Every key at fault.
+        differences: KeyDifferences,
+        /// The file.
+        path: PathBuf,
+    },
+
+    /// A stored image embedding was made by another encoder or for another input.
+    #[error("{}: this embedding does not fit the model: {reason}; embed the image again", path.display())]
+    Embedding {
+        /// What does not fit.
+        reason: String,
+        /// The file.
+        path: PathBuf,
+    },
+
+    /// An image has no pixels.
+    #[error("the image is empty: {size}")]
+    EmptyImage {
+        /// Its size.
+        size: Size,
+    },
+
+    /// A prompt was given before an image.
+    #[error("no image is set: call set_image before predict")]
+    NoImage,
+
+    /// A prompt holds neither a point, nor a box, nor a mask.
+    #[error("the prompt is empty: give at least one point, a box or a mask")]
+    EmptyPrompt,
+
+    /// A click lies outside the image.
+    #[error("point ({}, {}) lies outside the image of {size}", point.x, point.y)]
+    PointOutside {
+        /// The click.
+        point: Point2,
+        /// The image's size.
+        size: Size,
+    },
+
+    /// A box has no area, is not finite or lies outside the image.
+    #[error(
+        "box ({}, {}) to ({}, {}): {reason} (image of {size})",
+        corners[0].x, corners[0].y, corners[1].x, corners[1].y
+    )]
+    BadBox {
+        /// Its corners.
+        corners: [Point2; 2],
+        /// What is wrong with it.
+        reason: &'static str,
+        /// The image's size.
+        size: Size,
+    },
+
+    /// A mask prompt is not of the model's low resolution, or not finite.
+    #[error(
+        "the mask prompt must hold {expected} finite logits ({side} x {side}), got {found} values"
+    )]
+    BadMaskPrompt {
+        /// Values needed.
+        expected: usize,
+        /// Side of the low-resolution logits.
+        side: usize,
+        /// Values given.
+        found: usize,
+    },
+
+    /// A device name is not one of the known ones.
+    #[error("unknown device {name:?}: use auto, cpu, cuda[:i], vulkan[:i] or metal")]
+    UnknownDevice {
+        /// The name given.
+        name: String,
+    },
+
+    /// A device is not there or not supported by this build.
+    #[error("device {device} is not available: {reason}")]
+    DeviceUnavailable {
+        /// The device asked for.
+        device: String,
+        /// Why, and what to do.
+        reason: String,
+    },
+}
+
+impl Error {
+    pub(crate) fn io(path: &Path, source: std::io::Error) -> Self {
+        Self::Io {
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    pub(crate) fn weights(path: &Path, reason: impl Into<String>) -> Self {
+        Self::Weights {
+            reason: reason.into(),
+            path: path.to_owned(),
+        }
+    }
+}
+
+/// How the keys of a weights file differ from those of a model, each list sorted by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct KeyDifferences {
+    /// In the model, not in the file.
+    pub missing: Vec<String>,
+    /// In the file, not in the model.
+    pub unexpected: Vec<String>,
+    /// In both, with different shapes.
+    pub misshapen: Vec<Misshapen>,
+}
+
+/// A tensor whose shape is not the model's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Misshapen {
+    /// Its key.
+    pub key: String,
+    /// The model's shape.
+    pub expected: Vec<usize>,
+    /// The file's shape.
+    pub found: Vec<usize>,
+}
+
+impl KeyDifferences {
+    /// Whether the keys fit.
+    pub fn is_empty(&self) -> bool {
+        self.missing.is_empty() && self.unexpected.is_empty() && self.misshapen.is_empty()
+    }
+}
+
+impl fmt::Display for KeyDifferences {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let misshapen = self.misshapen.iter().map(|m| {
+            let Misshapen {
+                key,
+                expected,
+                found,
+            } = m;
+            format!("{key} (expected {expected:?}, found {found:?})")
+        });
+        let misshapen: Vec<String> = misshapen.collect();
+        let lists = [
+            ("missing", &self.missing),
+            ("unexpected", &self.unexpected),
+            ("misshapen", &misshapen),
+        ];
+        let parts: Vec<String> = lists
+            .iter()
+            .filter(|(_, keys)| !keys.is_empty())
+            .map(|(what, keys)| format!("{} {what}: {}", keys.len(), keys.join(", ")))
+            .collect();
+        f.write_str(&parts.join("; "))
+    }
+}

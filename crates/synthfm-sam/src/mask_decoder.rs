@@ -1,0 +1,228 @@
+//! SAM's mask decoder (`segment_anything/modeling/mask_decoder.py`).
+//!
+//! Output tokens and prompt tokens run through the two-way transformer together with the image; each
+//! mask token becomes the weights of a product with the upscaled image map, and the `IoU` token the
+//! scores. Differs from Meta's code in that objects name their image (so that images of one batch may
+//! have different numbers of objects) and, like SAM 2, in adding finer encoder maps while upscaling.
+
+use burn::module::Module;
+use burn::nn::{Linear, LinearConfig};
+use burn::tensor::{Device, Int, Tensor, TensorData, activation::relu};
+
+use crate::config::SamConfig;
+use crate::dense_prompts::DensePrompts;
+use crate::image_encoder::ImageEmbedding;
+use crate::layers::{Embedding, LayerNorm, UpConv, channels_last};
+use crate::ops::gelu;
+use crate::prompt_encoder::PromptEmbedding;
+use crate::transformer::TwoWayTransformer;
+
+const EPSILON: f64 = 1e-6;
+/// Layers of the `IoU` head and of each hypernetwork.
+const HEAD_DEPTH: usize = 3;
+
+/// Which of the decoder's masks to compute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MaskOutput {
+    /// One mask per object: for unambiguous prompts (several clicks, boxes).
+    Single,
+    /// The alternatives (whole, part, subpart): for one click.
+    Multi,
+}
+
+/// `K` masks for each of `BN` objects.
+#[derive(Debug, Clone)]
+pub struct MaskPrediction {
+    /// `[BN, K, m, m]`
+    pub low_res_logits: Tensor<4>,
+    /// Estimated `IoU` of each mask, `[BN, K]`.
+    pub iou: Tensor<2>,
+}
+
+/// SAM's mask decoder (`MaskDecoder`).
+#[derive(Module, Debug)]
+pub struct MaskDecoder {
+    transformer: TwoWayTransformer,
+    iou_token: Embedding,
+    mask_tokens: Embedding,
+    output_upscaling: OutputUpscaling,
+    output_hypernetworks_mlps: Vec<HeadMlp>,
+    iou_prediction_head: HeadMlp,
+    dense_prompts: Option<DensePrompts>,
+}
+
+/// The image side of a decoder call.
+#[derive(Debug, Clone)]
+pub(crate) struct DecoderImage<'a> {
+    /// Embeddings of `B` images.
+    pub(crate) embedding: &'a ImageEmbedding,
+    /// Dense position code `[1, g g, C]`.
+    pub(crate) image_pe: &'a Tensor<3>,
+    /// For each of `BN` objects, which of the `B` images it is on.
+    pub(crate) image_of_object: &'a [usize],
+}
+
+impl MaskDecoder {
+    pub(crate) fn new(config: &SamConfig, device: &Device) -> Self {
+        let dim = config.prompt_embed_dim;
+        let masks = config.num_multimask_outputs + 1;
+        Self {
+            transformer: TwoWayTransformer::new(config, device),
+            iou_token: Embedding::new(1, dim, device),
+            mask_tokens: Embedding::new(masks, dim, device),
+            output_upscaling: OutputUpscaling::new(dim, device),
+            output_hypernetworks_mlps: (0..masks)
+                .map(|_| HeadMlp::new([dim, dim, dim / 8], device))
+                .collect(),
+            iou_prediction_head: HeadMlp::new([dim, config.iou_head_hidden_dim, masks], device),
+            dense_prompts: (config.dense_prompts > 0)
+                .then(|| DensePrompts::new(config.dense_prompts, dim, device)),
+        }
+    }
+
+    /// # Shapes
+    /// `B` images with `BN` objects -> masks `[BN, K, m, m]` and scores `[BN, K]`
+    pub(crate) fn forward(
+        &self,
+        image: &DecoderImage<'_>,
+        prompts: PromptEmbedding,
+        output: MaskOutput,
+    ) -> MaskPrediction {
+        let objects = image.image_of_object.len();
+        let [_, c, g, _] = image.embedding.image_embedding.dims();
+        let masks = self.output_hypernetworks_mlps.len();
+
+        // Output tokens, then prompt tokens: [BN, 1 + masks + P', C]
+        let tokens = self.tokens(objects, prompts.sparse);
+
+        // Each object's image, with its dense prompt added: [BN, g g, C]
+        let of_object = |x: &Tensor<4>| select_images(x.clone(), image.image_of_object);
+        let src = of_object(&image.embedding.image_embedding)
+            .reshape([objects, c, g * g])
+            .swap_dims(1, 2)
+            + prompts.dense;
+        let src = match (&self.dense_prompts, prompts.maps) {
+            (Some(join), Some(maps)) => {
+                let joined = join.forward(src.reshape([objects, g, g, c]), maps);
+                joined.reshape([objects, g * g, c])
+            }
+            _ => src,
+        };
+
+        let (tokens, src) = self.transformer.forward(src, image.image_pe, &tokens);
+        let iou_token = tokens.clone().narrow(1, 0, 1).squeeze_dim::<2>(1);
+
+        // Upscale the image map: [BN, m m, C/8]
+        let high_res = image
+            .embedding
+            .high_res
+            .as_ref()
+            .map(|(half, quarter)| (of_object(half), of_object(quarter)));
+        let upscaled = self
+            .output_upscaling
+            .forward(src.reshape([objects, g, g, c]), high_res);
+
+        // Each wanted mask token's product with the upscaled map
+        let wanted = match output {
+            MaskOutput::Single => 0..1,
+            MaskOutput::Multi => 1..masks,
+        };
+        let (first, count) = (wanted.start, wanted.len());
+        let weights = wanted
+            .map(|i| {
+                let token = tokens.clone().narrow(1, 1 + i, 1);
+                self.output_hypernetworks_mlps[i].forward(token)
+            })
+            .collect();
+        let low_res_logits = Tensor::cat(weights, 1).matmul(upscaled.swap_dims(1, 2));
+        MaskPrediction {
+            low_res_logits: low_res_logits.reshape([objects, count, 4 * g, 4 * g]),
+            iou: self
+                .iou_prediction_head
+                .forward(iou_token)
+                .narrow(1, first, count),
+        }
+    }
+
+    fn tokens(&self, objects: usize, sparse: Option<Tensor<3>>) -> Tensor<3> {
+        let output = Tensor::cat(vec![self.iou_token.table(), self.mask_tokens.table()], 0);
+        let [count, c] = output.dims();
+        let output = output.unsqueeze_dim::<3>(0).expand([objects, count, c]);
+        Tensor::cat(std::iter::once(output).chain(sparse).collect(), 1)
+    }
+}
+
+/// Row `image_of_object[i]` for each object `i`: `[B, ..]` -> `[BN, ..]`.
+fn select_images(x: Tensor<4>, image_of_object: &[usize]) -> Tensor<4> {
+    let images = x.dims()[0];
+    if image_of_object.iter().copied().eq(0..images) {
+        return x;
+    }
+    let index: Vec<i64> = image_of_object.iter().map(|&i| i as i64).collect();
+    let data = TensorData::new(index, [image_of_object.len()]);
+    let index = Tensor::<1, Int>::from_data(data, &x.device());
+    x.select(0, index)
+}
+
+/// Two transposed convolutions: from `g` to `4 g` and from `C` to `C/8` channels.
+#[derive(Module, Debug)]
+struct OutputUpscaling {
+    conv_0: UpConv,
+    norm_1: LayerNorm,
+    conv_3: UpConv,
+}
+
+impl OutputUpscaling {
+    fn new(dim: usize, device: &Device) -> Self {
+        Self {
+            conv_0: UpConv::new([dim, dim / 4], device),
+            norm_1: LayerNorm::new(dim / 4, EPSILON, device),
+            conv_3: UpConv::new([dim / 4, dim / 8], device),
+        }
+    }
+
+    /// # Shapes
+    /// `[BN, g, g, C]`, finer maps `[BN, C/4, 2g, 2g]` and `[BN, C/8, 4g, 4g]` -> `[BN, m m, C/8]`
+    fn forward(&self, src: Tensor<4>, high_res: Option<(Tensor<4>, Tensor<4>)>) -> Tensor<3> {
+        let (half, quarter) = high_res.unzip();
+        let x = add_map(self.conv_0.forward(src), half);
+        let x = gelu(self.norm_1.forward(x));
+        let x = add_map(self.conv_3.forward(x), quarter);
+        gelu(x).flatten(1, 2)
+    }
+}
+
+/// Adds a channels-first map, if there is one, to a channels-last one.
+fn add_map(x: Tensor<4>, map: Option<Tensor<4>>) -> Tensor<4> {
+    match map {
+        Some(map) => x + channels_last(map),
+        None => x,
+    }
+}
+
+/// Linear layers with rectifiers between them.
+#[derive(Module, Debug)]
+struct HeadMlp {
+    layers: Vec<Linear>,
+}
+
+impl HeadMlp {
+    fn new([input, hidden, output]: [usize; 3], device: &Device) -> Self {
+        let widths = |i: usize| {
+            let from = if i == 0 { input } else { hidden };
+            let to = if i + 1 == HEAD_DEPTH { output } else { hidden };
+            LinearConfig::new(from, to).init(device)
+        };
+        Self {
+            layers: (0..HEAD_DEPTH).map(widths).collect(),
+        }
+    }
+
+    /// # Shapes
+    /// `[.., in]` -> `[.., out]`
+    fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        let mut layers = self.layers.iter();
+        let first = layers.next().expect("a head has three layers").forward(x);
+        layers.fold(first, |x, layer| layer.forward(relu(x)))
+    }
+}

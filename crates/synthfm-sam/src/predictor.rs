@@ -1,0 +1,486 @@
+//! The user's way into the model (`segment_anything/predictor.py`): set an image once, then ask for
+//! masks many times.
+//!
+//! Prompts are in pixels of the image and masks come back on its grid. Differs from Meta's class in
+//! that prompts outside the image are refused, and that objects prompted alike share one decoder call.
+
+use std::collections::BTreeMap;
+
+use burn::module::Module;
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use synthfm_image::{BoxXyxy, Image, Mask, Point2, RgbImage, Size};
+
+use crate::error::{Error, Result};
+use crate::image_encoder::ImageEmbedding;
+use crate::mask_decoder::{MaskOutput, MaskPrediction};
+use crate::preprocess::InputTransform;
+use crate::prompt_encoder::{LABEL_BACKGROUND, LABEL_FOREGROUND, PointPrompts, PromptBatch};
+use crate::sam::Sam;
+
+/// A mask is where its logits exceed this.
+pub const MASK_THRESHOLD: f32 = 0.0;
+/// Objects per decoder call: bounds the memory of a long prompt list.
+const MAX_OBJECTS_PER_CALL: usize = 16;
+
+/// What the user knows about one object, in pixels of the image.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Prompts {
+    /// Clicks; `true` on the object, `false` beside it.
+    pub points: Vec<(Point2, bool)>,
+    /// A box around the object.
+    pub box_: Option<BoxXyxy>,
+    /// Low-resolution logits of an earlier answer, `m m` values.
+    pub mask_input: Option<Vec<f32>>,
+}
+
+/// One mask of an answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PredictedMask {
+    /// Logits on the image's grid.
+    pub logits: Image,
+    /// The model's estimate of this mask's `IoU`.
+    pub iou: f32,
+    /// Logits `[m, m]` over the padded square, as [`Prompts::mask_input`] takes them.
+    pub low_res_logits: Vec<f32>,
+}
+
+impl PredictedMask {
+    /// Where the logits exceed [`MASK_THRESHOLD`].
+    pub fn mask(&self) -> Mask {
+        let mut mask = Mask::zeros(self.logits.size());
+        for (inside, &logit) in mask.data_mut().iter_mut().zip(self.logits.data()) {
+            *inside = logit > MASK_THRESHOLD;
+        }
+        mask
+    }
+}
+
+/// The masks for one object: one, or the alternatives of a multi-mask answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prediction {
+    /// In the model's order: one, or the alternatives.
+    pub masks: Vec<PredictedMask>,
+}
+
+impl Prediction {
+    /// The mask with the highest estimated `IoU`; `None` only where there is no mask.
+    pub fn best(&self) -> Option<&PredictedMask> {
+        self.masks.iter().max_by(|a, b| a.iou.total_cmp(&b.iou))
+    }
+}
+
+/// An encoded image: all that prompts need of it.
+#[derive(Debug, Clone)]
+pub struct EncodedImage {
+    /// One image's embedding.
+    pub embedding: ImageEmbedding,
+    /// Its pixels' place in the model's input.
+    pub transform: InputTransform,
+}
+
+/// A model and the image it is asked about. Clones share the weights.
+#[derive(Debug, Clone)]
+pub struct Predictor {
+    sam: Sam,
+    device: Device,
+    image: Option<EncodedImage>,
+}
+
+impl Predictor {
+    /// Wraps a model for inference on `device`, where its weights must be.
+    pub fn new(sam: &Sam, device: &Device) -> Self {
+        Self {
+            sam: sam.valid(),
+            device: device.clone().without_autodiff(),
+            image: None,
+        }
+    }
+
+    /// The model.
+    pub fn sam(&self) -> &Sam {
+        &self.sam
+    }
+
+    /// The device.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The image that prompts refer to.
+    pub fn image(&self) -> Option<&EncodedImage> {
+        self.image.as_ref()
+    }
+
+    /// Encodes an image; prompts refer to it from here on.
+    pub fn set_image(&mut self, image: &RgbImage) -> Result<()> {
+        self.image = Some(self.encode(image)?);
+        Ok(())
+    }
+
+    /// Takes an image encoded earlier by the same model.
+    pub fn set_encoded_image(&mut self, image: EncodedImage) {
+        self.image = Some(image);
+    }
+
+    /// Encodes an image without keeping it.
+    pub fn encode(&self, image: &RgbImage) -> Result<EncodedImage> {
+        let config = self.sam.config();
+        let transform = InputTransform::new(image.size(), config.image_size)?;
+        let side = transform.side();
+        let input = TensorData::new(transform.preprocess(image, config), [1, 3, side, side]);
+        let input = Tensor::from_data(input, &self.device);
+        Ok(EncodedImage {
+            embedding: self.sam.encode(input),
+            transform,
+        })
+    }
+
+    /// Masks for one object.
+    pub fn predict(&self, prompts: &Prompts, output: MaskOutput) -> Result<Prediction> {
+        let predictions = self.predict_many(std::slice::from_ref(prompts), output)?;
+        let masks = predictions.into_iter().flat_map(|p| p.masks).collect();
+        Ok(Prediction { masks })
+    }
+
+    /// Masks for several objects on the image, in the order of their prompts.
+    pub fn predict_many(&self, prompts: &[Prompts], output: MaskOutput) -> Result<Vec<Prediction>> {
+        let image = self.image.as_ref().ok_or(Error::NoImage)?;
+        let low_res_side = self.sam.config().low_res_side();
+        // A call needs equally many points for each object: filling up would change the answer.
+        let mut alike: BTreeMap<(usize, bool, bool), Vec<usize>> = BTreeMap::new();
+        for (i, prompt) in prompts.iter().enumerate() {
+            check(prompt, image.transform.original(), low_res_side)?;
+            let kind = (
+                prompt.points.len(),
+                prompt.box_.is_some(),
+                prompt.mask_input.is_some(),
+            );
+            alike.entry(kind).or_default().push(i);
+        }
+        let mut predictions: Vec<Option<Prediction>> = vec![None; prompts.len()];
+        for group in alike.values().flat_map(|g| g.chunks(MAX_OBJECTS_PER_CALL)) {
+            let members: Vec<&Prompts> = group.iter().map(|&i| &prompts[i]).collect();
+            let batch = self.batch(&members, &image.transform, low_res_side);
+            let images = vec![0; group.len()];
+            let answer = self.sam.decode(&image.embedding, &batch, &images, output);
+            let answers = postprocess(answer, &image.transform, low_res_side);
+            for (&i, prediction) in group.iter().zip(answers) {
+                predictions[i] = Some(prediction);
+            }
+        }
+        Ok(predictions.into_iter().flatten().collect())
+    }
+
+    /// Prompts of one kind as tensors in the input frame.
+    fn batch(&self, prompts: &[&Prompts], transform: &InputTransform, side: usize) -> PromptBatch {
+        let objects = prompts.len();
+        let place = |point: Point2| {
+            let Point2 { x, y } = transform.input_from_pixel(point);
+            [x as f32, y as f32]
+        };
+        let count = prompts[0].points.len();
+        let clicks = || prompts.iter().flat_map(|p| &p.points);
+        let coords: Vec<f32> = clicks().flat_map(|&(point, _)| place(point)).collect();
+        let labels: Vec<i64> = clicks()
+            .map(|&(_, on_object)| {
+                if on_object {
+                    LABEL_FOREGROUND
+                } else {
+                    LABEL_BACKGROUND
+                }
+            })
+            .collect();
+        let points = (count > 0).then(|| PointPrompts {
+            coords: Tensor::from_data(TensorData::new(coords, [objects, count, 2]), &self.device),
+            labels: Tensor::<2, Int>::from_data(
+                TensorData::new(labels, [objects, count]),
+                &self.device,
+            ),
+        });
+        let corners: Vec<f32> = prompts
+            .iter()
+            .filter_map(|p| p.box_)
+            .flat_map(|b| [place(b.min), place(b.max)])
+            .flatten()
+            .collect();
+        let boxes = (!corners.is_empty())
+            .then(|| Tensor::from_data(TensorData::new(corners, [objects, 4]), &self.device));
+        let masks: Vec<f32> = prompts
+            .iter()
+            .filter_map(|p| p.mask_input.as_deref())
+            .flatten()
+            .copied()
+            .collect();
+        let masks = (!masks.is_empty()).then(|| {
+            Tensor::from_data(
+                TensorData::new(masks, [objects, 1, side, side]),
+                &self.device,
+            )
+        });
+        PromptBatch {
+            points,
+            boxes,
+            masks,
+        }
+    }
+}
+
+/// Masks on the image's grid, by object.
+fn postprocess(answer: MaskPrediction, transform: &InputTransform, side: usize) -> Vec<Prediction> {
+    let [_, per_object] = answer.iou.dims();
+    let host = |data: TensorData| data.iter::<f32>().collect::<Vec<f32>>();
+    let scores = host(answer.iou.into_data());
+    let low_res = host(answer.low_res_logits.into_data());
+    let masks = low_res
+        .chunks_exact(side * side)
+        .zip(&scores)
+        .map(|(logits, &iou)| PredictedMask {
+            logits: transform.postprocess(logits, side),
+            iou,
+            low_res_logits: logits.to_vec(),
+        })
+        .collect::<Vec<_>>();
+    let mut masks = masks.into_iter();
+    (0..scores.len() / per_object)
+        .map(|_| Prediction {
+            masks: masks.by_ref().take(per_object).collect(),
+        })
+        .collect()
+}
+
+/// Refuses prompts that say nothing or point outside the image.
+fn check(prompts: &Prompts, size: Size, low_res_side: usize) -> Result<()> {
+    let Prompts {
+        points,
+        box_,
+        mask_input,
+    } = prompts;
+    if points.is_empty() && box_.is_none() && mask_input.is_none() {
+        return Err(Error::EmptyPrompt);
+    }
+    if let Some(&(point, _)) = points.iter().find(|(point, _)| !size.contains(*point)) {
+        return Err(Error::PointOutside { point, size });
+    }
+    if let Some(box_) = box_ {
+        check_box(*box_, size)?;
+    }
+    let expected = low_res_side * low_res_side;
+    match mask_input {
+        Some(mask) if mask.len() != expected || !mask.iter().all(|v| v.is_finite()) => {
+            Err(Error::BadMaskPrompt {
+                expected,
+                side: low_res_side,
+                found: mask.len(),
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A box may reach over the image's border, but must overlap it.
+fn check_box(BoxXyxy { min, max }: BoxXyxy, size: Size) -> Result<()> {
+    let bad = |reason| {
+        Err(Error::BadBox {
+            corners: [min, max],
+            reason,
+            size,
+        })
+    };
+    if ![min.x, min.y, max.x, max.y].iter().all(|v| v.is_finite()) {
+        return bad("corners must be finite");
+    }
+    if min.x > max.x || min.y > max.y {
+        return bad("the first corner must be the top-left one");
+    }
+    let (width, height) = (size.width as f64, size.height as f64);
+    if max.x < 0.0 || max.y < 0.0 || min.x > width - 1.0 || min.y > height - 1.0 {
+        return bad("lies outside the image");
+    }
+    if min.x < -width || min.y < -height || max.x > 2.0 * width || max.y > 2.0 * height {
+        return bad("reaches too far outside the image");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Recorded, assert_close, sam_tiny};
+
+    fn predictor(io: &Recorded) -> Predictor {
+        let shape = io.shape("image");
+        let bytes = io.values("image").into_iter().map(|v| v as u8).collect();
+        let image = RgbImage::new(Size::new(shape[0], shape[1]), bytes).unwrap();
+        let mut predictor = Predictor::new(&sam_tiny(), &Device::flex());
+        predictor.set_image(&image).unwrap();
+        predictor
+    }
+
+    /// The recorded prompt `name`, in pixels of the image.
+    fn recorded_prompt(io: &Recorded, name: &str) -> Prompts {
+        let names = io.names();
+        let get = |field: &str| {
+            let key = format!("{name}.{field}");
+            names.contains(&key).then(|| io.values(&key))
+        };
+        let coords = get("point_coords").unwrap_or_default();
+        let labels = get("point_labels").unwrap_or_default();
+        Prompts {
+            points: coords
+                .chunks_exact(2)
+                .zip(labels)
+                .map(|(xy, label)| (Point2::new(xy[0].into(), xy[1].into()), label > 0.5))
+                .collect(),
+            box_: get("box").map(|b| box_of(&b)),
+            mask_input: None,
+        }
+    }
+
+    fn box_of(corners: &[f32]) -> BoxXyxy {
+        let at = |i: usize| Point2::new(corners[i].into(), corners[i + 1].into());
+        BoxXyxy {
+            min: at(0),
+            max: at(2),
+        }
+    }
+
+    fn assert_recorded(io: &Recorded, tag: &str, prediction: &Prediction) {
+        let all = |field: fn(&PredictedMask) -> &[f32]| {
+            let parts = prediction.masks.iter().map(field);
+            parts.collect::<Vec<_>>().concat()
+        };
+        io.assert_close(&format!("{tag}.logits"), &all(|m| m.logits.data()));
+        io.assert_close(&format!("{tag}.low_res"), &all(|m| &m.low_res_logits));
+        let iou: Vec<f32> = prediction.masks.iter().map(|m| m.iou).collect();
+        io.assert_close(&format!("{tag}.iou"), &iou);
+    }
+
+    const RECORDED: [&str; 5] = [
+        "one_point",
+        "three_positive",
+        "one_positive_two_negative",
+        "box",
+        "box_and_points",
+    ];
+
+    #[test]
+    fn image_to_masks_matches_meta() {
+        let io = Recorded::open();
+        let predictor = predictor(&io);
+        for name in RECORDED {
+            let prompts = recorded_prompt(&io, name);
+            let single = predictor.predict(&prompts, MaskOutput::Single).unwrap();
+            assert_eq!(single.masks.len(), 1);
+            assert_recorded(&io, &format!("{name}.single"), &single);
+            let multi = predictor.predict(&prompts, MaskOutput::Multi).unwrap();
+            assert_eq!(multi.masks.len(), 3);
+            assert_recorded(&io, &format!("{name}.multi"), &multi);
+        }
+    }
+
+    #[test]
+    fn a_mask_prompt_matches_meta() {
+        let io = Recorded::open();
+        let prompts = Prompts {
+            mask_input: Some(io.values("point_and_mask.mask_input")),
+            ..recorded_prompt(&io, "one_point")
+        };
+        let got = predictor(&io)
+            .predict(&prompts, MaskOutput::Single)
+            .unwrap();
+        assert_recorded(&io, "point_and_mask.single", &got);
+    }
+
+    #[test]
+    fn two_boxes_match_meta() {
+        let io = Recorded::open();
+        let corners = io.values("two_boxes.boxes");
+        let prompts: Vec<Prompts> = corners
+            .chunks_exact(4)
+            .map(|b| Prompts {
+                box_: Some(box_of(b)),
+                ..Prompts::default()
+            })
+            .collect();
+        let got = predictor(&io)
+            .predict_many(&prompts, MaskOutput::Multi)
+            .unwrap();
+        let together = Prediction {
+            masks: got.into_iter().flat_map(|p| p.masks).collect(),
+        };
+        assert_recorded(&io, "two_boxes.multi", &together);
+    }
+
+    #[test]
+    fn many_prompts_of_different_kinds_equal_one_by_one() {
+        let io = Recorded::open();
+        let predictor = predictor(&io);
+        let prompts: Vec<Prompts> = RECORDED
+            .iter()
+            .cycle()
+            .take(MAX_OBJECTS_PER_CALL * 2)
+            .map(|name| recorded_prompt(&io, name))
+            .collect();
+        let together = predictor
+            .predict_many(&prompts, MaskOutput::Single)
+            .unwrap();
+        assert_eq!(together.len(), prompts.len());
+        for (prompt, got) in prompts.iter().zip(&together).take(RECORDED.len()) {
+            let alone = predictor.predict(prompt, MaskOutput::Single).unwrap();
+            let (got, alone) = (&got.masks[0], &alone.masks[0]);
+            assert_close("object", got.logits.data(), alone.logits.data());
+        }
+    }
+
+    #[test]
+    fn masks_are_positive_logits() {
+        let logits = Image::new(Size::new(1, 3), vec![-0.1, 0.0, 0.1]).unwrap();
+        let mask = PredictedMask {
+            logits,
+            iou: 0.5,
+            low_res_logits: Vec::new(),
+        };
+        assert_eq!(mask.mask().data(), [false, false, true]);
+    }
+
+    #[test]
+    fn bad_prompts_are_refused_by_name() {
+        let io = Recorded::open();
+        let predictor = predictor(&io);
+        let message = |prompts: &Prompts| {
+            let error = predictor.predict(prompts, MaskOutput::Single).unwrap_err();
+            error.to_string()
+        };
+        assert!(message(&Prompts::default()).contains("empty"));
+        // 75 rows, 100 columns: x = 99 is inside, y = 99 is not.
+        for (x, y) in [(10.0, 99.0), (100.0, 10.0), (-1.0, 10.0), (f64::NAN, 3.0)] {
+            let text = message(&Prompts {
+                points: vec![(Point2::new(99.0, 74.0), true), (Point2::new(x, y), false)],
+                ..Prompts::default()
+            });
+            assert!(text.contains(&format!("point ({x}, {y})")), "{text}");
+            assert!(text.contains("75x100"), "{text}");
+        }
+        for corners in [
+            [50.0, 10.0, 40.0, 20.0],
+            [200.0, 10.0, 220.0, 20.0],
+            [0.0, f32::NAN, 4.0, 5.0],
+            [-1e30, 0.0, 4.0, 5.0],
+        ] {
+            let text = message(&Prompts {
+                box_: Some(box_of(&corners)),
+                ..Prompts::default()
+            });
+            assert!(text.starts_with("box ("), "{text}");
+        }
+        let text = message(&Prompts {
+            mask_input: Some(vec![0.0; 5]),
+            ..Prompts::default()
+        });
+        assert!(text.contains("32 x 32"), "{text}");
+        let fresh = Predictor::new(&sam_tiny(), &Device::flex());
+        let click = recorded_prompt(&io, "one_point");
+        let error = fresh.predict(&click, MaskOutput::Single).unwrap_err();
+        assert!(matches!(error, Error::NoImage));
+    }
+}

@@ -1,0 +1,110 @@
+//! What the tests share: the recorded outputs of Meta's code and comparisons with them.
+
+use std::path::PathBuf;
+
+use burn::tensor::{Device, Tensor, TensorData};
+use safetensors::SafeTensors;
+
+use crate::{ModelFile, ModelHints, Sam};
+
+/// A file of `tests/fixtures`.
+pub(crate) fn fixture(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures")
+        .join(name)
+}
+
+/// The decoder of `sam_tiny` has 4 heads, which its file does not tell.
+pub(crate) const TINY: ModelHints = ModelHints {
+    decoder_heads: Some(4),
+};
+
+/// `sam_tiny` from its safetensors file.
+pub(crate) fn sam_tiny() -> Sam {
+    ModelFile::open_with(&fixture("sam_tiny.safetensors"), &TINY)
+        .unwrap()
+        .load(&Device::flex())
+        .unwrap()
+}
+
+/// What Meta's code computed with `sam_tiny`.
+pub(crate) struct Recorded {
+    bytes: Vec<u8>,
+}
+
+impl Recorded {
+    pub(crate) fn open() -> Self {
+        let bytes = std::fs::read(fixture("sam_tiny_io.safetensors")).unwrap();
+        Self { bytes }
+    }
+
+    pub(crate) fn names(&self) -> Vec<String> {
+        let file = SafeTensors::deserialize(&self.bytes).unwrap();
+        file.names().into_iter().map(ToOwned::to_owned).collect()
+    }
+
+    pub(crate) fn shape(&self, name: &str) -> Vec<usize> {
+        let file = SafeTensors::deserialize(&self.bytes).unwrap();
+        file.tensor(name).unwrap().shape().to_vec()
+    }
+
+    /// Values of any stored type as `f32`.
+    pub(crate) fn values(&self, name: &str) -> Vec<f32> {
+        use safetensors::Dtype;
+        let file = SafeTensors::deserialize(&self.bytes).unwrap();
+        let tensor = file.tensor(name).unwrap();
+        let data = tensor.data();
+        match tensor.dtype() {
+            Dtype::U8 => data.iter().map(|&v| f32::from(v)).collect(),
+            Dtype::F32 => data
+                .chunks_exact(4)
+                .map(|b| f32::from_le_bytes(b.try_into().unwrap()))
+                .collect(),
+            Dtype::F64 => data
+                .chunks_exact(8)
+                .map(|b| f64::from_le_bytes(b.try_into().unwrap()) as f32)
+                .collect(),
+            Dtype::I64 => data
+                .chunks_exact(8)
+                .map(|b| i64::from_le_bytes(b.try_into().unwrap()) as f32)
+                .collect(),
+            other => panic!("{name} has type {other:?}"),
+        }
+    }
+
+    pub(crate) fn tensor<const D: usize>(&self, name: &str) -> Tensor<D> {
+        let data = TensorData::new(self.values(name), self.shape(name));
+        Tensor::from_data(data, &Device::flex())
+    }
+
+    /// Asserts that `got` is the recorded tensor within 1e-4 of its largest magnitude: both sides
+    /// compute in `f32`, in different orders.
+    pub(crate) fn assert_close(&self, name: &str, got: &[f32]) {
+        assert_close(name, got, &self.values(name));
+    }
+
+    pub(crate) fn assert_tensor<const D: usize>(&self, name: &str, got: Tensor<D>) {
+        assert_eq!(got.dims().to_vec(), self.shape(name), "{name}");
+        self.assert_close(name, &values(got));
+    }
+}
+
+/// A tensor's values.
+pub(crate) fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.try_into_vec_as::<f32>().unwrap()
+}
+
+/// Asserts that the largest difference is at most 1e-4 of the largest expected magnitude.
+pub(crate) fn assert_close(name: &str, got: &[f32], expected: &[f32]) {
+    assert_eq!(got.len(), expected.len(), "{name}: number of values");
+    let largest = expected.iter().fold(0f32, |m, v| m.max(v.abs()));
+    let worst = got
+        .iter()
+        .zip(expected)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0f32, f32::max);
+    assert!(
+        worst <= 1e-4 * largest,
+        "{name}: differs by {worst}, largest value {largest}"
+    );
+}

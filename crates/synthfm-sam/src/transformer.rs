@@ -1,0 +1,180 @@
+//! The mask decoder's two-way transformer (`segment_anything/modeling/transformer.py`).
+//!
+//! Prompt and output tokens attend to themselves and to the image, then the image attends back to
+//! them; post-norm throughout. Queries get the original token embeddings as position code each time,
+//! keys the dense position code, and values none.
+
+use burn::module::Module;
+use burn::nn::{Linear, LinearConfig};
+use burn::tensor::{Device, Tensor, activation::softmax};
+
+use crate::config::SamConfig;
+use crate::layers::{Activation, LayerNorm, Mlp};
+
+/// `torch.nn.LayerNorm`'s default.
+const EPSILON: f64 = 1e-5;
+/// Cross-attention runs at half the width.
+const DOWNSAMPLE_RATE: usize = 2;
+
+/// Tokens and image map, both attended in both directions.
+#[derive(Module, Debug)]
+pub(crate) struct TwoWayTransformer {
+    layers: Vec<TwoWayAttentionBlock>,
+    final_attn_token_to_image: Attention,
+    norm_final_attn: LayerNorm,
+}
+
+impl TwoWayTransformer {
+    pub(crate) fn new(config: &SamConfig, device: &Device) -> Self {
+        let dim = config.prompt_embed_dim;
+        Self {
+            layers: (0..config.decoder_depth)
+                .map(|_| TwoWayAttentionBlock::new(config, device))
+                .collect(),
+            final_attn_token_to_image: Attention::new(
+                dim,
+                dim / DOWNSAMPLE_RATE,
+                config.decoder_heads,
+                device,
+            ),
+            norm_final_attn: LayerNorm::new(dim, EPSILON, device),
+        }
+    }
+
+    /// # Shapes
+    /// `image` `[BN, g g, C]`, `image_pe` `[1, g g, C]`, `tokens` `[BN, T, C]` -> tokens and image
+    pub(crate) fn forward(
+        &self,
+        image: Tensor<3>,
+        image_pe: &Tensor<3>,
+        tokens: &Tensor<3>,
+    ) -> (Tensor<3>, Tensor<3>) {
+        let (mut queries, mut keys) = (tokens.clone(), image);
+        for (i, layer) in self.layers.iter().enumerate() {
+            // The first layer's queries are the tokens themselves: no position code, no residual.
+            queries = match i {
+                0 => layer.first_self_attention(queries),
+                _ => layer.self_attention(queries, tokens),
+            };
+            (queries, keys) = layer.cross_attention(queries, keys, tokens, image_pe);
+        }
+        let q = queries.clone() + tokens.clone();
+        let k = keys.clone() + image_pe.clone();
+        let attended = self.final_attn_token_to_image.forward(q, k, keys.clone());
+        (self.norm_final_attn.forward(queries + attended), keys)
+    }
+}
+
+#[derive(Module, Debug)]
+struct TwoWayAttentionBlock {
+    self_attn: Attention,
+    norm1: LayerNorm,
+    cross_attn_token_to_image: Attention,
+    norm2: LayerNorm,
+    mlp: Mlp,
+    norm3: LayerNorm,
+    norm4: LayerNorm,
+    cross_attn_image_to_token: Attention,
+}
+
+impl TwoWayAttentionBlock {
+    fn new(config: &SamConfig, device: &Device) -> Self {
+        let (dim, heads) = (config.prompt_embed_dim, config.decoder_heads);
+        let norm = || LayerNorm::new(dim, EPSILON, device);
+        let cross = || Attention::new(dim, dim / DOWNSAMPLE_RATE, heads, device);
+        Self {
+            self_attn: Attention::new(dim, dim, heads, device),
+            norm1: norm(),
+            cross_attn_token_to_image: cross(),
+            norm2: norm(),
+            mlp: Mlp::new(dim, config.decoder_mlp_dim, device),
+            norm3: norm(),
+            norm4: norm(),
+            cross_attn_image_to_token: cross(),
+        }
+    }
+
+    fn first_self_attention(&self, queries: Tensor<3>) -> Tensor<3> {
+        let attended = self
+            .self_attn
+            .forward(queries.clone(), queries.clone(), queries);
+        self.norm1.forward(attended)
+    }
+
+    fn self_attention(&self, queries: Tensor<3>, query_pe: &Tensor<3>) -> Tensor<3> {
+        let q = queries.clone() + query_pe.clone();
+        let attended = self.self_attn.forward(q.clone(), q, queries.clone());
+        self.norm1.forward(queries + attended)
+    }
+
+    /// Tokens to image, MLP, image to tokens.
+    fn cross_attention(
+        &self,
+        queries: Tensor<3>,
+        keys: Tensor<3>,
+        query_pe: &Tensor<3>,
+        key_pe: &Tensor<3>,
+    ) -> (Tensor<3>, Tensor<3>) {
+        let q = queries.clone() + query_pe.clone();
+        let k = keys.clone() + key_pe.clone();
+        let attended = self
+            .cross_attn_token_to_image
+            .forward(q, k.clone(), keys.clone());
+        let queries = self.norm2.forward(queries + attended);
+
+        let hidden = self.mlp.forward(queries.clone(), Activation::Relu);
+        let queries = self.norm3.forward(queries + hidden);
+
+        let q = queries.clone() + query_pe.clone();
+        let attended = self
+            .cross_attn_image_to_token
+            .forward(k, q, queries.clone());
+        (queries, self.norm4.forward(keys + attended))
+    }
+}
+
+/// Multi-head attention with separate projections and a narrower inner width.
+#[derive(Module, Debug)]
+struct Attention {
+    q_proj: Linear,
+    k_proj: Linear,
+    v_proj: Linear,
+    out_proj: Linear,
+    heads: usize,
+}
+
+impl Attention {
+    fn new(dim: usize, inner: usize, heads: usize, device: &Device) -> Self {
+        let project = || LinearConfig::new(dim, inner).init(device);
+        Self {
+            q_proj: project(),
+            k_proj: project(),
+            v_proj: project(),
+            out_proj: LinearConfig::new(inner, dim).init(device),
+            heads,
+        }
+    }
+
+    /// # Shapes
+    /// `q` `[BN, Q, C]`, `k` and `v` `[BN, K, C]` -> `[BN, Q, C]`
+    fn forward(&self, q: Tensor<3>, k: Tensor<3>, v: Tensor<3>) -> Tensor<3> {
+        let q = self.split_heads(self.q_proj.forward(q));
+        let k = self.split_heads(self.k_proj.forward(k));
+        let v = self.split_heads(self.v_proj.forward(v));
+        let [objects, heads, queries, d] = q.dims();
+        let scores = (q * (d as f64).powf(-0.5)).matmul(k.swap_dims(2, 3));
+        let attended = softmax(scores, 3).matmul(v);
+        // [BN, heads, Q, d] -> [BN, Q, heads d]
+        let attended = attended
+            .swap_dims(1, 2)
+            .reshape([objects, queries, heads * d]);
+        self.out_proj.forward(attended)
+    }
+
+    /// `[BN, T, heads d]` -> `[BN, heads, T, d]`
+    fn split_heads(&self, x: Tensor<3>) -> Tensor<4> {
+        let [objects, tokens, inner] = x.dims();
+        x.reshape([objects, tokens, self.heads, inner / self.heads])
+            .swap_dims(1, 2)
+    }
+}

@@ -1,0 +1,98 @@
+//! The configuration of a SAM checkpoint that carries none, read off its key names and shapes.
+//!
+//! Meta's files hold a bare state dict. Everything but the number of decoder heads shows in it: block
+//! counts in the names, widths in the shapes, head width and window side in the relative-position
+//! tables.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::model_file::ModelHints;
+use super::store::TensorStore;
+use crate::config::{EncoderConfig, SamConfig, VitConfig};
+use crate::error::{Error, Result};
+
+/// Infers and checks the configuration of a SAM with a vision transformer.
+pub(super) fn infer_config(store: &TensorStore, hints: &ModelHints) -> Result<SamConfig> {
+    let shapes = Shapes { store };
+    let [_, grid, _, embed_dim] = shapes.of("image_encoder.pos_embed")?;
+    let [_, _, patch_size, _] = shapes.of("image_encoder.patch_embed.proj.weight")?;
+    let [mlp_dim, _] = shapes.of("image_encoder.blocks.0.mlp.lin1.weight")?;
+    let [_, head_dim] = shapes.of("image_encoder.blocks.0.attn.rel_pos_h")?;
+    let depth = shapes.count("image_encoder.blocks.");
+    let sides = (0..depth)
+        .map(|i| {
+            let [length, _] = shapes.of(&format!("image_encoder.blocks.{i}.attn.rel_pos_h"))?;
+            Ok(length.div_ceil(2))
+        })
+        .collect::<Result<Vec<usize>>>()?;
+    let global = |&side: &usize| side == grid;
+    let vit = VitConfig {
+        patch_size,
+        embed_dim,
+        depth,
+        num_heads: embed_dim / head_dim.max(1),
+        mlp_ratio: mlp_dim as f64 / embed_dim.max(1) as f64,
+        window_size: sides.iter().copied().find(|s| !global(s)).unwrap_or(grid),
+        global_attn_indexes: (0..depth).filter(|&i| global(&sides[i])).collect(),
+    };
+    let [prompt_embed_dim, ..] = shapes.of::<4>("image_encoder.neck.0.weight")?;
+    let [mask_in_chans, ..] = shapes.of::<4>("prompt_encoder.mask_downscaling.3.weight")?;
+    let [decoder_mlp_dim, _] = shapes.of("mask_decoder.transformer.layers.0.mlp.lin1.weight")?;
+    let [iou_head_hidden_dim, _] = shapes.of("mask_decoder.iou_prediction_head.layers.0.weight")?;
+    let [masks, _] = shapes.of("mask_decoder.mask_tokens.weight")?;
+    let image_size = grid.saturating_mul(patch_size);
+    let defaults = SamConfig::with_encoder(image_size, EncoderConfig::Vit(vit));
+    let config = SamConfig {
+        prompt_embed_dim,
+        mask_in_chans,
+        decoder_depth: shapes.count("mask_decoder.transformer.layers."),
+        decoder_heads: hints.decoder_heads.unwrap_or(defaults.decoder_heads),
+        decoder_mlp_dim,
+        iou_head_hidden_dim,
+        num_multimask_outputs: masks.saturating_sub(1),
+        ..defaults
+    };
+    config.validate()?;
+    Ok(config)
+}
+
+struct Shapes<'a> {
+    store: &'a TensorStore,
+}
+
+impl Shapes<'_> {
+    /// The shape of a tensor that must be there and have `D` dimensions.
+    fn of<const D: usize>(&self, key: &str) -> Result<[usize; D]> {
+        let fail = |reason: &str| {
+            let reason = format!("cannot tell the model's sizes: {key} {reason}");
+            Error::weights(self.path(), reason)
+        };
+        let info = self
+            .store
+            .tensors()
+            .get(key)
+            .ok_or_else(|| fail("is missing"))?;
+        <[usize; D]>::try_from(info.shape.as_slice()).map_err(|_| {
+            fail(&format!(
+                "has shape {:?}, expected {D} dimensions",
+                info.shape
+            ))
+        })
+    }
+
+    /// How many different numbers follow `prefix` in the key names.
+    fn count(&self, prefix: &str) -> usize {
+        let numbers: BTreeSet<&str> = self
+            .store
+            .tensors()
+            .keys()
+            .filter_map(|key| key.strip_prefix(prefix)?.split('.').next())
+            .collect();
+        numbers.len()
+    }
+
+    fn path(&self) -> &Path {
+        self.store.path()
+    }
+}

@@ -1,0 +1,19 @@
+//! Weights in and out: Meta's `.pth` and safetensors, under the key names of Meta's checkpoints.
+//!
+//! A file is opened without reading its tensors; its configuration comes from the file or is inferred
+//! from names and shapes, its keys are compared with the model's, and each tensor is then read straight
+//! into its parameter. Files are untrusted: lengths are checked before anything is allocated.
+
+mod infer;
+mod model_file;
+mod names;
+mod save;
+mod store;
+#[cfg(test)]
+mod tests;
+
+pub use model_file::{ModelFile, ModelHints, ModelReport, WeightsFormat};
+pub use names::{KeyPath, ParameterKey, expected_keys, parameter_keys};
+pub(crate) use save::write_atomically;
+pub use save::{Precision, save, weights_sha256};
+pub(crate) use store::TensorStore;

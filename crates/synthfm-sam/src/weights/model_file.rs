@@ -1,0 +1,296 @@
+//! A model on disk or in the binary: weights with their configuration.
+//!
+//! Three forms: a folder with `model.safetensors` and `config.json`, one safetensors file with the
+//! configuration in its metadata, or Meta's bare checkpoints, whose configuration is inferred. Loading
+//! is strict: every key must be there with its shape, and no other.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read;
+use std::path::Path;
+
+use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::{Device, Tensor, TensorData};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use super::infer::infer_config;
+use super::names::{KeyPath, ParameterKey, parameter_keys};
+use super::save::hex;
+use super::store::TensorStore;
+use crate::config::{EncoderConfig, SamConfig};
+use crate::error::{Error, KeyDifferences, Misshapen, Result};
+use crate::sam::Sam;
+
+/// Weights within a model folder.
+const WEIGHTS_NAME: &str = "model.safetensors";
+/// Configuration within a model folder.
+const CONFIG_NAME: &str = "config.json";
+/// Largest configuration read.
+const MAX_CONFIG: u64 = 1 << 20;
+
+/// What a bare checkpoint does not tell.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ModelHints {
+    /// Attention heads of the mask decoder; 8, as in every published SAM, where `None`.
+    pub decoder_heads: Option<usize>,
+}
+
+/// The container of the weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WeightsFormat {
+    /// safetensors.
+    Safetensors,
+    /// `PyTorch`'s pickled state dict.
+    Pth,
+}
+
+/// A model file whose weights have not been read.
+pub struct ModelFile {
+    config: SamConfig,
+    store: TensorStore,
+}
+
+/// What a model file is and whether its keys are those of its configuration.
+#[derive(Debug, Clone, Serialize)]
+pub struct ModelReport {
+    /// `vit_b`, `vit_l`, `vit_h`, `vit` (other sizes) or `small`.
+    pub kind: &'static str,
+    /// The container.
+    pub format: WeightsFormat,
+    /// The sizes, stored or inferred.
+    pub config: SamConfig,
+    /// SHA-256 of the weights file, in hexadecimal.
+    pub sha256: String,
+    /// Values under `image_encoder`.
+    pub image_encoder_parameters: usize,
+    /// Values under `prompt_encoder`, the fixed position matrix included.
+    pub prompt_encoder_parameters: usize,
+    /// Values under `mask_decoder`.
+    pub mask_decoder_parameters: usize,
+    /// Keys that are missing, unexpected or of another shape.
+    pub differences: KeyDifferences,
+}
+
+impl ModelFile {
+    /// Opens a model folder or weights file.
+    pub fn open(path: &Path) -> Result<Self> {
+        Self::open_with(path, &ModelHints::default())
+    }
+
+    /// Opens a model folder or weights file; `hints` fill in what a bare checkpoint does not tell.
+    pub fn open_with(path: &Path, hints: &ModelHints) -> Result<Self> {
+        if path.is_dir() {
+            let config = SamConfig::from_json(&read_config(&path.join(CONFIG_NAME))?)?;
+            let store = TensorStore::open(&path.join(WEIGHTS_NAME))?;
+            return Ok(Self { config, store });
+        }
+        Self::from_store(TensorStore::open(path)?, hints)
+    }
+
+    /// A safetensors file held in memory.
+    pub fn from_bytes(bytes: impl Into<Cow<'static, [u8]>>) -> Result<Self> {
+        Self::from_store(
+            TensorStore::from_bytes(bytes.into())?,
+            &ModelHints::default(),
+        )
+    }
+
+    fn from_store(store: TensorStore, hints: &ModelHints) -> Result<Self> {
+        let config = match store.metadata("config").filter(|text| is_own_config(text)) {
+            Some(text) => SamConfig::from_json(text)?,
+            None => infer_config(&store, hints)?,
+        };
+        Ok(Self { config, store })
+    }
+
+    /// The model's sizes.
+    pub fn config(&self) -> &SamConfig {
+        &self.config
+    }
+
+    /// The same weights for another input side, where they allow it: a convolutional encoder takes any,
+    /// a vision transformer's position tables only their own ([`ModelFile::load`] then reports them).
+    pub fn at_image_size(mut self, image_size: usize) -> Result<Self> {
+        self.config.image_size = image_size;
+        self.config.validate()?;
+        Ok(self)
+    }
+
+    /// SHA-256 of the weights file, in hexadecimal.
+    pub fn sha256(&self) -> Result<String> {
+        let mut hasher = Sha256::new();
+        self.store.for_each_chunk(|chunk| hasher.update(chunk))?;
+        Ok(hex(&hasher.finalize()))
+    }
+
+    /// Reads the weights into a model on `device`.
+    pub fn load(&self, device: &Device) -> Result<Sam> {
+        let sam = Sam::new(&self.config, device);
+        let differences = self.compare(&parameter_keys(&sam));
+        if !differences.is_empty() {
+            return Err(Error::Keys {
+                differences,
+                path: self.store.path().to_owned(),
+            });
+        }
+        let mut loader = Loader {
+            path: KeyPath::default(),
+            store: &self.store,
+            device,
+            failure: None,
+        };
+        let sam = sam.map(&mut loader);
+        match loader.failure {
+            None => Ok(sam),
+            Some(error) => Err(error),
+        }
+    }
+
+    /// Describes the file and compares its keys with those its configuration asks for.
+    pub fn report(&self) -> Result<ModelReport> {
+        let sam = Sam::new(&self.config, &Device::flex());
+        let parameters = |part: &str| {
+            let of_part = |key: &&String| key.split('.').next() == Some(part);
+            let keys = self.store.tensors().keys().filter(of_part);
+            keys.map(|key| self.store.tensors()[key].elements()).sum()
+        };
+        Ok(ModelReport {
+            kind: kind(&self.config),
+            format: if self.store.is_pytorch() {
+                WeightsFormat::Pth
+            } else {
+                WeightsFormat::Safetensors
+            },
+            config: self.config.clone(),
+            sha256: self.sha256()?,
+            image_encoder_parameters: parameters("image_encoder"),
+            prompt_encoder_parameters: parameters("prompt_encoder"),
+            mask_decoder_parameters: parameters("mask_decoder"),
+            differences: self.compare(&parameter_keys(&sam)),
+        })
+    }
+
+    fn compare(&self, expected: &[ParameterKey]) -> KeyDifferences {
+        let expected: BTreeMap<&str, &[usize]> = expected
+            .iter()
+            .map(|p| (p.key.as_str(), p.shape.as_slice()))
+            .collect();
+        let found = self.store.tensors();
+        let missing = expected.keys().filter(|&&key| !found.contains_key(key));
+        let unexpected = found
+            .keys()
+            .filter(|key| !expected.contains_key(key.as_str()));
+        let misshapen = expected.iter().filter_map(|(&key, &shape)| {
+            let info = found.get(key)?;
+            (!fits(key, shape, &info.shape)).then(|| Misshapen {
+                key: key.to_owned(),
+                expected: shape.to_vec(),
+                found: info.shape.clone(),
+            })
+        });
+        KeyDifferences {
+            missing: missing.map(|&key| key.to_owned()).collect(),
+            unexpected: unexpected.cloned().collect(),
+            misshapen: misshapen.collect(),
+        }
+    }
+}
+
+/// Whether a stored shape can be used. Relative-position tables may have any length: they are
+/// interpolated.
+fn fits(key: &str, expected: &[usize], found: &[usize]) -> bool {
+    let table = key.ends_with(".rel_pos_h") || key.ends_with(".rel_pos_w");
+    expected == found || (table && found.len() == 2 && found[0] > 0 && found[1] == expected[1])
+}
+
+/// Whether metadata called `config` is this crate's, which names an encoder.
+fn is_own_config(text: &str) -> bool {
+    serde_json::from_str::<serde_json::Value>(text).is_ok_and(|v| v.get("encoder").is_some())
+}
+
+fn kind(config: &SamConfig) -> &'static str {
+    let presets = [
+        ("vit_b", SamConfig::vit_b()),
+        ("vit_l", SamConfig::vit_l()),
+        ("vit_h", SamConfig::vit_h()),
+    ];
+    let preset = presets.iter().find(|(_, preset)| preset == config);
+    match (&config.encoder, preset) {
+        (_, Some((name, _))) => name,
+        (EncoderConfig::Vit(_), None) => "vit",
+        (EncoderConfig::Small(_), None) => "small",
+    }
+}
+
+fn read_config(path: &Path) -> Result<String> {
+    let io = |e| Error::io(path, e);
+    let mut text = String::new();
+    let file = fs::File::open(path).map_err(io)?;
+    file.take(MAX_CONFIG)
+        .read_to_string(&mut text)
+        .map_err(io)?;
+    Ok(text)
+}
+
+/// Puts each stored tensor in its parameter's place; keeps the first failure.
+struct Loader<'a> {
+    path: KeyPath,
+    store: &'a TensorStore,
+    device: &'a Device,
+    failure: Option<Error>,
+}
+
+impl ModuleMapper for Loader<'_> {
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        self.path.enter(name, container_type);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.exit();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        if self.failure.is_some() {
+            return param;
+        }
+        let key = self.path.key();
+        match self.store.read(&key) {
+            Ok(values) => {
+                let mut shape = self.store.tensors()[&key].shape.clone();
+                let values = if self.path.transposed(D) {
+                    let turned = transpose(&values, shape[0], shape[1]);
+                    shape.reverse();
+                    turned
+                } else {
+                    values
+                };
+                let tensor = Tensor::from_data(TensorData::new(values, shape), self.device);
+                let id = param.id;
+                param.transform_for_load(tensor, id)
+            }
+            Err(error) => {
+                self.failure = Some(error);
+                param
+            }
+        }
+    }
+}
+
+/// `[rows, cols]` to `[cols, rows]`, in blocks that fit the cache.
+pub(super) fn transpose(values: &[f32], rows: usize, cols: usize) -> Vec<f32> {
+    const BLOCK: usize = 32;
+    let mut out = vec![0.0; values.len()];
+    for row0 in (0..rows).step_by(BLOCK) {
+        for col0 in (0..cols).step_by(BLOCK) {
+            for row in row0..(row0 + BLOCK).min(rows) {
+                for col in col0..(col0 + BLOCK).min(cols) {
+                    out[col * rows + row] = values[row * cols + col];
+                }
+            }
+        }
+    }
+    out
+}

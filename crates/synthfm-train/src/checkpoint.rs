@@ -1,0 +1,212 @@
+//! Checkpoints: one folder per saved step, complete or absent.
+//!
+//! `checkpoints/step-00000500/` holds the model (`model.safetensors`), the optimizer's moments
+//! (`optimizer.safetensors`), the resolved configuration and `state.json`. It is written under another
+//! name and renamed when all of it is on disk.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::{Deserialize, Serialize};
+
+use crate::optimizer::{AdamW, AdamWConfig, Moments};
+use crate::{Error, Result};
+
+/// Where a run stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct State {
+    /// Steps done.
+    pub step: u64,
+    /// Steps whose gradients were not finite and that changed nothing.
+    pub skipped: u64,
+    /// Training time so far in seconds, over all stretches of the run.
+    pub seconds: f64,
+    /// SHA-256 of the frozen encoder's parameters; empty if nothing is frozen.
+    pub frozen_sha256: String,
+}
+
+const STATE: &str = "state.json";
+const OPTIMIZER: &str = "optimizer.safetensors";
+/// The model in a checkpoint or run folder.
+pub(crate) const MODEL: &str = "model.safetensors";
+
+fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Error + '_ {
+    move |source| Error::Io {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+fn damaged(path: &Path, problem: impl std::fmt::Display) -> Error {
+    Error::Checkpoint {
+        path: path.to_owned(),
+        problem: problem.to_string(),
+    }
+}
+
+/// Writes `bytes` to `path` at once: temporary file, flush to disk, rename.
+pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
+    use std::io::Write;
+    let folder = path
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(io(folder))?;
+    file.write_all(bytes).map_err(io(path))?;
+    file.as_file().sync_all().map_err(io(path))?;
+    file.persist(path).map_err(|e| Error::Io {
+        path: path.to_owned(),
+        source: e.error,
+    })?;
+    Ok(())
+}
+
+/// Saves a checkpoint below `run` and removes the oldest ones beyond `keep`. `save_model` writes the
+/// model to the path that it is given.
+pub(crate) fn save(
+    run: &Path,
+    state: &State,
+    optimizer: &AdamW,
+    keep: usize,
+    save_model: impl FnOnce(&Path) -> Result<()>,
+) -> Result<PathBuf> {
+    let folder = run.join("checkpoints");
+    fs::create_dir_all(&folder).map_err(io(&folder))?;
+    let draft = tempfile::Builder::new()
+        .prefix(".writing-")
+        .tempdir_in(&folder)
+        .map_err(io(&folder))?;
+    save_model(&draft.path().join(MODEL))?;
+    write_atomic(
+        &draft.path().join(OPTIMIZER),
+        &moments_to_bytes(&optimizer.moments)?,
+    )?;
+    let json = serde_json::to_vec_pretty(state).expect("numbers and a string serialise");
+    write_atomic(&draft.path().join(STATE), &json)?;
+    let path = folder.join(format!("step-{:08}", state.step));
+    if path.exists() {
+        fs::remove_dir_all(&path).map_err(io(&path))?;
+    }
+    fs::rename(draft.keep(), &path).map_err(io(&path))?;
+    for old in list(run)?.iter().rev().skip(keep) {
+        fs::remove_dir_all(old).map_err(io(old))?;
+    }
+    Ok(path)
+}
+
+/// The checkpoints of a run, oldest first.
+fn list(run: &Path) -> Result<Vec<PathBuf>> {
+    let folder = run.join("checkpoints");
+    if !folder.exists() {
+        return Ok(Vec::new());
+    }
+    let mut found = Vec::new();
+    for entry in fs::read_dir(&folder).map_err(io(&folder))? {
+        let entry = entry.map_err(io(&folder))?;
+        if entry.file_name().to_string_lossy().starts_with("step-") {
+            found.push(entry.path());
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// The newest checkpoint of a run.
+pub(crate) fn newest(run: &Path) -> Result<Option<PathBuf>> {
+    Ok(list(run)?.pop())
+}
+
+/// Reads state and optimizer of a checkpoint.
+pub(crate) fn load(checkpoint: &Path, config: AdamWConfig) -> Result<(State, AdamW)> {
+    let path = checkpoint.join(STATE);
+    let state = serde_json::from_slice(&fs::read(&path).map_err(io(&path))?)
+        .map_err(|e| damaged(&path, e))?;
+    let path = checkpoint.join(OPTIMIZER);
+    let bytes = fs::read(&path).map_err(io(&path))?;
+    let mut optimizer = AdamW::new(config);
+    optimizer.moments = moments_from_bytes(&bytes).map_err(|problem| damaged(&path, problem))?;
+    Ok((state, optimizer))
+}
+
+fn moments_to_bytes(moments: &BTreeMap<String, Moments>) -> Result<Vec<u8>> {
+    let le = |values: &[f32]| {
+        values
+            .iter()
+            .flat_map(|v| v.to_le_bytes())
+            .collect::<Vec<u8>>()
+    };
+    let mut tensors: Vec<(String, Dtype, usize, Vec<u8>)> = Vec::new();
+    for (name, m) in moments {
+        tensors.push((
+            format!("exp_avg.{name}"),
+            Dtype::F32,
+            m.exp_avg.len(),
+            le(&m.exp_avg),
+        ));
+        tensors.push((
+            format!("exp_avg_sq.{name}"),
+            Dtype::F32,
+            m.exp_avg_sq.len(),
+            le(&m.exp_avg_sq),
+        ));
+        tensors.push((
+            format!("steps.{name}"),
+            Dtype::U64,
+            1,
+            m.steps.to_le_bytes().to_vec(),
+        ));
+    }
+    let views = tensors.iter().map(|(name, dtype, len, bytes)| {
+        let view = TensorView::new(*dtype, vec![*len], bytes).expect("the bytes fit the length");
+        (name.as_str(), view)
+    });
+    safetensors::serialize(views, None).map_err(|e| damaged(Path::new(OPTIMIZER), e))
+}
+
+fn moments_from_bytes(bytes: &[u8]) -> std::result::Result<BTreeMap<String, Moments>, String> {
+    let file = SafeTensors::deserialize(bytes).map_err(|e| e.to_string())?;
+    let floats = |key: String| -> std::result::Result<Vec<f32>, String> {
+        let view = file.tensor(&key).map_err(|e| format!("{key}: {e}"))?;
+        if view.dtype() != Dtype::F32 {
+            return Err(format!("{key}: F32 expected, got {:?}", view.dtype()));
+        }
+        let word = |b: &[u8]| f32::from_le_bytes(b.try_into().expect("chunks of four"));
+        Ok(view.data().chunks_exact(4).map(word).collect())
+    };
+    let mut moments = BTreeMap::new();
+    for key in file.names() {
+        let Some(name) = key.strip_prefix("steps.") else {
+            continue;
+        };
+        let steps = file
+            .tensor(key)
+            .map_err(|e| e.to_string())?
+            .data()
+            .try_into()
+            .map(u64::from_le_bytes);
+        let steps = steps.map_err(|_| format!("{key}: one 64-bit number expected"))?;
+        let (exp_avg, exp_avg_sq) = (
+            floats(format!("exp_avg.{name}"))?,
+            floats(format!("exp_avg_sq.{name}"))?,
+        );
+        if exp_avg.len() != exp_avg_sq.len() {
+            return Err(format!(
+                "{name}: {} first and {} second moments",
+                exp_avg.len(),
+                exp_avg_sq.len()
+            ));
+        }
+        moments.insert(
+            name.to_owned(),
+            Moments {
+                exp_avg,
+                exp_avg_sq,
+                steps,
+            },
+        );
+    }
+    Ok(moments)
+}

@@ -1,0 +1,81 @@
+//! The crate's error type: one variant per party that must act.
+
+use std::path::PathBuf;
+
+use synthfm_image::Size;
+
+/// What went wrong while training or evaluating.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An image, mask or volume could not be built, read or written.
+    #[error(transparent)]
+    Image(#[from] synthfm_image::Error),
+    /// Two rasters that belong together differ in size.
+    #[error("{what}: {expected} expected, got {got}")]
+    SizeMismatch {
+        /// Which raster.
+        what: &'static str,
+        /// The size of its partner.
+        expected: Size,
+        /// Its own size.
+        got: Size,
+    },
+    /// A folder is not a data set in a layout that we read.
+    #[error("{path}: {problem}", path = path.display())]
+    Dataset {
+        /// The folder or file.
+        path: PathBuf,
+        /// What was expected and what was found.
+        problem: String,
+    },
+    /// An option is outside its documented range.
+    #[error("{0}")]
+    Parameter(String),
+    /// The network could not be built, loaded or run.
+    #[error(transparent)]
+    Sam(#[from] synthfm_sam::Error),
+    /// A sample could not be generated.
+    #[error(transparent)]
+    Synth(#[from] synthfm_synth::Error),
+    /// A checkpoint is damaged, or of another run.
+    #[error("{path}: {problem}", path = path.display())]
+    Checkpoint {
+        /// The folder or file.
+        path: PathBuf,
+        /// What was expected and what was found.
+        problem: String,
+    },
+    /// A thread that makes batches ended before its work was done.
+    #[error("a worker that makes training batches stopped; its own message stands above")]
+    Worker,
+    /// Too many steps in a row had no finite loss or gradient.
+    #[error(
+        "training diverged at step {step}: {skipped} steps without a finite loss or gradient; lower the learning rate"
+    )]
+    Diverged {
+        /// The step at which training ended.
+        step: u64,
+        /// Steps that were left out.
+        skipped: u64,
+    },
+    /// The segmenter under evaluation failed.
+    #[error("{segmenter}: {problem}")]
+    Segmenter {
+        /// Its name.
+        segmenter: String,
+        /// Its own message.
+        problem: String,
+    },
+    /// The operating system refused.
+    #[error("{path}: {source}", path = path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+}
+
+/// A result with this crate's [`Error`].
+pub type Result<T> = std::result::Result<T, Error>;

@@ -1,0 +1,46 @@
+//! A mask in little memory, to be drawn once the worst and the median case are known.
+
+use synthfm_image::{Mask, Size};
+
+/// Lengths of the runs of equal pixels in raster order, the first of background (possibly 0).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Runs {
+    size: Size,
+    lengths: Vec<u32>,
+}
+
+impl Runs {
+    pub(crate) fn encode(mask: &Mask) -> Self {
+        let mut lengths = vec![0];
+        let mut current = false;
+        for &value in mask.data() {
+            if value != current {
+                lengths.push(0);
+                current = value;
+            }
+            *lengths.last_mut().expect("starts with one run") += 1;
+        }
+        let size = mask.size();
+        Self { size, lengths }
+    }
+
+    pub(crate) fn decode(&self) -> Mask {
+        let runs = self.lengths.iter().enumerate();
+        let data = runs.flat_map(|(i, &n)| std::iter::repeat_n(i % 2 == 1, n as usize));
+        Mask::new(self.size, data.collect()).expect("the runs cover the mask")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn masks_come_back() {
+        for bits in 0..64 {
+            let data = (0..6).map(|i| bits >> i & 1 == 1).collect();
+            let mask = Mask::new(Size::new(2, 3), data).unwrap();
+            assert_eq!(Runs::encode(&mask).decode(), mask);
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! AdamW (Loshchilov & Hutter 2019), step for step as PyTorch's `torch.optim.AdamW`, with clipping by
+//! the global norm. State and gradients are plain arrays under the parameters' checkpoint keys, so a checkpoint
+//! holds them as they are and a step is one pass over memory.
+
+use std::collections::BTreeMap;
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{Gradients, Tensor, TensorData};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use synthfm_sam::KeyPath;
+
+/// Parameters of [`AdamW`]. Defaults are PyTorch's; the learning rate is the schedule's.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AdamWConfig {
+    /// Decay of the gradient's mean.
+    pub beta1: f32,
+    /// Decay of the squared gradient's mean.
+    pub beta2: f32,
+    /// Added to the root of the second moment.
+    pub epsilon: f32,
+    /// Decoupled weight decay.
+    pub weight_decay: f32,
+    /// Largest global norm of the gradients; larger ones are scaled down. 0 turns clipping off.
+    pub clip_norm: f32,
+}
+
+impl Default for AdamWConfig {
+    fn default() -> Self {
+        Self {
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon: 1e-8,
+            weight_decay: 0.01,
+            clip_norm: 0.0,
+        }
+    }
+}
+
+/// Elements per task of a step.
+const CHUNK: usize = 1 << 14;
+
+/// The values of a float tensor in row-major order.
+pub(crate) fn host_values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor
+        .into_data()
+        .try_into_vec()
+        .expect("modules of this project hold f32")
+}
+
+/// Gradients by parameter name; parameters without one are absent.
+#[derive(Debug, Default)]
+pub struct GradientSet {
+    values: BTreeMap<String, Vec<f32>>,
+}
+
+impl GradientSet {
+    /// Takes the gradients of `module`'s trainable parameters out of `gradients`.
+    pub fn collect<M: Module>(module: &M, gradients: &mut Gradients) -> Self {
+        struct Collector<'a> {
+            path: KeyPath,
+            gradients: &'a mut Gradients,
+            values: BTreeMap<String, Vec<f32>>,
+        }
+        impl ModuleVisitor for Collector<'_> {
+            fn enter_module(&mut self, name: &str, container: &str) {
+                self.path.enter(name, container);
+            }
+            fn exit_module(&mut self, _: &str, _: &str) {
+                self.path.exit();
+            }
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+                if let Some(grad) = param.val().grad_remove(self.gradients) {
+                    self.values.insert(self.path.key(), host_values(grad));
+                }
+            }
+        }
+        let mut collector = Collector {
+            path: KeyPath::default(),
+            gradients,
+            values: BTreeMap::new(),
+        };
+        module.visit(&mut collector);
+        Self {
+            values: collector.values,
+        }
+    }
+
+    /// The gradient of one parameter.
+    pub fn get(&self, name: &str) -> Option<&[f32]> {
+        self.values.get(name).map(Vec::as_slice)
+    }
+
+    /// Names and gradients, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[f32])> {
+        self.values
+            .iter()
+            .map(|(name, grad)| (name.as_str(), grad.as_slice()))
+    }
+
+    /// Euclidean norm over all gradients; not finite if any value is not.
+    pub fn global_norm(&self) -> f64 {
+        let squares = |grad: &Vec<f32>| -> f64 {
+            let mut lanes = [0.0_f64; 8];
+            for chunk in grad.chunks(8) {
+                lanes
+                    .iter_mut()
+                    .zip(chunk)
+                    .for_each(|(s, &g)| *s += f64::from(g) * f64::from(g));
+            }
+            lanes.iter().sum()
+        };
+        self.values.values().map(squares).sum::<f64>().sqrt()
+    }
+}
+
+/// First and second moment of one parameter's gradient.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Moments {
+    pub(crate) exp_avg: Vec<f32>,
+    pub(crate) exp_avg_sq: Vec<f32>,
+    /// Steps that this parameter has taken; it takes none without a gradient.
+    pub(crate) steps: u64,
+}
+
+/// The optimizer's state.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AdamW {
+    config: AdamWConfig,
+    pub(crate) moments: BTreeMap<String, Moments>,
+}
+
+impl AdamW {
+    /// No steps taken.
+    pub fn new(config: AdamWConfig) -> Self {
+        Self {
+            config,
+            moments: BTreeMap::new(),
+        }
+    }
+
+    /// Takes one step at learning rate `lr`. Gradients longer than `clip_norm` altogether are scaled
+    /// down, as `torch.nn.utils.clip_grad_norm_` does; `norm` is [`GradientSet::global_norm`].
+    pub fn step<M: Module>(&mut self, module: M, gradients: GradientSet, norm: f64, lr: f64) -> M {
+        let clip = f64::from(self.config.clip_norm);
+        let scale = if clip > 0.0 {
+            (clip / (norm + 1e-6)).min(1.0)
+        } else {
+            1.0
+        };
+        let mut stepper = Stepper {
+            path: KeyPath::default(),
+            optimizer: self,
+            gradients,
+            lr,
+            scale: scale as f32,
+        };
+        module.map(&mut stepper)
+    }
+
+    fn update(&mut self, name: String, param: &mut [f32], grad: &[f32], lr: f64, scale: f32) {
+        let AdamWConfig {
+            beta1,
+            beta2,
+            epsilon,
+            weight_decay,
+            ..
+        } = self.config;
+        let zeros = || Moments {
+            exp_avg: vec![0.0; grad.len()],
+            exp_avg_sq: vec![0.0; grad.len()],
+            steps: 0,
+        };
+        let moments = self.moments.entry(name).or_insert_with(zeros);
+        moments.steps += 1;
+        let correction = |beta: f32| 1.0 - libm::pow(f64::from(beta), moments.steps as f64);
+        let step_size = (lr / correction(beta1)) as f32;
+        let root = libm::sqrt(correction(beta2)) as f32;
+        let keep = (1.0 - lr * f64::from(weight_decay)) as f32;
+        let one = |((p, &g), (m, v)): ((&mut f32, &f32), (&mut f32, &mut f32))| {
+            let g = g * scale;
+            *m += (g - *m) * (1.0 - beta1);
+            *v = *v * beta2 + g * g * (1.0 - beta2);
+            *p = *p * keep - step_size * (*m / (v.sqrt() / root + epsilon));
+        };
+        param
+            .par_chunks_mut(CHUNK)
+            .zip(grad.par_chunks(CHUNK))
+            .zip(
+                moments
+                    .exp_avg
+                    .par_chunks_mut(CHUNK)
+                    .zip(moments.exp_avg_sq.par_chunks_mut(CHUNK)),
+            )
+            .for_each(|((p, g), (m, v))| {
+                p.iter_mut().zip(g).zip(m.iter_mut().zip(v)).for_each(one)
+            });
+    }
+}
+
+struct Stepper<'a> {
+    path: KeyPath,
+    optimizer: &'a mut AdamW,
+    gradients: GradientSet,
+    lr: f64,
+    scale: f32,
+}
+
+impl ModuleMapper for Stepper<'_> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.exit();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let name = self.path.key();
+        let Some(grad) = self.gradients.values.remove(&name) else {
+            return param;
+        };
+        param.map(|tensor| {
+            let (device, shape) = (tensor.device(), tensor.shape());
+            let mut values = host_values(tensor.inner());
+            self.optimizer
+                .update(name, &mut values, &grad, self.lr, self.scale);
+            Tensor::from_data(TensorData::new(values, shape), &device).require_grad()
+        })
+    }
+}

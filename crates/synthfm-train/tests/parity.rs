@@ -1,0 +1,206 @@
+//! Loss, every gradient and ten optimizer steps against what PyTorch computes with Meta's SAM
+//! (fixtures made by `make_sam_fixtures.py` in synthfm-sam's tests).
+
+#![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
+
+use std::path::PathBuf;
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use safetensors::SafeTensors;
+use synthfm_sam::{
+    ImageEmbedding, MaskOutput, ModelFile, ModelHints, PromptBatch, Sam, parameter_keys,
+};
+use synthfm_train::{AdamW, AdamWConfig, GradientSet, Learner, LossConfig, Mode, dice_loss};
+
+fn fixture(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures")
+        .join(name)
+}
+
+fn floats(file: &SafeTensors, name: &str) -> (Vec<f32>, Vec<usize>) {
+    let view = file
+        .tensor(name)
+        .unwrap_or_else(|_| panic!("fixture lacks {name}"));
+    let word = |b: &[u8]| f32::from_le_bytes(b.try_into().unwrap());
+    (
+        view.data().chunks_exact(4).map(word).collect(),
+        view.shape().to_vec(),
+    )
+}
+
+fn tensor<const D: usize>(file: &SafeTensors, name: &str, device: &Device) -> Tensor<D> {
+    let (values, shape) = floats(file, name);
+    Tensor::from_data(TensorData::new(values, shape), device)
+}
+
+/// The fixture's training problem: two objects with two clicks each on one frozen embedding.
+struct Problem {
+    embedding: ImageEmbedding,
+    target: Tensor<3>,
+    prompts: PromptBatch,
+}
+
+impl Problem {
+    fn load(file: &SafeTensors, device: &Device) -> Self {
+        let labels: Vec<i64> = file
+            .tensor("labels")
+            .unwrap()
+            .data()
+            .chunks_exact(8)
+            .map(|b| i64::from_le_bytes(b.try_into().unwrap()))
+            .collect();
+        let labels = Tensor::<2, Int>::from_data(TensorData::new(labels, [2, 2]), device);
+        Self {
+            embedding: ImageEmbedding {
+                image_embedding: tensor(file, "embedding", device),
+                high_res: None,
+            },
+            target: tensor::<4>(file, "target", device).reshape([2, 32, 32]),
+            prompts: PromptBatch::from_points(
+                tensor(file, "points_in_input_frame", device),
+                labels,
+            ),
+        }
+    }
+
+    fn loss(&self, sam: &Sam) -> (Tensor<1>, Tensor<4>) {
+        let out = sam.decode(&self.embedding, &self.prompts, &[0, 0], MaskOutput::Single);
+        let logits = out.low_res_logits.clone().reshape([2, 32, 32]);
+        (
+            dice_loss(logits, self.target.clone()).mean(),
+            out.low_res_logits,
+        )
+    }
+}
+
+fn learner(device: &Device) -> Learner {
+    let hints = ModelHints {
+        decoder_heads: Some(4),
+    };
+    let file = ModelFile::open_with(
+        &fixture("../../../synthfm-sam/tests/fixtures/sam_tiny.safetensors"),
+        &hints,
+    )
+    .unwrap();
+    let sam = file.load(device).unwrap();
+    Learner::new(
+        sam,
+        file.config().clone(),
+        Mode::Decoder,
+        LossConfig::default(),
+        device,
+    )
+}
+
+/// Largest difference relative to the expected tensor's largest magnitude.
+fn error(got: &[f32], expected: &[f32]) -> f32 {
+    assert_eq!(got.len(), expected.len());
+    let largest = expected.iter().fold(0.0_f32, |m, v| m.max(v.abs()));
+    let worst = got
+        .iter()
+        .zip(expected)
+        .fold(0.0_f32, |m, (a, b)| m.max((a - b).abs()));
+    worst / largest.max(1e-12)
+}
+
+fn transposed(values: &[f32], shape: &[usize]) -> Vec<f32> {
+    let [rows, cols] = shape else {
+        panic!("a matrix")
+    };
+    (0..rows * cols)
+        .map(|i| values[(i % rows) * cols + i / rows])
+        .collect()
+}
+
+#[test]
+fn loss_and_every_gradient_equal_pytorch() {
+    let bytes = std::fs::read(fixture("sam_tiny_train.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let device = Device::flex();
+    let learner = learner(&device);
+    let problem = Problem::load(&file, &device.clone().autodiff());
+    let (loss, low_res) = problem.loss(&learner.sam);
+
+    let (expected, _) = floats(&file, "low_res");
+    assert!(
+        error(
+            &low_res.inner().into_data().try_into_vec::<f32>().unwrap(),
+            &expected
+        ) < 1e-4
+    );
+    let (expected, _) = floats(&file, "loss");
+    assert!((loss.clone().into_scalar::<f32>() / expected[0] - 1.0).abs() < 1e-4);
+
+    let gradients = GradientSet::collect(&learner.sam, &mut loss.backward());
+    let mut checked = 0;
+    for parameter in parameter_keys(&learner.sam) {
+        if parameter.key.contains("gaussian_matrix") || parameter.key.starts_with("image_encoder.")
+        {
+            assert!(
+                gradients.get(&parameter.key).is_none(),
+                "{} must not be trained",
+                parameter.key
+            );
+            continue;
+        }
+        let (expected, shape) = floats(&file, &format!("grad.{}", parameter.key));
+        let expected = if parameter.transposed {
+            transposed(&expected, &shape)
+        } else {
+            expected
+        };
+        let used = expected.iter().any(|&v| v != 0.0);
+        match gradients.get(&parameter.key) {
+            // The bias of a key adds the same to every score of a query, which softmax ignores: its
+            // gradient is zero, and PyTorch's is rounding.
+            Some(got) if parameter.key.ends_with("k_proj.bias") => {
+                assert!(
+                    got.iter().chain(&expected).all(|v| v.abs() < 1e-6),
+                    "{}",
+                    parameter.key
+                );
+            }
+            Some(got) if used => {
+                let error = error(got, &expected);
+                assert!(error < 1e-4, "{}: relative error {error}", parameter.key);
+            }
+            Some(got) => assert!(
+                got.iter().all(|&v| v == 0.0),
+                "{}: expected zeros",
+                parameter.key
+            ),
+            None => assert!(!used, "{}: no gradient", parameter.key),
+        }
+        checked += 1;
+    }
+    assert!(checked > 100, "only {checked} parameters compared");
+}
+
+#[test]
+fn ten_adamw_steps_equal_pytorch() {
+    let bytes = std::fs::read(fixture("sam_tiny_train.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let device = Device::flex();
+    let mut learner = learner(&device);
+    let frozen = learner.frozen_sha256();
+    let problem = Problem::load(&file, &device.autodiff());
+    let mut optimizer = AdamW::new(AdamWConfig::default());
+    let (expected, _) = floats(&file, "adamw_losses");
+    for (step, &expected) in expected.iter().enumerate() {
+        let (loss, _) = problem.loss(&learner.sam);
+        let got: f32 = loss.clone().into_scalar();
+        assert!(
+            (got / expected - 1.0).abs() < 1e-4,
+            "step {step}: loss {got}, expected {expected}"
+        );
+        let gradients = GradientSet::collect(&learner.sam, &mut loss.backward());
+        let norm = gradients.global_norm();
+        learner.sam = optimizer.step(learner.sam, gradients, norm, 1e-3);
+    }
+    assert_eq!(
+        frozen,
+        learner.frozen_sha256(),
+        "the frozen encoder's bytes do not change"
+    );
+}

@@ -1,0 +1,259 @@
+//! The training loop on a very small model: it learns, it resumes, it ends cleanly.
+
+#![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use burn::tensor::Device;
+use synthfm_sam::{ModelFile, Sam, parameter_keys};
+use synthfm_train::{
+    AdamW, BatchMaker, Learner, Loader, Mode, Outcome, RunOptions, StepReport, TrainConfig,
+    initialise, train,
+};
+
+fn tiny() -> TrainConfig {
+    TrainConfig::from_toml(include_str!("../../../configs/tiny.toml")).unwrap()
+}
+
+fn learner(config: &TrainConfig) -> Learner {
+    let (model, device) = (config.model.resolve(), Device::flex());
+    let sam = initialise(Sam::new(&model, &device), config.seed);
+    Learner::new(sam, model, config.mode, config.loss, &device)
+}
+
+fn run(
+    config: &TrainConfig,
+    out: &Path,
+    resume: bool,
+    workers: usize,
+) -> synthfm_train::Result<(Outcome, Vec<StepReport>)> {
+    let stop = AtomicBool::new(false);
+    let options = RunOptions {
+        out,
+        device: Device::flex(),
+        resume,
+        workers,
+        stop: &stop,
+    };
+    let mut reports = Vec::new();
+    let outcome = train(config, &options, &mut |report| reports.push(report.clone()))?;
+    Ok((outcome, reports))
+}
+
+#[test]
+fn every_trainable_parameter_gets_a_gradient() {
+    let config = tiny();
+    let learner = learner(&config);
+    let maker = BatchMaker::new(config.clone(), config.model.resolve());
+    let mut largest: BTreeMap<String, f32> = BTreeMap::new();
+    for step in 0..12 {
+        let output = learner
+            .forward(&maker.batch(step))
+            .expect("tiny batches have objects");
+        for (name, gradient) in learner.gradients(&output).iter() {
+            assert!(
+                gradient.iter().all(|g| g.is_finite()),
+                "{name}: gradient is not finite"
+            );
+            let size = gradient.iter().fold(0.0_f32, |m, g| m.max(g.abs()));
+            let entry = largest.entry(name.to_owned()).or_default();
+            *entry = entry.max(size);
+        }
+    }
+    // Parts that single-mask training without mask prompts never reaches.
+    let unused = [
+        "gaussian_matrix",
+        "mask_downscaling",
+        "hypernetworks_mlps.1",
+        "hypernetworks_mlps.2",
+        "hypernetworks_mlps.3",
+    ];
+    for parameter in parameter_keys(&learner.sam) {
+        let reached = largest.get(&parameter.key).is_some_and(|&size| size > 0.0);
+        let expected = !unused.iter().any(|part| parameter.key.contains(part));
+        assert_eq!(reached, expected, "{}", parameter.key);
+    }
+}
+
+#[test]
+fn gradients_of_our_encoder_equal_finite_differences() {
+    // The kernels' own tests compare each operation; this one checks that they are wired up right, on
+    // the directional derivative along the gradient itself.
+    let config = tiny();
+    let base = learner(&config);
+    let batch = BatchMaker::new(config.clone(), config.model.resolve()).batch(3);
+    let gradients = base.gradients(&base.forward(&batch).unwrap());
+    let norm = gradients.global_norm();
+    let loss_at = |step: f32| -> f64 {
+        let mut moved = base.clone();
+        moved.sam = shift(moved.sam, &gradients, step / norm as f32);
+        f64::from(moved.forward(&batch).unwrap().loss.into_scalar::<f32>())
+    };
+    let h = 2e-3;
+    let slope = (loss_at(h) - loss_at(-h)) / (2.0 * f64::from(h));
+    assert!(
+        (slope / norm - 1.0).abs() < 0.02,
+        "slope {slope}, norm of the gradient {norm}"
+    );
+}
+
+/// `module` moved by `scale` times its gradient.
+fn shift(sam: Sam, gradients: &synthfm_train::GradientSet, scale: f32) -> Sam {
+    use burn::module::{Module, ModuleMapper, Param};
+    use burn::tensor::{Tensor, TensorData};
+    use synthfm_sam::KeyPath;
+    struct Shifter<'a>(KeyPath, &'a synthfm_train::GradientSet, f32);
+    impl ModuleMapper for Shifter<'_> {
+        fn enter_module(&mut self, name: &str, container: &str) {
+            self.0.enter(name, container);
+        }
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.0.exit();
+        }
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let Some(gradient) = self.1.get(&self.0.key()) else {
+                return param;
+            };
+            let values: Vec<f32> = gradient.iter().map(|g| g * self.2).collect();
+            param.map(|t| {
+                let step = Tensor::from_data(TensorData::new(values, t.shape()), &t.device());
+                (t + step).detach().require_grad()
+            })
+        }
+    }
+    sam.map(&mut Shifter(KeyPath::default(), gradients, scale))
+}
+
+#[test]
+fn one_batch_is_overfitted() {
+    let config = tiny();
+    let mut learner = learner(&config);
+    let mut optimizer = AdamW::new(config.optimizer);
+    let batch = BatchMaker::new(config.clone(), config.model.resolve()).batch(1);
+    let mut losses = Vec::new();
+    for _ in 0..250 {
+        let output = learner.forward(&batch).unwrap();
+        let gradients = learner.gradients(&output);
+        let norm = gradients.global_norm();
+        losses.push(output.loss.into_scalar::<f32>());
+        learner.sam = optimizer.step(learner.sam, gradients, norm, 3e-3);
+    }
+    let (first, last) = (losses[0], losses[losses.len() - 1]);
+    assert!(last < 0.1 * first, "loss fell from {first} to {last} only");
+}
+
+#[test]
+fn batches_do_not_depend_on_the_number_of_workers() {
+    let config = tiny();
+    let maker = BatchMaker::new(config.clone(), config.model.resolve());
+    let (mut one, mut three) = (
+        Loader::start(&maker, 2, 9, 1),
+        Loader::start(&maker, 2, 9, 3),
+    );
+    for step in 2..9 {
+        let batch = one.next_batch();
+        assert_eq!(batch, three.next_batch(), "step {step}");
+        assert_eq!(batch, Some(maker.batch(step)), "step {step}");
+    }
+    assert_eq!((one.next_batch(), three.next_batch()), (None, None));
+}
+
+#[test]
+fn a_resumed_run_equals_the_uninterrupted_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = TrainConfig {
+        images_per_epoch: 24,
+        checkpoint_every: 5,
+        log_every: 1,
+        ..tiny()
+    };
+    let (whole, resumed) = (folder.path().join("whole"), folder.path().join("resumed"));
+    let (outcome, reports) = run(&config, &whole, false, 1).unwrap();
+    assert!(outcome.finished && outcome.step == 12 && reports.len() == 12);
+
+    // Stop a second run after step 10's checkpoint by removing everything later.
+    run(&config, &resumed, false, 2).unwrap();
+    fs::remove_dir_all(resumed.join("checkpoints/step-00000012")).unwrap();
+    fs::remove_file(resumed.join("model.safetensors")).unwrap();
+    let (outcome, reports) = run(&config, &resumed, true, 2).unwrap();
+    assert!(outcome.finished);
+    assert_eq!(reports.len(), 2, "two steps were left");
+    let model = |run: &Path| fs::read(run.join("model.safetensors")).unwrap();
+    assert!(model(&whole) == model(&resumed), "the models differ");
+    let log = fs::read_to_string(resumed.join("metrics.jsonl")).unwrap();
+    assert_eq!(log.lines().count(), 12, "one line per step, none twice");
+}
+
+#[test]
+fn a_frozen_encoder_keeps_its_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let all = TrainConfig {
+        images_per_epoch: 4,
+        ..tiny()
+    };
+    let (first, _) = run(&all, &folder.path().join("all"), false, 1).unwrap();
+    let decoder = TrainConfig {
+        mode: Mode::Decoder,
+        encoder: Some(first.model.clone()),
+        ..all
+    };
+    let (second, _) = run(&decoder, &folder.path().join("decoder"), false, 1).unwrap();
+    let encoder = |path: &Path| {
+        let sam = ModelFile::open(path)
+            .unwrap()
+            .load(&Device::flex())
+            .unwrap();
+        synthfm_sam::weights_sha256(&sam.image_encoder)
+    };
+    assert_eq!(encoder(&first.model), encoder(&second.model));
+    assert!(
+        fs::read(&first.model).unwrap() != fs::read(&second.model).unwrap(),
+        "the decoder was trained"
+    );
+}
+
+#[test]
+fn mistakes_are_explained() {
+    let folder = tempfile::tempdir().unwrap();
+    let message = |config: &TrainConfig, out: &Path, resume| {
+        run(config, out, resume, 1).unwrap_err().to_string()
+    };
+    let decoder = TrainConfig {
+        mode: Mode::Decoder,
+        ..tiny()
+    };
+    assert!(message(&decoder, &folder.path().join("a"), false).contains("--encoder"));
+    let out = folder.path().join("b");
+    let short = TrainConfig {
+        images_per_epoch: 2,
+        ..tiny()
+    };
+    run(&short, &out, false, 1).unwrap();
+    assert!(message(&short, &out, false).contains("--resume"));
+    let other = TrainConfig {
+        seed: 9,
+        ..short.clone()
+    };
+    assert!(message(&other, &out, true).contains("seed = 9"));
+    let file = folder.path().join("file");
+    fs::write(&file, "x").unwrap();
+    assert!(message(&short, &file.join("run"), false).contains("file"));
+    let newest = out.join("checkpoints/step-00000001/optimizer.safetensors");
+    assert!(newest.exists());
+    fs::write(&newest, b"not a checkpoint").unwrap();
+    let message = message(&short, &out, true);
+    assert!(message.contains("damaged checkpoint"), "{message}");
+    for (text, field) in [
+        ("batch_size = 0", "batch_size"),
+        ("min_aspect = 0.0", "min_aspect"),
+        ("loss = { dice = 0.0 }", "loss"),
+        ("schedule = { peak = -1.0 }", "schedule.peak"),
+        ("epochz = 3", "epochz"),
+    ] {
+        let error = TrainConfig::from_toml(text).unwrap_err().to_string();
+        assert!(error.contains(field), "{text}: {error}");
+    }
+}

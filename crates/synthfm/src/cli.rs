@@ -1,0 +1,411 @@
+//! The command line: every verb with its flags.
+//!
+//! Names follow the design's contract; values are checked here as far as they can be without reading a file,
+//! so that a wrong one is a usage error (exit code 2).
+
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use synthfm_image::{BoxXyxy, Plane, Point2};
+use synthfm_sam::DeviceChoice;
+use synthfm_synth::SizeConfig;
+use synthfm_train::clicks::Negatives;
+use synthfm_train::evaluate::{PromptSetting, Target};
+
+use crate::input::Window;
+
+const RESEARCH_USE: &str = "For research use only. synthfm is not a medical device: do not use it for diagnosis \
+                            or treatment.";
+
+/// Promptable segmentation of medical images, trained on synthetic images alone (SynthFM, arXiv 2504.08177).
+#[derive(Debug, Parser)]
+#[command(name = "synthfm", version, after_help = RESEARCH_USE, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// Flags of every verb.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Common options")]
+pub(crate) struct Common {
+    /// Threads to compute with [default: one per core]
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) threads: Option<u16>,
+    /// Where to compute: auto, cpu, cuda[:i], vulkan[:i] or metal
+    #[arg(long, global = true, value_name = "DEVICE", default_value = "auto")]
+    pub(crate) device: DeviceChoice,
+    /// Print the result as JSON on standard output
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// No progress and no notes on standard error
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// More notes on standard error
+    #[arg(short, long, global = true)]
+    pub(crate) verbose: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    #[command(about = "Generate synthetic images and their masks", after_help = RESEARCH_USE)]
+    Generate(GenerateArgs),
+    #[command(about = "Train a model on synthetic images", after_help = RESEARCH_USE)]
+    Train(TrainArgs),
+    #[command(about = "Evaluate models on real data sets with simulated prompts", after_help = RESEARCH_USE)]
+    Evaluate(EvaluateArgs),
+    #[command(about = "Segment structures of an image by clicks, a box or a mask", after_help = RESEARCH_USE)]
+    Predict(PredictArgs),
+    #[command(about = "Encode an image once, for many predictions", after_help = RESEARCH_USE)]
+    Embed(EmbedArgs),
+    #[command(about = "List, check and convert models", after_help = RESEARCH_USE)]
+    Models(ModelsArgs),
+    #[command(about = "Describe an image, volume, model, data set or report", after_help = RESEARCH_USE)]
+    Info(InfoArgs),
+    #[command(about = "Time a model on this machine", after_help = RESEARCH_USE)]
+    Bench(BenchArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("result").args(["out", "preview"]).required(true).multiple(true))]
+pub(crate) struct GenerateArgs {
+    /// Folder for the samples; a folder of the same configuration is continued
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Number of samples
+    #[arg(long, value_name = "N", required_unless_present = "recipe", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    pub(crate) count: Option<u64>,
+    /// Seed of the data set
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Index of the first sample
+    #[arg(long, value_name = "I", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..1 << 48))]
+    pub(crate) start: u64,
+    /// Size in pixels: one side, or height x width as in 512x768; 128 to 2048 each
+    #[arg(long, value_parser = parse_size)]
+    pub(crate) size: Option<SizeConfig>,
+    /// A TOML file, or the name of a preset: any (default), paper
+    #[arg(long, value_name = "FILE|PRESET")]
+    pub(crate) config: Option<String>,
+    /// Change one field of the configuration, such as mixture.body=0.5 (repeatable)
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Layout of the files
+    #[arg(long, value_enum, default_value_t = Format::Nnunet)]
+    pub(crate) format: Format,
+    /// A contact sheet of the first 100 samples with their outlines
+    #[arg(long, value_name = "SHEET.png")]
+    pub(crate) preview: Option<PathBuf>,
+    /// Render one sample again from its recipe
+    #[arg(long, value_name = "SAMPLE.json", conflicts_with_all = ["count", "seed", "start", "size", "config", "set"])]
+    pub(crate) recipe: Option<PathBuf>,
+}
+
+/// Layouts of generated data sets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// nnU-Net v2: imagesTr, labelsTr, dataset.json; also recipes and masks of overlapping targets
+    Nnunet,
+    /// One NumPy archive per sample: image, labels, masks; also recipes
+    Npz,
+}
+
+impl Format {
+    /// As on the command line.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Nnunet => "nnunet",
+            Self::Npz => "npz",
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TrainArgs {
+    /// Folder of the run: configuration, log, checkpoints, model
+    #[arg(long, value_name = "RUN")]
+    pub(crate) out: PathBuf,
+    /// A TOML file [default: the paper's recipe, or with --resume the run's own]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Change one field of the configuration, such as schedule.peak=1e-4 (repeatable)
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Checkpoint whose image encoder is used
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) encoder: Option<PathBuf>,
+    /// Model to start from instead of random weights
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) init: Option<PathBuf>,
+    /// Continue from the newest checkpoint
+    #[arg(long)]
+    pub(crate) resume: bool,
+    /// Threads that generate samples [default: half of --threads]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) workers: Option<u16>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EvaluateArgs {
+    /// Data sets in nnU-Net v2 layout
+    #[arg(long, value_name = "DIR", num_args = 1.., required = true)]
+    pub(crate) data: Vec<PathBuf>,
+    /// Models: files, folders or names; `disc` and `random-walker` are floors without a model
+    #[arg(long, value_name = "MODEL", num_args = 1.., default_value = "embedded")]
+    pub(crate) model: Vec<String>,
+    /// Prompt settings: P,N positive and negative clicks, or box
+    #[arg(long, value_name = "P,N|box", num_args = 1.., default_values = ["1,0", "3,0", "1,2", "3,2"])]
+    pub(crate) prompts: Vec<PromptSetting>,
+    /// Where negative clicks lie: as far away as possible, or in a ring around the structure
+    #[arg(long, value_enum, num_args = 1.., default_values_t = [NegativesName::Far])]
+    pub(crate) negatives: Vec<NegativesName>,
+    /// What counts as one object
+    #[arg(long, value_enum, default_value_t = TargetName::Largest)]
+    pub(crate) targets: TargetName,
+    /// Seed of the clicks
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Folder for results.csv, summary.json and report.html
+    #[arg(long, value_name = "REPORT")]
+    pub(crate) out: PathBuf,
+}
+
+/// Placements of negative clicks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum NegativesName {
+    /// As far as possible from every other click
+    Far,
+    /// In a band just outside the structure
+    Ring,
+}
+
+impl From<NegativesName> for Negatives {
+    fn from(name: NegativesName) -> Self {
+        match name {
+            NegativesName::Far => Self::Far,
+            NegativesName::Ring => Self::Ring,
+        }
+    }
+}
+
+/// What counts as one object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TargetName {
+    /// All pixels of the structure
+    Label,
+    /// Its largest connected component
+    Largest,
+    /// Each of its connected components
+    Components,
+}
+
+impl From<TargetName> for Target {
+    fn from(name: TargetName) -> Self {
+        match name {
+            TargetName::Label => Self::Label,
+            TargetName::Largest => Self::Largest,
+            TargetName::Components => Self::Components,
+        }
+    }
+}
+
+/// How an input is looked at.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ViewArgs {
+    /// Slice of a volume, counted from 0 in the order of the file
+    #[arg(long, value_name = "K")]
+    pub(crate) slice: Option<usize>,
+    /// Plane of the slice
+    #[arg(long, value_enum, default_value_t = AxisName::Axial)]
+    pub(crate) axis: AxisName,
+    /// Intensities from black to white: width and level, or abdomen, lung, bone, brain, mediastinum, liver (CT)
+    /// [default: 8-bit pictures as they are, otherwise the 0.5 and 99.5 percentiles]
+    #[arg(long, value_name = "W,L|NAME", allow_hyphen_values = true)]
+    pub(crate) window: Option<Window>,
+}
+
+/// Anatomical planes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AxisName {
+    Axial,
+    Coronal,
+    Sagittal,
+}
+
+impl From<AxisName> for Plane {
+    fn from(name: AxisName) -> Self {
+        match name {
+            AxisName::Axial => Self::Axial,
+            AxisName::Coronal => Self::Coronal,
+            AxisName::Sagittal => Self::Sagittal,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("prompt").args(["point", "box_", "mask_prompt", "prompts"]).required(true).multiple(true))]
+pub(crate) struct PredictArgs {
+    /// An image (PNG, NPY) or volume (NIfTI); with --prompts the folder that image names refer to
+    pub(crate) input: PathBuf,
+    /// The mask: PNG (0 and 255) for an image, NIfTI for a volume; with --prompts a folder
+    #[arg(short, long, value_name = "OUT")]
+    pub(crate) out: PathBuf,
+    /// A model file, folder or name [default: the embedded model]
+    #[arg(long)]
+    pub(crate) model: Option<String>,
+    /// A click on the structure, in pixels, x to the right, y down, from 0 (repeatable)
+    #[arg(long, value_name = "X,Y", allow_hyphen_values = true, value_parser = parse_point)]
+    pub(crate) point: Vec<Point2>,
+    /// A click beside the structure (repeatable)
+    #[arg(long, value_name = "X,Y", allow_hyphen_values = true, value_parser = parse_point)]
+    pub(crate) negative: Vec<Point2>,
+    /// A box around the structure
+    #[arg(long = "box", value_name = "X0,Y0,X1,Y1", allow_hyphen_values = true, value_parser = parse_box)]
+    pub(crate) box_: Option<BoxXyxy>,
+    /// A rough mask to improve, on the grid of the input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) mask_prompt: Option<PathBuf>,
+    /// Many prompts, also for many images: a JSON list of `{image, id, points, point_labels, box}`
+    #[arg(long, value_name = "FILE.json", conflicts_with_all = ["point", "negative", "box_", "mask_prompt", "overlay", "embedding"])]
+    pub(crate) prompts: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) view: ViewArgs,
+    /// An embedding of this input by `synthfm embed`, instead of encoding it
+    #[arg(long, value_name = "EMB.safetensors")]
+    pub(crate) embedding: Option<PathBuf>,
+    /// Choose the best of the model's alternatives (whole, part, subpart) for an ambiguous click
+    #[arg(long)]
+    pub(crate) multimask: bool,
+    /// A picture of the mask and the prompts over the input
+    #[arg(long, value_name = "OVERLAY.png")]
+    pub(crate) overlay: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EmbedArgs {
+    /// An image (PNG, NPY) or volume (NIfTI)
+    pub(crate) input: PathBuf,
+    /// The embedding
+    #[arg(short, long, value_name = "EMB.safetensors")]
+    pub(crate) out: PathBuf,
+    /// A model file, folder or name [default: the embedded model]
+    #[arg(long)]
+    pub(crate) model: Option<String>,
+    #[command(flatten)]
+    pub(crate) view: ViewArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ModelsArgs {
+    #[command(subcommand)]
+    pub(crate) action: ModelsAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ModelsAction {
+    /// The embedded model, and those in the folder that `SYNTHFM_MODELS` names
+    List,
+    /// Check that the weights of a model are whole and fit its configuration
+    Verify {
+        /// A model file, folder or name
+        model: String,
+    },
+    /// Write a model as one safetensors file with its configuration
+    Convert {
+        /// A model file, folder or name: .pth or .safetensors with SAM's key names
+        input: String,
+        /// The safetensors file
+        output: PathBuf,
+        /// Half precision: half the size, about 3 significant digits
+        #[arg(long)]
+        half: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InfoArgs {
+    /// A file or folder
+    pub(crate) path: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    /// A model file, folder or name [default: the embedded model]
+    #[arg(long)]
+    pub(crate) model: Option<String>,
+    /// Timed repetitions, of which the median is reported
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) repeats: u16,
+}
+
+/// Numbers separated by commas.
+pub(crate) fn numbers<const N: usize>(text: &str, expected: &str) -> Result<[f64; N], String> {
+    let parsed: Option<Vec<f64>> = text
+        .split(',')
+        .map(|part| part.trim().parse().ok().filter(|v: &f64| v.is_finite()))
+        .collect();
+    parsed
+        .and_then(|values| values.try_into().ok())
+        .ok_or_else(|| {
+            format!(
+                "{expected} expected, such as {}",
+                ["12", "34", "56", "78"][..N].join(",")
+            )
+        })
+}
+
+fn parse_point(text: &str) -> Result<Point2, String> {
+    let [x, y] = numbers(text, "x,y")?;
+    Ok(Point2::new(x, y))
+}
+
+fn parse_box(text: &str) -> Result<BoxXyxy, String> {
+    let [x0, y0, x1, y1] = numbers(text, "x0,y0,x1,y1")?;
+    Ok(BoxXyxy {
+        min: Point2::new(x0, y0),
+        max: Point2::new(x1, y1),
+    })
+}
+
+fn parse_size(text: &str) -> Result<SizeConfig, String> {
+    let (height, width) = text.split_once('x').unwrap_or((text, text));
+    let side = |part: &str| part.parse().ok().filter(|side| (128..=2048).contains(side));
+    match (side(height), side(width)) {
+        (Some(height), Some(width)) => Ok(SizeConfig { height, width }),
+        _ => Err(
+            "one side or HEIGHTxWIDTH expected, 128 to 2048 each, such as 1024 or 512x768".into(),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn values_are_checked() {
+        assert_eq!(parse_point("-1.5, 2"), Ok(Point2::new(-1.5, 2.0)));
+        assert!(
+            parse_point("1")
+                .unwrap_err()
+                .contains("x,y expected, such as 12,34")
+        );
+        assert!(parse_point("1,nan").is_err());
+        assert!(parse_box("1,2,3").is_err());
+        let size = parse_size("512x768").unwrap();
+        assert_eq!((size.height, size.width), (512, 768));
+        assert_eq!(parse_size("256").unwrap().width, 256);
+        for text in ["", "x", "127", "512x2049", "512x512x512", "-512"] {
+            assert!(parse_size(text).is_err(), "{text}");
+        }
+    }
+}

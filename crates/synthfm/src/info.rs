@@ -1,0 +1,255 @@
+//! `synthfm info`: what a file or folder is.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+use synthfm_image::{ImageFile, Picture, Plane, ReadOptions, Volume, read_image};
+use synthfm_sam::ModelFile;
+use synthfm_train::TrainConfig;
+use synthfm_train::dataset::Dataset;
+
+use crate::cli::InfoArgs;
+use crate::layout::Record;
+use crate::models;
+use crate::output::Session;
+use crate::overrides::read_text;
+
+const MAX_JSON_BYTES: u64 = 256 << 20;
+
+/// Facts as JSON, and as text.
+type Facts = (Value, String);
+
+/// Tells what lies at a path.
+pub(crate) fn run(args: &InfoArgs, session: &Session) -> Result<()> {
+    let path = &args.path;
+    let (value, text) = if path.is_dir() {
+        folder(path)?
+    } else {
+        file(path)?
+    };
+    session.print(&value, || text)
+}
+
+fn file(path: &Path) -> Result<Facts> {
+    let ending = path
+        .extension()
+        .and_then(|ending| ending.to_str())
+        .unwrap_or_default();
+    match ending.to_lowercase().as_str() {
+        "safetensors" | "pth" | "pt" => model(path),
+        "json" => json_file(path),
+        _ => image(path),
+    }
+}
+
+fn folder(path: &Path) -> Result<Facts> {
+    let holds = |name: &str| path.join(name).is_file();
+    if holds("dataset.json") {
+        return dataset(path);
+    }
+    if holds("summary.json") {
+        return json_file(&path.join("summary.json"));
+    }
+    if holds("config.json") && holds("model.safetensors") {
+        return model(path);
+    }
+    if holds("config.toml") {
+        return training_run(path);
+    }
+    bail!(
+        "{}: neither a data set (dataset.json), nor a report (summary.json), nor a model (config.json, \
+         model.safetensors), nor a training run (config.toml)",
+        path.display()
+    );
+}
+
+fn model(path: &Path) -> Result<Facts> {
+    let report = ModelFile::open(path)?.report()?;
+    let text = models::describe(&report);
+    Ok((json!({ "kind": "model", "report": report }), text))
+}
+
+fn training_run(path: &Path) -> Result<Facts> {
+    let config = TrainConfig::load(&path.join("config.toml"))?;
+    let log = read_text(&path.join("metrics.jsonl"), MAX_JSON_BYTES).unwrap_or_default();
+    let last: Option<Value> = log
+        .lines()
+        .last()
+        .and_then(|line| serde_json::from_str(line).ok());
+    let number = |key: &str| {
+        last.as_ref()
+            .and_then(|line| line[key].as_f64())
+            .unwrap_or_default()
+    };
+    let text = format!(
+        "training run: step {} of {}, loss {:.4}, Dice {:.1} %\n",
+        number("step"),
+        config.steps(),
+        number("loss"),
+        100.0 * number("dice")
+    );
+    Ok((
+        json!({ "kind": "training run", "steps": config.steps(), "last": last, "config": config }),
+        text,
+    ))
+}
+
+fn dataset(path: &Path) -> Result<Facts> {
+    let dataset = Dataset::open(path)?;
+    let structures: Vec<&str> = dataset.structures.iter().map(|s| s.name.as_str()).collect();
+    let mut modalities: Vec<&str> = dataset
+        .cases
+        .iter()
+        .map(|case| case.modality.as_str())
+        .collect();
+    modalities.sort_unstable();
+    modalities.dedup();
+    let value = json!({
+        "kind": "data set",
+        "name": dataset.name,
+        "cases": dataset.cases.len(),
+        "skipped": dataset.skipped,
+        "modalities": modalities,
+        "structures": structures,
+        "instances": dataset.instances,
+    });
+    let mut text = format!(
+        "data set {}\ncases       {} ({} cannot be read)\nmodalities  {}\nstructures  {}\n",
+        dataset.name,
+        dataset.cases.len(),
+        dataset.skipped.len(),
+        modalities.join(", "),
+        structures.join(", ")
+    );
+    for note in &dataset.skipped {
+        let _ = writeln!(text, "  {}: {}", note.case, note.text);
+    }
+    Ok((value, text))
+}
+
+fn json_file(path: &Path) -> Result<Facts> {
+    let text = read_text(path, MAX_JSON_BYTES)?;
+    let value: Value =
+        serde_json::from_str(&text).with_context(|| format!("{}: not JSON", path.display()))?;
+    if value["lines"].is_array() && value["options"].is_object() {
+        return Ok(report(&value));
+    }
+    if value["recipe"].is_object() {
+        let record: Record =
+            serde_json::from_str(&text).with_context(|| path.display().to_string())?;
+        let recipe = record.recipe;
+        let (size, targets) = (recipe.size(), record.targets.len());
+        let text = format!(
+            "recipe: seed {}, index {}, {size}, {:?}, {targets} targets, drawn by synthfm {}\n",
+            recipe.seed, recipe.index, recipe.scene, record.synthfm
+        );
+        let value = json!({ "kind": "recipe", "synthfm": record.synthfm, "seed": recipe.seed, "index": recipe.index,
+                            "size": [size.height, size.width], "scene": recipe.scene, "targets": targets });
+        return Ok((value, text));
+    }
+    bail!(
+        "{}: neither a report (summary.json) nor a recipe",
+        path.display()
+    );
+}
+
+/// The lines over modalities are the gist of a report.
+fn report(summary: &Value) -> Facts {
+    let lines = summary["lines"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    let of_modality: Vec<&Value> = lines
+        .iter()
+        .filter(|line| line["level"] == "modality")
+        .collect();
+    let mut text = format!(
+        "report of {} rows, {} failed\n",
+        summary["rows"], summary["failed_rows"]
+    );
+    for line in &of_modality {
+        let word = |key: &str| line[key].as_str().unwrap_or("?").to_owned();
+        let dice = line["dice"]["mean"]
+            .as_f64()
+            .map_or("-".to_owned(), |mean| format!("{:.1} %", 100.0 * mean));
+        let _ = writeln!(
+            text,
+            "{:<20} {:<8} {:<10} Dice {dice} (n = {})",
+            word("model"),
+            word("modality"),
+            word("prompt"),
+            line["n"]
+        );
+    }
+    let value = json!({ "kind": "report", "rows": summary["rows"], "failed_rows": summary["failed_rows"],
+                        "modalities": of_modality });
+    (value, text)
+}
+
+fn image(path: &Path) -> Result<Facts> {
+    match read_image(path, &ReadOptions::default())? {
+        ImageFile::Picture(picture) => Ok(of_picture(&picture)),
+        ImageFile::Volume(volume) => Ok(of_volume(&volume)),
+    }
+}
+
+fn of_picture(picture: &Picture) -> Facts {
+    let size = picture.size();
+    let (channels, [low, high]) = match picture {
+        Picture::Grey(image) => (1, range(image.data().iter().copied())),
+        Picture::Rgb(image) => (3, range(image.data().iter().map(|&v| f32::from(v)))),
+    };
+    let text = format!(
+        "picture     {size}, {}\nvalues      {low} to {high}\n",
+        if channels == 1 { "grey" } else { "colour" }
+    );
+    let value = json!({ "kind": "picture", "size": [size.height, size.width], "channels": channels,
+                        "range": [low, high] });
+    (value, text)
+}
+
+fn of_volume(volume: &Volume) -> Facts {
+    let geometry = volume.geometry();
+    let (shape, spacing, codes) = (
+        geometry.shape(),
+        geometry.spacing_mm(),
+        geometry.axis_codes(),
+    );
+    let [low, high] = range(volume.data().iter().copied());
+    let slices =
+        [Plane::Axial, Plane::Coronal, Plane::Sagittal].map(|plane| geometry.slice_count(plane));
+    let text = format!(
+        "volume      {} x {} x {} voxels\nspacing     {:.4} x {:.4} x {:.4} mm\norientation {codes}\n\
+         slices      {} axial, {} coronal, {} sagittal\nvalues      {low} to {high}\n",
+        shape[0],
+        shape[1],
+        shape[2],
+        spacing[0],
+        spacing[1],
+        spacing[2],
+        slices[0],
+        slices[1],
+        slices[2]
+    );
+    let value = json!({
+        "kind": "volume",
+        "shape": shape,
+        "spacing_mm": spacing,
+        "orientation": codes,
+        "slices": { "axial": slices[0], "coronal": slices[1], "sagittal": slices[2] },
+        "patient_from_voxel_lps": geometry.patient_from_voxel(),
+        "range": [low, high],
+    });
+    (value, text)
+}
+
+/// Smallest and largest finite value; zeros if there is none.
+fn range(values: impl Iterator<Item = f32>) -> [f32; 2] {
+    let finite = values.filter(|v| v.is_finite());
+    let found = finite.fold(None, |found: Option<[f32; 2]>, v| {
+        Some(found.map_or([v, v], |[low, high]| [low.min(v), high.max(v)]))
+    });
+    found.unwrap_or_default()
+}

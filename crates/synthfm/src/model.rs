@@ -1,0 +1,156 @@
+//! Which model a name means: the embedded one, a file, a folder, or a name in the folder of models.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde::Serialize;
+use synthfm_sam::{ModelFile, Predictor};
+
+use crate::output::Session;
+
+/// The default model.
+static WEIGHTS: &[u8] = include_bytes!("../model/model.safetensors");
+
+/// Its name on the command line.
+pub(crate) const EMBEDDED: &str = "embedded";
+/// The variable that names a folder of models.
+pub(crate) const MODELS_VARIABLE: &str = "SYNTHFM_MODELS";
+const ENDINGS: [&str; 2] = ["safetensors", "pth"];
+
+/// A model that was found.
+pub(crate) struct Model {
+    /// For tables: `embedded`, or the name of the file or folder.
+    pub(crate) name: String,
+    /// Where it lies; `None` for the embedded one.
+    pub(crate) path: Option<PathBuf>,
+    /// Weights and configuration.
+    pub(crate) file: ModelFile,
+}
+
+/// What results say about their model.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct ModelRecord {
+    pub(crate) name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) path: Option<PathBuf>,
+    pub(crate) sha256: String,
+    pub(crate) image_size: usize,
+}
+
+impl Model {
+    /// Finds a model; `None` is the embedded one.
+    pub(crate) fn open(name: Option<&str>) -> Result<Self> {
+        let name = name.unwrap_or(EMBEDDED);
+        if name == EMBEDDED && !Path::new(name).exists() {
+            let file = ModelFile::from_bytes(WEIGHTS).context("the embedded model")?;
+            let name = name.to_owned();
+            return Ok(Self {
+                name,
+                path: None,
+                file,
+            });
+        }
+        let path = locate(name)?;
+        let file = ModelFile::open(&path)?;
+        Ok(Self {
+            name: name_of(&path),
+            path: Some(path),
+            file,
+        })
+    }
+
+    /// Reads the weights onto the device of the session.
+    pub(crate) fn predictor(&self, session: &Session) -> Result<Predictor> {
+        let device = session.device()?.device;
+        let sam = self.file.load(&device)?;
+        session.detail(&format!(
+            "model: {} at {} px",
+            self.name,
+            self.file.config().image_size
+        ));
+        Ok(Predictor::new(&sam, &device))
+    }
+
+    /// For records.
+    pub(crate) fn record(&self) -> Result<ModelRecord> {
+        Ok(ModelRecord {
+            name: self.name.clone(),
+            path: self.path.clone(),
+            sha256: self.file.sha256()?,
+            image_size: self.file.config().image_size,
+        })
+    }
+}
+
+/// A file or folder of that name, or one in the folder of models.
+fn locate(name: &str) -> Result<PathBuf> {
+    let path = PathBuf::from(name);
+    if path.exists() {
+        // The weights of a training run carry their configuration themselves.
+        let weights = path.join("model.safetensors");
+        let is_run = weights.is_file() && !path.join("config.json").exists();
+        return Ok(if is_run { weights } else { path });
+    }
+    match registered().remove(name) {
+        Some(path) => Ok(path),
+        None => bail!(
+            "model {name}: no such file or folder, and not a registered name; `synthfm models list` shows the names"
+        ),
+    }
+}
+
+/// Models in the folder that the environment names, by name.
+pub(crate) fn registered() -> BTreeMap<String, PathBuf> {
+    let Some(folder) = env::var_os(MODELS_VARIABLE) else {
+        return BTreeMap::new();
+    };
+    let Ok(entries) = fs::read_dir(folder) else {
+        return BTreeMap::new();
+    };
+    let paths = entries.flatten().map(|entry| entry.path());
+    let is_model = |path: &PathBuf| {
+        let ending = path.extension().and_then(|ending| ending.to_str());
+        path.join("model.safetensors").is_file() || ending.is_some_and(|e| ENDINGS.contains(&e))
+    };
+    paths
+        .filter(is_model)
+        .map(|path| (name_of(&path), path))
+        .collect()
+}
+
+/// The file's name without its ending; the folder's name where a file is called `model.safetensors`.
+fn name_of(path: &Path) -> String {
+    let stem = |path: &Path| {
+        path.file_stem()
+            .map(|stem| stem.to_string_lossy().into_owned())
+    };
+    let folder = path
+        .parent()
+        .and_then(Path::file_name)
+        .map(|name| name.to_string_lossy().into_owned());
+    match stem(path) {
+        Some(name) if name == "model" => folder.unwrap_or(name),
+        Some(name) => name,
+        None => path.display().to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_come_from_files_or_their_folders() {
+        for (path, name) in [
+            ("a/sam_vit_b_01ec64.pth", "sam_vit_b_01ec64"),
+            ("runs/first/model.safetensors", "first"),
+            ("model.safetensors", "model"),
+            ("runs/first", "first"),
+        ] {
+            assert_eq!(name_of(Path::new(path)), name);
+        }
+    }
+}

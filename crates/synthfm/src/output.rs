@@ -1,0 +1,150 @@
+//! What the verbs share: threads, device, notes on standard error, results on standard output.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+use synthfm_image::write_atomically;
+use synthfm_sam::{DeviceChoice, OpenDevice};
+
+use crate::cli::Common;
+
+/// The version that results record.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The command cannot be carried out as it was typed: exit code 2.
+#[derive(Debug)]
+pub(crate) struct UsageError(String);
+
+impl std::fmt::Display for UsageError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for UsageError {}
+
+/// A [`UsageError`] with this message.
+pub(crate) fn usage(message: impl Into<String>) -> anyhow::Error {
+    UsageError(message.into()).into()
+}
+
+/// An error with its causes on one line. Some messages quote their cause already; it is not said twice.
+pub(crate) fn one_line(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
+/// The flags of every verb, in force.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) quiet: bool,
+    verbose: bool,
+    json: bool,
+    device: DeviceChoice,
+}
+
+impl Session {
+    /// Starts the thread pool.
+    pub(crate) fn open(common: &Common) -> Result<Self> {
+        let threads = common.threads.map_or(0, usize::from);
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build_global()
+            .context("starting the threads; try fewer with --threads")?;
+        Ok(Self {
+            quiet: common.quiet,
+            verbose: common.verbose,
+            json: common.json,
+            device: common.device,
+        })
+    }
+
+    /// Opens the device of `--device`.
+    pub(crate) fn device(&self) -> Result<OpenDevice> {
+        let opened = self.device.open()?;
+        self.detail(&format!("device: {}", opened.description));
+        Ok(opened)
+    }
+
+    /// A line on standard error, unless `--quiet`.
+    pub(crate) fn note(&self, text: &str) {
+        if !self.quiet {
+            eprintln!("{text}");
+        }
+    }
+
+    /// A line on standard error with `--verbose`.
+    pub(crate) fn detail(&self, text: &str) {
+        if self.verbose {
+            eprintln!("{text}");
+        }
+    }
+
+    /// The result on standard output: `value` with `--json`, otherwise the text.
+    pub(crate) fn print(
+        &self,
+        value: &impl Serialize,
+        text: impl FnOnce() -> String,
+    ) -> Result<()> {
+        let text = if self.json {
+            serde_json::to_string_pretty(value).context("writing the result as JSON")?
+        } else {
+            text()
+        };
+        match writeln!(io::stdout().lock(), "{}", text.trim_end()) {
+            // Whoever reads has read enough, as `head` does.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            written => written.context("writing to standard output"),
+        }
+    }
+}
+
+/// Writes `value` as indented JSON, whole or not at all.
+pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    write_atomically(path, |out| {
+        serde_json::to_writer_pretty(&mut *out, value)?;
+        writeln!(out)
+    })?;
+    Ok(())
+}
+
+/// Makes a folder and those above it.
+pub(crate) fn create_folder(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).with_context(|| format!("creating the folder {}", path.display()))
+}
+
+/// Makes the folder that a file will lie in, before work is spent on the file.
+pub(crate) fn create_parent(path: &Path) -> Result<()> {
+    if path.is_dir() {
+        anyhow::bail!("{} is a folder: name a file in it", path.display());
+    }
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => create_folder(folder),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let error = anyhow!("no such file")
+            .context("a.png: no such file")
+            .context("reading");
+        assert_eq!(one_line(&error), "reading: a.png: no such file");
+    }
+}

@@ -1,0 +1,239 @@
+//! `synthfm predict`: the structure that the prompts mean, as a mask on the grid of the input.
+
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+use synthfm_image::{BoxXyxy, Mask, Point2, RgbImage, draw, write_rgb_png};
+use synthfm_sam::{MaskOutput, Predictor, Prompts, SamConfig};
+use synthfm_train::coverage;
+
+use crate::cli::PredictArgs;
+use crate::input::{self, Input};
+use crate::model::Model;
+use crate::output::{Session, VERSION, create_parent, usage, write_json};
+use crate::progress::spinner;
+use crate::prompts_file;
+
+/// Logit of a pixel that is surely inside a mask prompt.
+const SURE_LOGIT: f32 = 8.0;
+/// Colour and opacity of the mask in an overlay.
+const MASK_COLOUR: draw::Colour = [255, 200, 0];
+const MASK_OPACITY: f32 = 0.35;
+const BOX_COLOUR: draw::Colour = [60, 160, 255];
+
+/// One mask, or those of a prompts file.
+pub(crate) fn run(args: &PredictArgs, session: &Session) -> Result<()> {
+    match &args.prompts {
+        Some(file) => prompts_file::run(file, args, session),
+        None => one(args, session),
+    }
+}
+
+/// What the model says to one prompt.
+pub(crate) struct Answer {
+    pub(crate) mask: Mask,
+    /// The model's own estimate of the mask's `IoU`.
+    pub(crate) iou: f32,
+    pub(crate) predict_ms: f64,
+}
+
+/// Asks about the image that is set.
+pub(crate) fn answer(
+    predictor: &Predictor,
+    prompts: &Prompts,
+    output: MaskOutput,
+) -> Result<Answer> {
+    let started = Instant::now();
+    let prediction = predictor.predict(prompts, output)?;
+    let best = prediction.best().context("the model gave no mask")?;
+    Ok(Answer {
+        mask: best.mask(),
+        iou: best.iou,
+        predict_ms: since_ms(started),
+    })
+}
+
+/// Which masks are asked for.
+pub(crate) const fn output_of(args: &PredictArgs) -> MaskOutput {
+    if args.multimask {
+        MaskOutput::Multi
+    } else {
+        MaskOutput::Single
+    }
+}
+
+/// Milliseconds since `started`.
+pub(crate) fn since_ms(started: Instant) -> f64 {
+    started.elapsed().as_secs_f64() * 1e3
+}
+
+fn one(args: &PredictArgs, session: &Session) -> Result<()> {
+    let input = input::read(&args.input, (&args.view).into())?;
+    input.place.check_name(&args.out)?;
+    check_points(args, &input)?;
+    create_parent(&args.out)?;
+    if let Some(overlay) = &args.overlay {
+        create_parent(overlay)?;
+    }
+    let model = Model::open(args.model.as_deref())?;
+    let prompts = prompts(args, &input, model.file.config())?;
+    let mut predictor = model.predictor(session)?;
+
+    let busy = spinner(session, "encoding");
+    let started = Instant::now();
+    set_image(&mut predictor, args, &input)?;
+    let encode_ms = since_ms(started);
+    let answer = answer(&predictor, &prompts, output_of(args))?;
+    busy.finish_and_clear();
+
+    input.place.write_mask(&args.out, &answer.mask)?;
+    if let Some(overlay) = &args.overlay {
+        write_rgb_png(overlay, &picture(&input.rgb, &answer.mask, &prompts)?)?;
+    }
+    let mut record = record(args, &input, &prompts, &answer);
+    record["model"] = json!(model.record()?);
+    record["encode_ms"] = json!(encode_ms);
+    write_json(&record_path(&args.out), &record)?;
+    let Answer {
+        mask,
+        iou,
+        predict_ms,
+    } = answer;
+    session.print(&record, || {
+        let (out, area) = (args.out.display(), mask.area());
+        format!("{out}: {area} pixels, estimated IoU {iou:.2}, encoded in {encode_ms:.0} ms, answered in {predict_ms:.0} ms")
+    })
+}
+
+/// Refuses clicks outside the input before a model is loaded.
+fn check_points(args: &PredictArgs, input: &Input) -> Result<()> {
+    let size = input.rgb.size();
+    let outside = args
+        .point
+        .iter()
+        .chain(&args.negative)
+        .find(|&&point| !size.contains(point));
+    match outside {
+        Some(Point2 { x, y }) => bail!(
+            "point ({x}, {y}) lies outside the image of {size}: x from 0 to {}, y from 0 to {}",
+            size.width.saturating_sub(1),
+            size.height.saturating_sub(1)
+        ),
+        None => Ok(()),
+    }
+}
+
+fn prompts(args: &PredictArgs, input: &Input, config: &SamConfig) -> Result<Prompts> {
+    let positive = args.point.iter().map(|&point| (point, true));
+    let negative = args.negative.iter().map(|&point| (point, false));
+    let mask_input = match &args.mask_prompt {
+        None => None,
+        Some(path) => {
+            let mask = input.place.read_mask(path, &input.rgb)?;
+            let share = coverage(&mask, config.image_size, config.low_res_side());
+            Some(
+                share
+                    .into_iter()
+                    .map(|v| SURE_LOGIT * (2.0 * v - 1.0))
+                    .collect(),
+            )
+        }
+    };
+    Ok(Prompts {
+        points: positive.chain(negative).collect(),
+        box_: args.box_,
+        mask_input,
+    })
+}
+
+fn set_image(predictor: &mut Predictor, args: &PredictArgs, input: &Input) -> Result<()> {
+    let Some(path) = &args.embedding else {
+        return Ok(predictor.set_image(&input.rgb)?);
+    };
+    predictor.load_embedding(path)?;
+    let embedded = predictor
+        .image()
+        .context("the embedding was set")?
+        .transform
+        .original();
+    if embedded != input.rgb.size() {
+        let (path, size) = (path.display(), input.rgb.size());
+        return Err(usage(format!(
+            "--embedding {path}: made from an image of {embedded}, but the input has {size}"
+        )));
+    }
+    Ok(())
+}
+
+/// The mask's name with `.json`; it holds everything that led to the mask.
+fn record_path(out: &Path) -> std::path::PathBuf {
+    let name = out.file_name().unwrap_or_default().to_string_lossy();
+    let lower = name.to_lowercase();
+    let ending = [".nii.gz", ".nii", ".png"]
+        .iter()
+        .find(|ending| lower.ends_with(*ending));
+    let stem = &name[..name.len() - ending.map_or(0, |ending| ending.len())];
+    out.with_file_name(format!("{stem}.json"))
+}
+
+fn record(args: &PredictArgs, input: &Input, prompts: &Prompts, answer: &Answer) -> Value {
+    let (slice, axis) = input.place.slice().unzip();
+    let points: Vec<[f64; 2]> = prompts.points.iter().map(|(p, _)| [p.x, p.y]).collect();
+    let labels: Vec<u8> = prompts
+        .points
+        .iter()
+        .map(|&(_, positive)| positive.into())
+        .collect();
+    json!({
+        "synthfm": VERSION,
+        "input": args.input,
+        "slice": slice,
+        "axis": axis,
+        "window": input.window,
+        "points": points,
+        "point_labels": labels,
+        "box": prompts.box_.map(|BoxXyxy { min, max }| [min.x, min.y, max.x, max.y]),
+        "mask_prompt": args.mask_prompt,
+        "embedding": args.embedding,
+        "multimask": args.multimask,
+        "mask": args.out,
+        "overlay": args.overlay,
+        "iou": answer.iou,
+        "area_px": answer.mask.area(),
+        "predict_ms": answer.predict_ms,
+    })
+}
+
+/// Mask, clicks and box over the input.
+fn picture(image: &RgbImage, mask: &Mask, prompts: &Prompts) -> Result<RgbImage> {
+    let mut picture = draw::overlay(image, mask, MASK_COLOUR, MASK_OPACITY)?;
+    if let Some(region) = prompts.box_ {
+        draw::box_outline(&mut picture, region, BOX_COLOUR);
+    }
+    for &(point, positive) in &prompts.points {
+        if positive {
+            draw::positive_click(&mut picture, point);
+        } else {
+            draw::negative_click(&mut picture, point);
+        }
+    }
+    Ok(picture)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_lie_beside_their_masks() {
+        for (out, record) in [
+            ("a/b.png", "a/b.json"),
+            ("b.v1.nii.gz", "b.v1.json"),
+            ("B.NII", "B.json"),
+        ] {
+            assert_eq!(record_path(Path::new(out)), Path::new(record));
+        }
+    }
+}

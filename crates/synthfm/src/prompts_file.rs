@@ -1,0 +1,380 @@
+//! `synthfm predict --prompts FILE.json`: many prompts on many images, each image encoded once.
+//!
+//! An entry that cannot be answered is reported and the others still come. Masks are `OUT/<stem>__<id>.png` (for
+//! volumes `.nii.gz`), and `OUT/predictions.json` lists every entry in the order of the file.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use synthfm_image::{BoxXyxy, Point2};
+use synthfm_sam::{Predictor, Prompts};
+
+use crate::cli::PredictArgs;
+use crate::input::{self, View};
+use crate::interrupt;
+use crate::model::Model;
+use crate::output::{Session, VERSION, create_folder, one_line, write_json};
+use crate::overrides::read_text;
+use crate::predict::{answer, output_of, since_ms};
+use crate::progress::bar;
+
+/// More than any prompts file needs.
+const MAX_PROMPTS_BYTES: u64 = 256 << 20;
+/// Longest `id`.
+const MAX_ID_CHARS: usize = 128;
+
+/// One entry of a prompts file.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    image: PathBuf,
+    #[serde(deserialize_with = "text_or_number")]
+    id: String,
+    #[serde(default)]
+    points: Vec<[f64; 2]>,
+    /// 1 on the structure, 0 beside it; all 1 if absent.
+    point_labels: Option<Vec<u8>>,
+    #[serde(rename = "box")]
+    box_: Option<[f64; 4]>,
+    /// Slice of a volume; `--slice` if absent.
+    slice: Option<usize>,
+}
+
+fn text_or_number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    match Value::deserialize(deserializer)? {
+        Value::String(text) => Ok(text),
+        Value::Number(number) => Ok(number.to_string()),
+        other => Err(serde::de::Error::custom(format!(
+            "id: text or a number expected, got {other}"
+        ))),
+    }
+}
+
+/// One line of `predictions.json`.
+#[derive(Debug, Serialize)]
+struct Line {
+    /// Position in the prompts file, from 0.
+    entry: usize,
+    image: Value,
+    id: Value,
+    #[serde(flatten)]
+    outcome: Outcome,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Outcome {
+    Done {
+        mask: String,
+        iou: f32,
+        area_px: usize,
+        encode_ms: f64,
+        predict_ms: f64,
+    },
+    Failed {
+        error: String,
+    },
+}
+
+/// An entry that can be tried.
+struct Task {
+    entry: usize,
+    prompts: Prompts,
+    /// Without its ending.
+    output: String,
+}
+
+/// Tasks by image file and slice.
+type Groups = BTreeMap<(PathBuf, Option<usize>), Vec<Task>>;
+
+/// Answers every entry; fails at the end if any could not be answered.
+pub(crate) fn run(file: &Path, args: &PredictArgs, session: &Session) -> Result<()> {
+    let entries = read(file)?;
+    create_folder(&args.out)?;
+    let model = Model::open(args.model.as_deref())?;
+    let stop = interrupt::flag()?;
+    let mut outcomes: BTreeMap<usize, Outcome> = BTreeMap::new();
+    let groups = plan(&entries, args, &mut outcomes);
+    let mut predictor = model.predictor(session)?;
+    let bar = bar(session, entries.len() as u64, "masks");
+    bar.inc(outcomes.len() as u64);
+    for ((image, slice), tasks) in &groups {
+        if stop.load(std::sync::atomic::Ordering::Relaxed) {
+            bar.finish_and_clear();
+            bail!(
+                "stopped after {} of {} entries; predictions.json was not written",
+                outcomes.len(),
+                entries.len()
+            );
+        }
+        let view = View {
+            slice: slice.or(args.view.slice),
+            ..View::from(&args.view)
+        };
+        answer_image(image, view, tasks, args, &mut predictor, &mut outcomes);
+        bar.inc(tasks.len() as u64);
+    }
+    bar.finish_and_clear();
+    report(file, &model, &entries, outcomes, args, session)
+}
+
+fn read(file: &Path) -> Result<Vec<Value>> {
+    let text = read_text(file, MAX_PROMPTS_BYTES)?;
+    let entries: Vec<Value> = serde_json::from_str(&text).with_context(|| {
+        let file = file.display();
+        format!("{file}: a JSON list of {{\"image\", \"id\", \"points\", \"point_labels\", \"box\"}} expected")
+    })?;
+    if entries.is_empty() {
+        bail!("{}: the list is empty", file.display());
+    }
+    Ok(entries)
+}
+
+/// Sorts the entries by image; those that make no sense get their outcome at once.
+fn plan(entries: &[Value], args: &PredictArgs, outcomes: &mut BTreeMap<usize, Outcome>) -> Groups {
+    let mut groups = Groups::new();
+    let mut taken = BTreeSet::new();
+    for (index, value) in entries.iter().enumerate() {
+        match task(index, value, &mut taken) {
+            Ok((entry, task)) => {
+                let key = (args.input.join(&entry.image), entry.slice);
+                groups.entry(key).or_default().push(task);
+            }
+            Err(error) => {
+                outcomes.insert(index, failed(&error));
+            }
+        }
+    }
+    groups
+}
+
+fn failed(error: &anyhow::Error) -> Outcome {
+    Outcome::Failed {
+        error: one_line(error),
+    }
+}
+
+fn task(index: usize, value: &Value, taken: &mut BTreeSet<String>) -> Result<(Entry, Task)> {
+    let entry = Entry::deserialize(value)?;
+    let prompts = prompts(&entry)?;
+    let output = output_name(&entry)?;
+    if !taken.insert(output.clone()) {
+        bail!("another entry is written to {output} already: choose another id");
+    }
+    let task = Task {
+        entry: index,
+        prompts,
+        output,
+    };
+    Ok((entry, task))
+}
+
+fn prompts(entry: &Entry) -> Result<Prompts> {
+    let labels = entry
+        .point_labels
+        .clone()
+        .unwrap_or_else(|| vec![1; entry.points.len()]);
+    if labels.len() != entry.points.len() {
+        bail!(
+            "{} points but {} point_labels",
+            entry.points.len(),
+            labels.len()
+        );
+    }
+    if let Some(other) = labels.iter().find(|&&label| label > 1) {
+        bail!("point_labels: 1 (on the structure) or 0 (beside it) expected, got {other}");
+    }
+    let points = entry.points.iter().zip(labels);
+    Ok(Prompts {
+        points: points
+            .map(|(&[x, y], label)| (Point2::new(x, y), label == 1))
+            .collect(),
+        box_: entry.box_.map(|[x0, y0, x1, y1]| BoxXyxy {
+            min: Point2::new(x0, y0),
+            max: Point2::new(x1, y1),
+        }),
+        mask_input: None,
+    })
+}
+
+/// `<image stem>__<id>`; an id is part of a file's name and must not lead elsewhere.
+fn output_name(entry: &Entry) -> Result<String> {
+    let id = &entry.id;
+    let bad = |c: char| {
+        c.is_control() || matches!(c, '/' | '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|')
+    };
+    if id.is_empty() || id.chars().count() > MAX_ID_CHARS || id.contains(bad) {
+        bail!("id {id:?}: 1 to {MAX_ID_CHARS} characters that a file's name may hold expected");
+    }
+    let Some(name) = entry.image.file_name() else {
+        bail!("image {}: not the name of a file", entry.image.display());
+    };
+    let name = name.to_string_lossy();
+    let endings = [".nii.gz", ".nii", ".png", ".npy"];
+    let stem = endings
+        .iter()
+        .find_map(|ending| name.strip_suffix(ending))
+        .unwrap_or(&name);
+    Ok(format!("{stem}__{id}"))
+}
+
+fn answer_image(
+    image: &Path,
+    view: View,
+    tasks: &[Task],
+    args: &PredictArgs,
+    predictor: &mut Predictor,
+    outcomes: &mut BTreeMap<usize, Outcome>,
+) {
+    let started = Instant::now();
+    let encoded = input::read(image, view).and_then(|input| {
+        predictor.set_image(&input.rgb)?;
+        Ok(input)
+    });
+    let encode_ms = since_ms(started);
+    for task in tasks {
+        let outcome = match &encoded {
+            Ok(input) => answer_task(task, input, encode_ms, args, predictor),
+            Err(error) => Err(anyhow::anyhow!(one_line(error))),
+        };
+        outcomes.insert(task.entry, outcome.unwrap_or_else(|error| failed(&error)));
+    }
+}
+
+fn answer_task(
+    task: &Task,
+    input: &input::Input,
+    encode_ms: f64,
+    args: &PredictArgs,
+    predictor: &Predictor,
+) -> Result<Outcome> {
+    let answer = answer(predictor, &task.prompts, output_of(args))?;
+    let mask = format!("{}{}", task.output, input.place.ending());
+    input
+        .place
+        .write_mask(&args.out.join(&mask), &answer.mask)?;
+    Ok(Outcome::Done {
+        mask,
+        iou: answer.iou,
+        area_px: answer.mask.area(),
+        encode_ms,
+        predict_ms: answer.predict_ms,
+    })
+}
+
+fn report(
+    file: &Path,
+    model: &Model,
+    entries: &[Value],
+    outcomes: BTreeMap<usize, Outcome>,
+    args: &PredictArgs,
+    session: &Session,
+) -> Result<()> {
+    let field = |value: &Value, key: &str| value.get(key).cloned().unwrap_or(Value::Null);
+    let lines: Vec<Line> = outcomes
+        .into_iter()
+        .map(|(entry, outcome)| Line {
+            entry,
+            image: field(&entries[entry], "image"),
+            id: field(&entries[entry], "id"),
+            outcome,
+        })
+        .collect();
+    let mut failures = 0;
+    for line in &lines {
+        if let Outcome::Failed { error } = &line.outcome {
+            failures += 1;
+            eprintln!("entry {} ({} {}): {error}", line.entry, line.image, line.id);
+        }
+    }
+    let result = json!({
+        "synthfm": VERSION,
+        "model": model.record()?,
+        "prompts": file,
+        "input": args.input,
+        "multimask": args.multimask,
+        "predictions": lines,
+    });
+    let path = args.out.join("predictions.json");
+    write_json(&path, &result)?;
+    session.print(&result, || {
+        format!(
+            "{}: {} of {} masks written",
+            args.out.display(),
+            lines.len() - failures,
+            lines.len()
+        )
+    })?;
+    if failures > 0 {
+        bail!(
+            "{failures} of {} entries failed: see {}",
+            lines.len(),
+            path.display()
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(value: &Value) -> Result<(Entry, Task)> {
+        task(0, value, &mut BTreeSet::new())
+    }
+
+    #[test]
+    fn entries_are_read_as_the_contract_says() {
+        let value = json!({ "image": "d/a.nii.gz", "id": 3, "points": [[1, 2.5], [3, 4]], "point_labels": [1, 0],
+                            "box": [0, 1, 2, 3] });
+        let (_, task) = parse(&value).unwrap();
+        assert_eq!(task.output, "a__3");
+        assert_eq!(
+            task.prompts.points,
+            [
+                (Point2::new(1.0, 2.5), true),
+                (Point2::new(3.0, 4.0), false)
+            ]
+        );
+        assert_eq!(task.prompts.box_.unwrap().max, Point2::new(2.0, 3.0));
+    }
+
+    #[test]
+    fn entries_that_make_no_sense_are_refused() {
+        for (value, part) in [
+            (json!({ "id": "a" }), "image"),
+            (json!({ "image": "a.png", "id": "../../b" }), "id"),
+            (json!({ "image": "a.png", "id": "" }), "id"),
+            (json!({ "image": "..", "id": "b" }), "image"),
+            (
+                json!({ "image": "a.png", "id": "b", "points": [[1, 2]], "point_labels": [2] }),
+                "got 2",
+            ),
+            (
+                json!({ "image": "a.png", "id": "b", "points": [[1, 2]], "point_labels": [] }),
+                "1 points but 0",
+            ),
+            (
+                json!({ "image": "a.png", "id": "b", "pionts": [[1, 2]] }),
+                "pionts",
+            ),
+            (json!([1]), "invalid"),
+        ] {
+            let error = format!("{:#}", parse(&value).err().unwrap());
+            assert!(error.contains(part), "{error} should name {part}");
+        }
+    }
+
+    #[test]
+    fn two_entries_never_share_a_file() {
+        let mut taken = BTreeSet::new();
+        let value = json!({ "image": "a.png", "id": "b", "points": [[1, 2]] });
+        assert!(task(0, &value, &mut taken).is_ok());
+        let error = task(1, &value, &mut taken).err().unwrap();
+        assert!(error.to_string().contains("another id"));
+    }
+}

@@ -1,0 +1,164 @@
+//! `synthfm evaluate`, and the whole path in small: generate, train, evaluate, predict, info.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::common::{mask, names, synthfm, tiny_config};
+
+#[test]
+fn the_whole_path_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |args: &[&str]| synthfm(folder.path(), args).ok();
+    run(&[
+        "generate",
+        "--out=data",
+        "--count=3",
+        "--size=128x160",
+        "--seed=9",
+    ]);
+    run(&[
+        "train",
+        "--out=run",
+        "--config",
+        &tiny_config(),
+        "--set=images_per_epoch=6",
+    ]);
+    let evaluate = [
+        "evaluate",
+        "--data",
+        "data",
+        "--model",
+        "run/model.safetensors",
+        "disc",
+        "--out=report",
+    ];
+    let more = [
+        "--prompts",
+        "1,0",
+        "3,2",
+        "box",
+        "--negatives",
+        "far",
+        "ring",
+    ];
+    let table = run(&[evaluate.as_slice(), &more].concat()).stdout;
+    assert!(
+        table.contains("run: mean Dice") && table.contains("disc: mean Dice"),
+        "{table}"
+    );
+    assert!(
+        table.contains("3,2 far") && table.contains("3,2 ring"),
+        "{table}"
+    );
+    assert_eq!(
+        names(&folder.path().join("report")),
+        ["report.html", "results.csv", "summary.json"]
+    );
+    let summary = fs::read(folder.path().join("report/summary.json")).unwrap();
+    let summary: Value = serde_json::from_slice(&summary).unwrap();
+    assert_eq!(summary["run"]["models"][0]["name"], "run");
+    assert_eq!(summary["failed_rows"], 0);
+    // A disc around a click knows where the structure is: on any data its Dice is above 0.
+    let lines = summary["lines"].as_array().unwrap();
+    let disc = lines
+        .iter()
+        .find(|line| line["model"] == "disc" && line["level"] == "modality")
+        .unwrap();
+    assert!(disc["dice"]["mean"].as_f64().unwrap() > 0.05);
+
+    let image = "data/imagesTr/synth_00000000_0000.png";
+    let said = run(&["predict", image, "--point=64,64", "--model=run", "-o=m.png"]).stdout;
+    assert!(said.starts_with("m.png: "), "{said}");
+    assert_eq!(mask(&folder.path().join("m.png")).size().width, 160);
+    for (path, part) in [
+        ("report", "Dice"),
+        ("data", "cases"),
+        ("run", "step 3 of 3"),
+        ("run/model.safetensors", "input 128 px"),
+    ] {
+        let info = run(&["info", path]).stdout;
+        assert!(info.contains(part), "{path}: {info}");
+        let json: Value = run(&["info", path, "--json"]).json();
+        assert!(json["kind"].is_string());
+    }
+    let bench = run(&[
+        "bench",
+        "--model=run/model.safetensors",
+        "--repeats=1",
+        "--json",
+    ])
+    .json();
+    assert!(
+        bench["encode_ms"].as_f64().unwrap() > 0.0
+            && bench["training_step_ms"].as_f64().unwrap() > 0.0
+    );
+}
+
+#[test]
+fn data_that_cannot_be_evaluated_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("empty")).unwrap();
+    fs::create_dir_all(folder.path().join("data/labelsTr")).unwrap();
+    fs::create_dir_all(folder.path().join("data/imagesTr")).unwrap();
+    let manifest = r#"{"channel_names": {"0": "CT"}, "labels": {"background": 0, "a": 1}, "file_ending": ".png"}"#;
+    fs::write(folder.path().join("data/dataset.json"), manifest).unwrap();
+    let before = names(folder.path());
+    for (args, code, part) in [
+        (["--data=empty", "--model=disc"], 1, "empty"),
+        (["--data=none", "--model=disc"], 1, "none"),
+        (["--data=data", "--model=disc"], 1, "CASE_0000.png"),
+        (["--data=data", "--prompts=0,1"], 2, "P,N expected"),
+        (["--data=data", "--negatives=near"], 2, "ring"),
+    ] {
+        let args = [["evaluate", "--out=report"].as_slice(), &args].concat();
+        synthfm(folder.path(), &args).fails(code, &[part]);
+    }
+    synthfm(folder.path(), &["evaluate", "--data=data"]).fails(2, &["--out"]);
+    assert_eq!(names(folder.path()), before);
+}
+
+#[test]
+fn damaged_cases_are_part_of_the_result() {
+    let folder = tempfile::tempdir().unwrap();
+    synthfm(
+        folder.path(),
+        &[
+            "generate",
+            "--out=data",
+            "--count=3",
+            "--size=128",
+            "--seed=9",
+        ],
+    )
+    .ok();
+    let case = folder.path().join("data/imagesTr/synth_00000001_0000.png");
+    let bytes = fs::read(&case).unwrap();
+    fs::write(&case, &bytes[..bytes.len() / 2]).unwrap();
+    let evaluate = [
+        "evaluate",
+        "--data=data",
+        "--model",
+        "disc",
+        "--prompts=1,0",
+        "--out",
+    ];
+    let table = synthfm(folder.path(), &[evaluate.as_slice(), &["report"]].concat())
+        .ok()
+        .stdout;
+    assert!(
+        table.contains("synth_00000001 could not be read"),
+        "{table}"
+    );
+    let blocked = "data/dataset.json/report";
+    synthfm(folder.path(), &[evaluate.as_slice(), &[blocked]].concat()).fails(1, &[blocked]);
+    let twice = [
+        "evaluate",
+        "--data=data",
+        "--model",
+        "disc",
+        "disc",
+        "--out=r",
+    ];
+    synthfm(folder.path(), &twice).fails(1, &["given twice"]);
+}

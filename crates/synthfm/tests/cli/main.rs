@@ -1,0 +1,14 @@
+//! The program as its users see it: exit codes, standard output and error, files.
+//!
+//! Each test works in its own folder with small images that it draws itself.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+mod evaluate;
+mod generate;
+mod hostile;
+mod models;
+mod predict;
+mod prompts_file;
+mod train;

@@ -1,0 +1,190 @@
+//! `synthfm models`, and model files that cannot be used.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+
+use safetensors::SafeTensors;
+use safetensors::tensor::TensorView;
+use serde_json::Value;
+
+use crate::common::{command, finish, names, picture, synthfm};
+
+/// A small model from an untrained run of one step.
+fn tiny_model(folder: &Path) -> String {
+    let args = [
+        "train",
+        "--out=run",
+        "--config",
+        &crate::common::tiny_config(),
+        "--set=images_per_epoch=2",
+    ];
+    synthfm(folder, &args).ok();
+    "run/model.safetensors".to_owned()
+}
+
+#[test]
+fn conversion_keeps_the_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = tiny_model(folder.path());
+    let verify = |name: &str| {
+        synthfm(folder.path(), &["models", "verify", name, "--json"])
+            .ok()
+            .json()
+    };
+    let whole = verify(&model);
+    synthfm(
+        folder.path(),
+        &["models", "convert", &model, "full.safetensors"],
+    )
+    .ok();
+    synthfm(
+        folder.path(),
+        &["models", "convert", &model, "half.safetensors", "--half"],
+    )
+    .ok();
+    let half = verify("half.safetensors");
+    assert_eq!(whole["config"], half["config"]);
+    assert_eq!(whole["sha256"], verify("full.safetensors")["sha256"]);
+    let bytes = |name: &str| fs::metadata(folder.path().join(name)).unwrap().len() as f64;
+    assert!(bytes("half.safetensors") < 0.6 * bytes("full.safetensors"));
+    synthfm(folder.path(), &["models", "convert", &model, "half.bin"]).fails(2, &[".safetensors"]);
+    synthfm(
+        folder.path(),
+        &["models", "convert", &model, "run/config.toml/x.safetensors"],
+    )
+    .fails(1, &["config.toml"]);
+}
+
+#[test]
+fn names_are_found_in_the_folder_of_models() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = tiny_model(folder.path());
+    fs::create_dir(folder.path().join("models")).unwrap();
+    fs::copy(
+        folder.path().join(model),
+        folder.path().join("models/mine.safetensors"),
+    )
+    .unwrap();
+    fs::write(folder.path().join("models/other.pth"), "no model").unwrap();
+    let with_models =
+        |args: &[&str]| finish(command(folder.path(), args).env("SYNTHFM_MODELS", "models"));
+    let list = with_models(&["models", "list", "--json"]).ok().json();
+    let listed: Vec<&str> = list
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|m| m["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(listed, ["embedded", "mine", "other"]);
+    assert!(list[2]["error"].as_str().unwrap().contains("other.pth"));
+    with_models(&["models", "verify", "mine"]).ok();
+    with_models(&["models", "verify", "yours"]).fails(1, &["yours", "models list"]);
+    assert!(
+        synthfm(folder.path(), &["models", "list"])
+            .ok()
+            .stdout
+            .contains("embedded")
+    );
+}
+
+/// The model with the shape of one tensor changed and another tensor renamed.
+fn misshape(bytes: &[u8]) -> Vec<u8> {
+    let (_, header) = SafeTensors::read_metadata(bytes).unwrap();
+    let metadata: HashMap<String, String> =
+        header.metadata().clone().unwrap().into_iter().collect();
+    let tensors = SafeTensors::deserialize(bytes).unwrap();
+    let views = tensors.tensors().into_iter().map(|(key, view)| {
+        let data = view.data();
+        let flat = |shape: Vec<usize>| TensorView::new(view.dtype(), shape, data).unwrap();
+        match key.as_str() {
+            "mask_decoder.mask_tokens.weight" => {
+                (key, flat(view.shape().iter().rev().copied().collect()))
+            }
+            "mask_decoder.iou_token.weight" => ("mask_decoder.iou_taken.weight".to_owned(), view),
+            _ => (key, view),
+        }
+    });
+    safetensors::serialize(views, Some(metadata)).unwrap()
+}
+
+#[test]
+fn models_that_do_not_fit_are_named_key_by_key() {
+    let folder = tempfile::tempdir().unwrap();
+    picture(&folder.path().join("a.png"));
+    let model = tiny_model(folder.path());
+    let bytes = fs::read(folder.path().join(model)).unwrap();
+    fs::write(folder.path().join("wrong.safetensors"), misshape(&bytes)).unwrap();
+    let verify = synthfm(
+        folder.path(),
+        &["models", "verify", "wrong.safetensors", "--json"],
+    );
+    let report: Value = verify.fails(1, &["wrong.safetensors"]).json();
+    assert_eq!(
+        report["differences"]["missing"][0],
+        "mask_decoder.iou_token.weight"
+    );
+    assert_eq!(
+        report["differences"]["unexpected"][0],
+        "mask_decoder.iou_taken.weight"
+    );
+    assert_eq!(
+        report["differences"]["misshapen"][0]["key"],
+        "mask_decoder.mask_tokens.weight"
+    );
+    let predict = [
+        "predict",
+        "a.png",
+        "--point=1,1",
+        "-o=m.png",
+        "--model=wrong.safetensors",
+    ];
+    synthfm(folder.path(), &predict).fails(1, &["mask_decoder.mask_tokens.weight", "iou_taken"]);
+    assert!(!folder.path().join("m.png").exists());
+}
+
+#[test]
+fn damaged_models_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    picture(&folder.path().join("a.png"));
+    let model = tiny_model(folder.path());
+    let bytes = fs::read(folder.path().join(model)).unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::write(path("half.safetensors"), &bytes[..bytes.len() / 2]).unwrap();
+    fs::write(path("header.safetensors"), &bytes[..20]).unwrap();
+    fs::write(
+        path("huge.safetensors"),
+        [&u64::MAX.to_le_bytes(), &bytes[8..2000]].concat(),
+    )
+    .unwrap();
+    fs::write(path("empty.safetensors"), "").unwrap();
+    fs::write(path("noise.pth"), &bytes[5000..9000]).unwrap();
+    fs::create_dir(path("folder")).unwrap();
+    let before = names(folder.path());
+    for name in [
+        "half.safetensors",
+        "header.safetensors",
+        "huge.safetensors",
+        "empty.safetensors",
+        "noise.pth",
+        "folder",
+        "none",
+    ] {
+        synthfm(folder.path(), &["models", "verify", name]).fails(1, &[name]);
+        synthfm(
+            folder.path(),
+            &["models", "convert", name, "out.safetensors"],
+        )
+        .fails(1, &[name]);
+        let predict = [
+            "predict",
+            "a.png",
+            "--point=1,1",
+            "-o=m.png",
+            "--model",
+            name,
+        ];
+        synthfm(folder.path(), &predict).fails(1, &[name]);
+    }
+    assert_eq!(names(folder.path()), before);
+}

@@ -1,0 +1,299 @@
+//! `synthfm predict` and `synthfm embed` with single prompts.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+use synthfm_image::{ImageFile, Plane, ReadOptions, read_image};
+
+use crate::common::{SHAPE, SIZE, label_volume, mask, names, picture, slice_area, synthfm, volume};
+
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    picture(&folder.path().join("a.png"));
+    volume(&folder.path().join("v.nii.gz"));
+    folder
+}
+
+#[test]
+fn a_picture_gives_mask_record_and_overlay() {
+    let folder = folder();
+    let run = synthfm(
+        folder.path(),
+        &[
+            "predict",
+            "a.png",
+            "--point=30,20",
+            "--negative",
+            "2,3",
+            "-o",
+            "out/m.png",
+            "--overlay=out/o.png",
+            "--json",
+        ],
+    );
+    let result = run.ok().json();
+    let mask = mask(&folder.path().join("out/m.png"));
+    assert_eq!(
+        (mask.size(), &result["area_px"]),
+        (SIZE, &mask.area().into())
+    );
+    assert!((0.0..=1.5).contains(&result["iou"].as_f64().unwrap().abs()));
+    let record: Value =
+        serde_json::from_slice(&fs::read(folder.path().join("out/m.json")).unwrap()).unwrap();
+    assert_eq!(record, result);
+    assert_eq!(
+        record["points"],
+        serde_json::json!([[30.0, 20.0], [2.0, 3.0]])
+    );
+    assert_eq!(record["point_labels"], serde_json::json!([1, 0]));
+    let overlay = read_image(&folder.path().join("out/o.png"), &ReadOptions::default()).unwrap();
+    assert!(matches!(overlay, ImageFile::Picture(picture) if picture.size() == SIZE));
+    assert_eq!(
+        names(&folder.path().join("out")),
+        ["m.json", "m.png", "o.png"]
+    );
+}
+
+#[test]
+fn a_slice_comes_back_on_the_grid_of_its_volume() {
+    let folder = folder();
+    for (axis, plane, index) in [
+        ("axial", Plane::Axial, 3),
+        ("coronal", Plane::Coronal, 20),
+        ("sagittal", Plane::Sagittal, 7),
+    ] {
+        let slice = index.to_string();
+        let args = [
+            "predict",
+            "v.nii.gz",
+            "--point=2,1",
+            "--box=0,0,30,4",
+            "-o=m.nii.gz",
+            "--json",
+            "--axis",
+            axis,
+        ];
+        let run = synthfm(
+            folder.path(),
+            &[args.as_slice(), &["--slice", &slice, "--window=500,400"]].concat(),
+        );
+        let result = run.ok().json();
+        assert_eq!(
+            (&result["axis"], &result["slice"]),
+            (&axis.into(), &index.into())
+        );
+        assert_eq!(result["window"], serde_json::json!([150.0, 650.0]));
+        let (labels, input) = (
+            label_volume(&folder.path().join("m.nii.gz")),
+            label_volume(&folder.path().join("v.nii.gz")),
+        );
+        assert_eq!(
+            labels.geometry().patient_from_voxel(),
+            input.geometry().patient_from_voxel()
+        );
+        assert_eq!(labels.geometry().shape(), SHAPE);
+        let area = labels.data().iter().filter(|&&v| v != 0).count();
+        assert_eq!(
+            (area, slice_area(&labels, plane, index)),
+            (result["area_px"].as_u64().unwrap() as usize, area)
+        );
+    }
+}
+
+#[test]
+fn an_embedding_answers_as_its_image() {
+    let folder = folder();
+    let embed = synthfm(folder.path(), &["embed", "a.png", "-o", "e.safetensors"]);
+    assert!(embed.ok().stdout.contains("encoded in"));
+    let predict = |out: &str, more: &[&str]| {
+        let args = [
+            "predict",
+            "a.png",
+            "--point=30,20",
+            "--box=18,8,42,32",
+            "-o",
+            out,
+        ];
+        synthfm(folder.path(), &[args.as_slice(), more].concat()).ok();
+        mask(&folder.path().join(out))
+    };
+    assert_eq!(
+        predict("m1.png", &[]),
+        predict("m2.png", &["--embedding=e.safetensors"])
+    );
+    let args = [
+        "predict",
+        "v.nii.gz",
+        "--axis=coronal",
+        "--slice=2",
+        "--point=1,1",
+        "-o=m.nii",
+        "--embedding=e.safetensors",
+    ];
+    synthfm(folder.path(), &args).fails(2, &["--embedding e.safetensors", "40x60"]);
+    let damaged = fs::read(folder.path().join("e.safetensors")).unwrap();
+    fs::write(
+        folder.path().join("d.safetensors"),
+        &damaged[..damaged.len() / 2],
+    )
+    .unwrap();
+    let args = [
+        "predict",
+        "a.png",
+        "--point=1,1",
+        "-o=m.png",
+        "--embedding=d.safetensors",
+    ];
+    synthfm(folder.path(), &args).fails(1, &["d.safetensors"]);
+}
+
+#[test]
+fn a_rough_mask_is_a_prompt() {
+    let folder = folder();
+    synthfm(
+        folder.path(),
+        &["predict", "a.png", "--point=30,20", "-o=m.png"],
+    )
+    .ok();
+    synthfm(
+        folder.path(),
+        &["predict", "a.png", "--mask-prompt=m.png", "-o=n.png"],
+    )
+    .ok();
+    assert_eq!(mask(&folder.path().join("n.png")).size(), SIZE);
+    synthfm(
+        folder.path(),
+        &[
+            "predict",
+            "v.nii.gz",
+            "--slice=1",
+            "--mask-prompt=m.png",
+            "-o=m.nii",
+        ],
+    )
+    .ok();
+    let args = [
+        "predict",
+        "v.nii.gz",
+        "--slice=1",
+        "--axis=coronal",
+        "--mask-prompt=m.png",
+        "-o=n.nii",
+    ];
+    synthfm(folder.path(), &args).fails(1, &["m.png", "40x60"]);
+    synthfm(
+        folder.path(),
+        &["predict", "a.png", "--mask-prompt=v.nii.gz", "-o=n.png"],
+    )
+    .fails(1, &["v.nii.gz"]);
+    assert!(!folder.path().join("n.nii").exists());
+}
+
+#[test]
+fn the_best_alternative_can_be_asked_for() {
+    let folder = folder();
+    let run = synthfm(
+        folder.path(),
+        &[
+            "predict",
+            "a.png",
+            "--point=30,20",
+            "-o=m.png",
+            "--multimask",
+            "--json",
+        ],
+    );
+    assert_eq!(run.ok().json()["multimask"], true);
+}
+
+/// Flags after `predict`, exit code, what the message says.
+const WRONG: [(&[&str], i32, &str); 15] = [
+    (
+        &["a.png", "-o=m.png", "--point=60,20"],
+        1,
+        "point (60, 20) lies outside the image of 40x60",
+    ),
+    (
+        &["a.png", "-o=m.png", "--point", "-7,20"],
+        1,
+        "point (-7, 20)",
+    ),
+    (
+        &["a.png", "-o=m.png", "--point=1,1", "--negative=1,40"],
+        1,
+        "point (1, 40)",
+    ),
+    (
+        &["a.png", "-o=m.png", "--box=50,10,20,30"],
+        1,
+        "box (50, 10)",
+    ),
+    (
+        &["a.png", "-o=m.png", "--box=500,10,600,30"],
+        1,
+        "outside the image",
+    ),
+    (&["a.png", "-o=m.png"], 2, "--point"),
+    (&["a.png", "-o=m.png", "--negative=1,1"], 2, "--point"),
+    (&["a.png", "-o=m.png", "--point=1"], 2, "x,y expected"),
+    (&["a.png", "-o=m.jpg", "--point=1,1"], 2, ".png"),
+    (
+        &["a.png", "-o=m.png", "--point=1,1", "--slice=1"],
+        2,
+        "--slice",
+    ),
+    (&["v.nii.gz", "-o=m.nii", "--point=1,1"], 2, "0 to 4"),
+    (
+        &["v.nii.gz", "-o=m.png", "--slice=1", "--point=1,1"],
+        2,
+        ".nii",
+    ),
+    (
+        &["v.nii.gz", "-o=m.nii", "--slice=5", "--point=1,1"],
+        1,
+        "slice 5",
+    ),
+    (
+        &["a.png", "-o=m.png", "--point=1,1", "--window=belly"],
+        2,
+        "abdomen",
+    ),
+    (
+        &["a.png", "-o=m.png", "--point=1,1", "--device=cuda"],
+        1,
+        "cuda",
+    ),
+];
+
+#[test]
+fn wrong_prompts_are_named() {
+    let folder = folder();
+    for (args, code, part) in WRONG {
+        synthfm(folder.path(), &[["predict"].as_slice(), args].concat()).fails(code, &[part]);
+    }
+    assert_eq!(names(folder.path()), ["a.png", "v.nii.gz"]);
+}
+
+#[test]
+fn outputs_that_cannot_be_written_leave_nothing() {
+    let folder = folder();
+    fs::create_dir(folder.path().join("taken.png")).unwrap();
+    for args in [
+        ["-o=a.png/m.png", "-q"],
+        ["-o=taken.png", "-q"],
+        ["-o=m.png", "--overlay=a.png/o.png"],
+    ] {
+        let args = [["predict", "a.png", "--point=30,20"].as_slice(), &args].concat();
+        synthfm(folder.path(), &args).fails(1, &[".png"]);
+    }
+    synthfm(folder.path(), &["embed", "a.png", "-o=a.png/e.safetensors"]).fails(1, &["a.png"]);
+    assert_eq!(names(folder.path()), ["a.png", "v.nii.gz"]);
+    let info = synthfm(folder.path(), &["info", "v.nii.gz"]).ok();
+    assert!(
+        info.stdout.contains("60 x 40 x 5") && info.stdout.contains("RPS"),
+        "{}",
+        info.stdout
+    );
+    assert!(Path::new(&folder.path().join("taken.png")).is_dir());
+}

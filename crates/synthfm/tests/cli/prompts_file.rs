@@ -1,0 +1,117 @@
+//! `synthfm predict --prompts`.
+
+use std::fs;
+
+use serde_json::{Value, json};
+use synthfm_image::Plane;
+
+use crate::common::{SIZE, label_volume, mask, names, picture, slice_area, synthfm, volume};
+
+#[test]
+fn entries_that_fail_do_not_stop_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("in")).unwrap();
+    picture(&folder.path().join("in/a.png"));
+    volume(&folder.path().join("in/v.nii.gz"));
+    let absolute = folder.path().join("b.png");
+    picture(&absolute);
+    let entries = json!([
+        { "image": "a.png", "id": "disc", "points": [[30, 20], [2, 3]], "point_labels": [1, 0] },
+        { "image": "missing.png", "id": "x", "points": [[30, 20]] },
+        { "image": absolute, "id": 7, "box": [18, 8, 42, 32] },
+        { "image": "a.png", "id": "outside", "points": [[30, 40]] },
+        { "image": "a.png", "id": "empty" },
+        { "image": "v.nii.gz", "id": "s", "points": [[30, 20]], "slice": 2 },
+        { "image": "a.png", "id": "disc", "points": [[1, 1]] },
+    ]);
+    fs::write(folder.path().join("p.json"), entries.to_string()).unwrap();
+    let run = synthfm(
+        folder.path(),
+        &["predict", "in", "--prompts=p.json", "-o=out", "--json"],
+    );
+    let run = run.fails(
+        1,
+        &[
+            "4 of 7 entries failed",
+            "entry 1",
+            "missing.png",
+            "(30, 40)",
+            "prompt is empty",
+        ],
+    );
+
+    let stored: Value =
+        serde_json::from_slice(&fs::read(folder.path().join("out/predictions.json")).unwrap())
+            .unwrap();
+    assert_eq!(stored, run.json());
+    let lines = stored["predictions"].as_array().unwrap();
+    let order: Vec<u64> = lines
+        .iter()
+        .map(|line| line["entry"].as_u64().unwrap())
+        .collect();
+    assert_eq!(order, [0, 1, 2, 3, 4, 5, 6]);
+    let failed: Vec<usize> = (0..7).filter(|&i| lines[i]["error"].is_string()).collect();
+    assert_eq!(failed, [1, 3, 4, 6]);
+    assert!(lines[6]["error"].as_str().unwrap().contains("another id"));
+    assert_eq!(
+        names(&folder.path().join("out")),
+        ["a__disc.png", "b__7.png", "predictions.json", "v__s.nii.gz"]
+    );
+    let found = mask(&folder.path().join("out/a__disc.png"));
+    assert_eq!(
+        (found.size(), &lines[0]["area_px"]),
+        (SIZE, &found.area().into())
+    );
+    let labels = label_volume(&folder.path().join("out/v__s.nii.gz"));
+    assert_eq!(lines[5]["area_px"], slice_area(&labels, Plane::Axial, 2));
+
+    // The same prompt by hand gives the same mask.
+    let args = [
+        "predict",
+        "in/a.png",
+        "--point=30,20",
+        "--negative=2,3",
+        "-o=m.png",
+    ];
+    synthfm(folder.path(), &args).ok();
+    assert_eq!(mask(&folder.path().join("m.png")), found);
+}
+
+#[test]
+fn files_that_are_no_prompts_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    for (text, part) in [
+        ("", "JSON list"),
+        ("{}", "JSON list"),
+        ("[", "JSON list"),
+        ("[]", "empty"),
+    ] {
+        fs::write(folder.path().join("p.json"), text).unwrap();
+        synthfm(
+            folder.path(),
+            &["predict", ".", "--prompts=p.json", "-o=out"],
+        )
+        .fails(1, &["p.json", part]);
+        assert_eq!(names(folder.path()), ["p.json"]);
+    }
+    synthfm(
+        folder.path(),
+        &["predict", ".", "--prompts=none.json", "-o=out"],
+    )
+    .fails(1, &["none.json"]);
+    fs::write(
+        folder.path().join("p.json"),
+        r#"[{"image":"a.png","id":"b","points":[[1,1]]}]"#,
+    )
+    .unwrap();
+    synthfm(
+        folder.path(),
+        &["predict", ".", "--prompts=p.json", "-o=p.json/out"],
+    )
+    .fails(1, &["p.json/out"]);
+    synthfm(
+        folder.path(),
+        &["predict", ".", "--prompts=p.json", "-o=out", "--point=1,1"],
+    )
+    .fails(2, &["--prompts"]);
+}
