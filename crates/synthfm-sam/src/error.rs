@@ -13,6 +13,9 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// A file could not be written.
+    #[error(transparent)]
+    Image(#[from] synthfm_image::Error),
     /// A configuration is not JSON of the expected form, or a field has an impossible value.
     #[error("model configuration: {field}: {reason}")]
     Config {

@@ -47,21 +47,11 @@ fn damaged(path: &Path, problem: impl std::fmt::Display) -> Error {
     }
 }
 
-/// Writes `bytes` to `path` at once: temporary file, flush to disk, rename.
+/// Writes `bytes` to `path` at once.
 pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
-    use std::io::Write;
-    let folder = path
-        .parent()
-        .filter(|p| !p.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(io(folder))?;
-    file.write_all(bytes).map_err(io(path))?;
-    file.as_file().sync_all().map_err(io(path))?;
-    file.persist(path).map_err(|e| Error::Io {
-        path: path.to_owned(),
-        source: e.error,
-    })?;
-    Ok(())
+    Ok(synthfm_image::write_atomically(path, |file| {
+        file.write_all(bytes)
+    })?)
 }
 
 /// Saves a checkpoint below `run` and removes the oldest ones beyond `keep`. `save_model` writes the

@@ -39,7 +39,10 @@ pub enum Error {
     #[error(transparent)]
     Synth(#[from] synthfm_synth::Error),
     /// A checkpoint is damaged, or of another run.
-    #[error("{path}: {problem}", path = path.display())]
+    #[error(
+        "{path}: damaged checkpoint: {problem}; delete its folder to resume from the one before",
+        path = path.display()
+    )]
     Checkpoint {
         /// The folder or file.
         path: PathBuf,

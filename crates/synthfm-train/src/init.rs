@@ -3,7 +3,7 @@
 //!
 //! Rules by name and shape: tables and tokens N(0, 1) as `PyTorch`'s `Embedding`; normalisations 1 and 0;
 //! biases 0; products and convolutions N(0, gain²/fan-in). The gain is `PyTorch`'s 1/√3 in prompt encoder
-//! and mask decoder; in the image encoder √2 before a ReLU, 1/2 at the end of a residual branch, else 1
+//! and mask decoder; in the image encoder √2 before a rectifier, 1/2 at the end of a residual branch, else 1
 //! (He et al. 2015; Goyal et al. 2017).
 
 use burn::module::{Module, ModuleMapper, Param};

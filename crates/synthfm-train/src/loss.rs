@@ -48,7 +48,7 @@ pub fn dice_loss(logits: Tensor<3>, target: Tensor<3>) -> Tensor<1> {
 /// Weight of the foreground in [`focal_loss`]; the background has the rest.
 const ALPHA: f32 = 0.25;
 
-/// Sigmoid focal loss (Lin et al. 2017), mean over pixels: α_t · (1 − p_t)^γ · CE, α = 0.25, γ = 2.
+/// Sigmoid focal loss (Lin et al. 2017), mean over pixels: `α_t · (1 − p_t)^γ · CE`, α = 0.25, γ = 2.
 ///
 /// # Shapes
 /// `logits`, `target`: `[N, H, W]` -> `[N]`

@@ -194,7 +194,7 @@ impl AdamW {
                     .zip(moments.exp_avg_sq.par_chunks_mut(CHUNK)),
             )
             .for_each(|((p, g), (m, v))| {
-                p.iter_mut().zip(g).zip(m.iter_mut().zip(v)).for_each(one)
+                p.iter_mut().zip(g).zip(m.iter_mut().zip(v)).for_each(one);
             });
     }
 }

@@ -7,6 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
@@ -35,8 +36,15 @@ pub(crate) fn read_text(path: &Path, limit: u64) -> Result<String> {
     fs::read_to_string(path).with_context(|| path.display().to_string())
 }
 
-/// Applies `key=value` in order and makes the configuration.
-pub(crate) fn resolve<T: DeserializeOwned>(mut table: Table, changes: &[String]) -> Result<T> {
+/// Makes the configuration, with `key=value` applied in order over the file's values and the defaults.
+pub(crate) fn resolve<T: DeserializeOwned + Serialize>(
+    mut table: Table,
+    changes: &[String],
+) -> Result<T> {
+    if !changes.is_empty() {
+        let base: T = resolve(table, &[])?;
+        table = Table::try_from(base).context("the configuration as TOML")?;
+    }
     for change in changes {
         apply(&mut table, change)?;
     }
@@ -103,8 +111,14 @@ mod tests {
             "noise.gaussian.probability = 1",
             "shapes.organs=[2, 3]",
         ]);
-        // A member of the noise library has no defaults of its own.
-        assert!(config.unwrap_err().to_string().contains("strength"));
+        // What is not named keeps its default, also inside a table without defaults of its own.
+        let (changed, default) = (config.unwrap().noise, GeneratorConfig::default().noise);
+        assert!((changed.gaussian.probability - 1.0).abs() < 1e-6);
+        let text = |strength| format!("{strength:?}");
+        assert_eq!(
+            text(changed.gaussian.strength),
+            text(default.gaussian.strength)
+        );
         let config = set(&[
             "size.height=256",
             "mixture.body=0.5",

@@ -64,16 +64,9 @@ pub fn weights_sha256<M: Module>(module: &M) -> String {
 
 /// Writes `bytes` to `path` through a temporary file in the same folder.
 pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let io = |e| Error::io(path, e);
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(io)?;
-    std::io::Write::write_all(&mut file, bytes).map_err(io)?;
-    file.as_file().sync_all().map_err(io)?;
-    file.persist(path).map_err(|e| io(e.error))?;
-    Ok(())
+    Ok(synthfm_image::write_atomically(path, |file| {
+        file.write_all(bytes)
+    })?)
 }
 
 /// Lower-case hexadecimal.

@@ -477,7 +477,10 @@ fn nothing_half_written_stays() {
     let folder = tempfile::tempdir().unwrap();
     let missing = folder.path().join("no such folder/model.safetensors");
     let error = save(&sam_tiny(), Precision::F32, &missing).unwrap_err();
-    assert!(matches!(error, Error::Io { .. }), "{error}");
+    assert!(
+        matches!(error, Error::Image(synthfm_image::Error::Io { .. })),
+        "{error}"
+    );
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
