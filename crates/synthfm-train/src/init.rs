@@ -8,10 +8,10 @@
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Tensor, TensorData};
-use rand::{Rng, RngExt};
+use rand::Rng;
 use synthfm_sam::KeyPath;
 
-use crate::clicks::seeded_rng;
+use crate::clicks::{normal, seeded_rng};
 
 /// Draws every parameter of `module`.
 pub fn initialise<M: Module>(module: M, seed: u64) -> M {
@@ -103,7 +103,7 @@ impl Rule {
     fn draw(self, rng: &mut impl Rng) -> f32 {
         match self {
             Self::Constant(value) => value,
-            Self::Normal(sd) => sd * normal(rng),
+            Self::Normal(sd) => sd * normal(rng) as f32,
         }
     }
 }
@@ -122,13 +122,6 @@ fn gain(name: &str) -> f32 {
     } else {
         1.0
     }
-}
-
-/// A standard normal number (Box & Muller 1958).
-fn normal(rng: &mut impl Rng) -> f32 {
-    let u = 1.0 - rng.random::<f64>(); // (0, 1]: the logarithm stays finite
-    let v = rng.random::<f64>();
-    (libm::sqrt(-2.0 * libm::log(u)) * libm::cos(2.0 * std::f64::consts::PI * v)) as f32
 }
 
 #[cfg(test)]

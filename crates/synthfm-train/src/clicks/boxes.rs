@@ -1,7 +1,9 @@
 //! Boxes around a structure, exact or as sloppy as a user's.
 
-use rand::{Rng, RngExt};
+use rand::Rng;
 use synthfm_image::{BoxXyxy, Mask, Point2};
+
+use super::normal;
 
 /// How far the edges of a box prompt stray from the structure.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -41,11 +43,4 @@ pub fn jittered_box(mask: &Mask, jitter: BoxJitter, rng: &mut impl Rng) -> Optio
         min: Point2::new(x0, y0),
         max: Point2::new(x1, y1),
     })
-}
-
-/// A standard normal number (Box and Muller 1958), by `libm` so that every machine draws the same.
-fn normal(rng: &mut impl Rng) -> f64 {
-    let u = 1.0 - rng.random::<f64>(); // (0, 1]: the logarithm stays finite
-    let v = rng.random::<f64>();
-    libm::sqrt(-2.0 * libm::log(u)) * libm::cos(2.0 * std::f64::consts::PI * v)
 }

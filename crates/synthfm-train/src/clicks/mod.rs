@@ -18,6 +18,7 @@ pub use boxes::{BoxJitter, jittered_box};
 pub use corrections::{centre_correction, uniform_correction};
 pub use negatives::{Negatives, RING_INNER, RING_OUTER, negative_clicks, training_negatives};
 pub use positives::{Positives, centre_pixel, positive_clicks};
+pub(crate) use seed::normal;
 pub use seed::seeded_rng;
 
 /// One click of the user.

@@ -1,6 +1,6 @@
 //! A random generator for one named thing (a structure of a case), the same on every machine.
 
-use rand::SeedableRng;
+use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 
@@ -16,6 +16,13 @@ pub fn seeded_rng(seed: u64, names: &[&str]) -> ChaCha8Rng {
         hash.update(name.as_bytes());
     }
     ChaCha8Rng::from_seed(hash.finalize().into())
+}
+
+/// A standard normal number (Box and Muller 1958), by `libm` so that every machine draws the same.
+pub(crate) fn normal(rng: &mut impl Rng) -> f64 {
+    let u = 1.0 - rng.random::<f64>(); // (0, 1]: the logarithm stays finite
+    let v = rng.random::<f64>();
+    libm::sqrt(-2.0 * libm::log(u)) * libm::cos(2.0 * std::f64::consts::PI * v)
 }
 
 #[cfg(test)]
