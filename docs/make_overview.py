@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes docs/overview.png with the program itself: synthetic samples, and two predictions after one click each.
+"""Makes docs/overview.png with the program itself: synthetic samples, and two predictions after one box each.
 
     python3 docs/make_overview.py target/release/synthfm      # needs Pillow
 """
@@ -13,7 +13,7 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGES = ROOT / "examples/Dataset001_Example/imagesTs"
-CLICKS = {"fetal_head_0000.png": "427,294", "kidney_0000.png": "129,247"}
+BOXES = {"fetal_head_0000.png": "222,120,632,467", "kidney_0000.png": "70,179,180,321"}
 HEIGHT, GAP = 402, 8
 
 
@@ -29,9 +29,9 @@ def main(synthfm: str, *options: str) -> None:
         generate = ["generate", "--preview", sheet, "--count", "9", "--seed", "1", "--size", "192x256"]
         subprocess.run([synthfm, *generate], check=True)
         pictures = [scaled(sheet)]
-        for name, click in CLICKS.items():
+        for name, box in BOXES.items():
             files = ["-o", work / "mask.png", "--overlay", work / name]
-            subprocess.run([synthfm, "predict", IMAGES / name, "--point", click, *files, *options], check=True)
+            subprocess.run([synthfm, "predict", IMAGES / name, "--box", box, *files, *options], check=True)
             pictures.append(scaled(work / name))
     width = sum(picture.width for picture in pictures) + GAP * (len(pictures) - 1)
     overview = Image.new("RGB", (width, HEIGHT), "white")

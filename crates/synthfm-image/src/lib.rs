@@ -14,6 +14,7 @@ mod io;
 mod metrics;
 mod morphology;
 mod raster;
+mod rle;
 #[cfg(test)]
 mod testing;
 mod volume;
@@ -23,11 +24,12 @@ pub use distance::{Outside, deepest_pixel, distance_to, distance_transform};
 pub use error::{Error, Result};
 pub use geometry::{BoxXyxy, Point2, Size};
 pub use io::{
-    GreyDepth, ImageFile, LabelFile, Picture, ReadOptions, read_image, read_labels,
-    write_atomically, write_grey_png, write_label_nifti, write_label_png, write_mask_png,
-    write_rgb_png,
+    GreyDepth, ImageFile, LabelFile, Picture, ReadOptions, encode_grey_png, encode_label_png,
+    encode_mask_png, read_image, read_labels, write_atomically, write_grey_png, write_label_nifti,
+    write_label_png, write_mask_png, write_rgb_png,
 };
 pub use metrics::{MaskPair, Scores, SurfaceDistances, SurfaceElements};
 pub use morphology::{dilate, erode, outline};
 pub use raster::{Image, LabelMap, Mask, RgbImage};
+pub use rle::compressed_rle;
 pub use volume::{LabelVolume, Plane, Slice, Volume, VolumeGeometry};

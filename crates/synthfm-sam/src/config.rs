@@ -1,6 +1,6 @@
 //! Every number of a SAM (`build_sam.py`; Kirillov et al. 2023, appendix A), in one place.
 //!
-//! The presets are Meta's three models; any other combination that [`SamConfig::validate`] accepts
+//! The presets are Meta's three models and MobileSAM; any other combination that [`SamConfig::validate`] accepts
 //! builds too. The configuration is stored as JSON beside or inside the weights, so that a model file
 //! is enough to rebuild the model.
 
@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::small_encoder::{self, SmallEncoderConfig};
+use crate::tiny_vit::{self, TinyVitConfig};
 
 /// The largest input side a configuration may ask for.
 const MAX_IMAGE_SIZE: usize = 4096;
@@ -15,6 +16,10 @@ const MAX_IMAGE_SIZE: usize = 4096;
 const MAX_WIDTH: usize = 8192;
 /// The largest number of blocks or layers.
 const MAX_DEPTH: usize = 64;
+/// The largest side of an attention window of `TinyViT`, whose biases are held for every pair of tokens.
+const MAX_WINDOW: usize = 64;
+/// The largest side of `TinyViT`'s local convolution.
+const MAX_KERNEL: usize = 15;
 
 /// All sizes of a model: image encoder, prompt encoder and mask decoder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -45,10 +50,29 @@ pub struct SamConfig {
     /// leaves prompts to their tokens alone.
     #[serde(default)]
     pub dense_prompts: usize,
+    /// How an image becomes the input.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub preparation: Preparation,
     /// Subtracted from the 8-bit channels, in RGB order.
     pub pixel_mean: [f32; 3],
     /// Divides the centred channels, in RGB order.
     pub pixel_std: [f32; 3],
+}
+
+/// How an image becomes the square input.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Preparation {
+    /// The longest side fits, zeros fill the rest; `pixel_mean` and `pixel_std` normalise.
+    #[default]
+    Sam,
+    /// Both sides fit, each with its own scale; the smallest value becomes 0 and the largest 1
+    /// (`MedSAM`, Ma et al. 2024, `MedSAM_Inference.py`).
+    MedSam,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// Which image encoder, with its sizes.
@@ -57,6 +81,8 @@ pub struct SamConfig {
 pub enum EncoderConfig {
     /// SAM's vision transformer.
     Vit(VitConfig),
+    /// MobileSAM's `TinyViT`.
+    TinyVit(TinyVitConfig),
     /// The compact encoder of this project.
     Small(SmallEncoderConfig),
 }
@@ -97,6 +123,11 @@ impl SamConfig {
         Self::meta(1280, 32, 16, vec![7, 15, 23, 31])
     }
 
+    /// MobileSAM (`mobile_sam.pt`).
+    pub fn vit_t() -> Self {
+        Self::with_encoder(1024, EncoderConfig::TinyVit(TinyVitConfig::default()))
+    }
+
     fn meta(embed_dim: usize, depth: usize, num_heads: usize, global: Vec<usize>) -> Self {
         Self::with_encoder(
             1024,
@@ -126,6 +157,7 @@ impl SamConfig {
             num_multimask_outputs: 3,
             high_res_features: false,
             dense_prompts: 0,
+            preparation: Preparation::Sam,
             pixel_mean: [123.675, 116.28, 103.53],
             pixel_std: [58.395, 57.12, 57.375],
         }
@@ -135,6 +167,7 @@ impl SamConfig {
     pub fn embedding_side(&self) -> usize {
         match &self.encoder {
             EncoderConfig::Vit(vit) => self.image_size / vit.patch_size.max(1),
+            EncoderConfig::TinyVit(_) => self.image_size / tiny_vit::STRIDE,
             EncoderConfig::Small(_) => self.image_size / small_encoder::STRIDE,
         }
     }
@@ -217,6 +250,7 @@ impl SamConfig {
         )?;
         match &self.encoder {
             EncoderConfig::Vit(vit) => vit.validate(self),
+            EncoderConfig::TinyVit(tiny) => validate_tiny(tiny, self),
             EncoderConfig::Small(small) => validate_small(small, self),
         }
     }
@@ -288,6 +322,50 @@ fn plain_json(config: &SamConfig) -> String {
     serde_json::to_string_pretty(config).expect("numbers, names and lists serialise")
 }
 
+fn validate_tiny(tiny: &TinyVitConfig, config: &SamConfig) -> Result<()> {
+    let stride = tiny_vit::STRIDE;
+    check(
+        config.image_size.is_multiple_of(stride),
+        "image_size",
+        || format!("must be a multiple of {stride}, got {}", config.image_size),
+    )?;
+    check(!config.high_res_features, "high_res_features", || {
+        "must be false: TinyViT delivers no finer maps".to_owned()
+    })?;
+    let [first, attended @ ..] = tiny.embed_dims;
+    for channels in tiny.embed_dims {
+        in_range("encoder.embed_dims", channels, MAX_WIDTH)?;
+    }
+    check(first.is_multiple_of(2), "encoder.embed_dims", || {
+        format!("the first must be even, got {first}")
+    })?;
+    for depth in tiny.depths {
+        in_range("encoder.depths", depth, MAX_DEPTH)?;
+    }
+    for (heads, dim) in tiny.num_heads.into_iter().zip(attended) {
+        check(
+            heads > 0 && dim.is_multiple_of(heads),
+            "encoder.num_heads",
+            || format!("must divide the stage's channels ({dim}), got {heads}"),
+        )?;
+    }
+    for window in tiny.window_sizes {
+        in_range("encoder.window_sizes", window, MAX_WINDOW)?;
+    }
+    check(
+        tiny.local_conv_size <= MAX_KERNEL && tiny.local_conv_size % 2 == 1,
+        "encoder.local_conv_size",
+        || {
+            format!(
+                "must be odd and at most {MAX_KERNEL}, got {}",
+                tiny.local_conv_size
+            )
+        },
+    )?;
+    in_range("encoder.mbconv_expand_ratio", tiny.mbconv_dim(), MAX_WIDTH)?;
+    (1..=3).try_for_each(|stage| in_range("encoder.mlp_ratio", tiny.mlp_dim(stage), MAX_WIDTH))
+}
+
 fn validate_small(small: &SmallEncoderConfig, config: &SamConfig) -> Result<()> {
     let coarsest = 2 * small_encoder::STRIDE;
     check(
@@ -346,7 +424,12 @@ mod tests {
 
     #[test]
     fn presets_are_valid_and_survive_json() {
-        for config in [SamConfig::vit_b(), SamConfig::vit_l(), SamConfig::vit_h()] {
+        for config in [
+            SamConfig::vit_b(),
+            SamConfig::vit_l(),
+            SamConfig::vit_h(),
+            SamConfig::vit_t(),
+        ] {
             assert_eq!(SamConfig::from_json(&config.to_json()).unwrap(), config);
             assert_eq!((config.embedding_side(), config.low_res_side()), (64, 256));
         }

@@ -12,6 +12,7 @@ use safetensors::tensor::TensorView;
 use serde::{Deserialize, Serialize};
 use synthfm_image::Size;
 
+use crate::config::Preparation;
 use crate::error::{Error, Result};
 use crate::image_encoder::ImageEmbedding;
 use crate::predictor::{EncodedImage, Predictor};
@@ -30,6 +31,8 @@ struct Description {
     height: usize,
     width: usize,
     image_size: usize,
+    #[serde(default)]
+    preparation: Preparation,
     encoder_sha256: String,
 }
 
@@ -48,6 +51,7 @@ impl Predictor {
             height: size.height,
             width: size.width,
             image_size: image.transform.side(),
+            preparation: self.sam().config().preparation,
             encoder_sha256: weights_sha256(&self.sam().image_encoder),
         };
         let ImageEmbedding {
@@ -98,11 +102,15 @@ impl Predictor {
                 "made for an input of {got}, the model has {want}"
             )));
         }
+        if found.preparation != config.preparation {
+            return Err(refuse(
+                "made from an input that was prepared differently".to_owned(),
+            ));
+        }
         if found.encoder_sha256 != weights_sha256(&self.sam().image_encoder) {
             return Err(refuse("made by an encoder with other weights".to_owned()));
         }
-        let transform =
-            InputTransform::new(Size::new(found.height, found.width), found.image_size)?;
+        let transform = InputTransform::new(Size::new(found.height, found.width), config)?;
         let (c, g) = (config.prompt_embed_dim, config.embedding_side());
         let read = |name: &str, shape: [usize; 4]| {
             let found = store.tensors().get(name).map(|info| info.shape.as_slice());

@@ -13,6 +13,17 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// No such precision.
+    #[error("precision {name:?}: expected f32, bf16 or auto")]
+    UnknownPrecision {
+        /// What was asked for.
+        name: String,
+    },
+    /// bf16 was asked for where it is not computed.
+    #[error(
+        "bf16 needs a CPU with AVX512-BF16, and this device has none: use --precision f32 or auto"
+    )]
+    NoBf16,
     /// A file could not be written.
     #[error(transparent)]
     Image(#[from] synthfm_image::Error),
@@ -42,6 +53,13 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+
+    /// A model whose encoder the Python code of SAM and MobileSAM does not have.
+    #[error(
+        "the Python code of SAM and MobileSAM has no such encoder: only vit_b, vit_l, vit_h, vit_t and other \
+         sizes of these can be exported; `models convert` writes any model"
+    )]
+    NotPublished,
 
     /// The keys of a weights file are not those of its model.
     #[error("{}: the weights do not fit the model: {differences}", path.display())]

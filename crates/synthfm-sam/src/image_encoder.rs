@@ -2,22 +2,24 @@
 //! `segment_anything/modeling/image_encoder.py`), followed by a two-convolution neck.
 //!
 //! Pre-norm blocks attend inside windows of `window_size` tokens or over the whole grid, with
-//! decomposed relative positions. Differs from Meta's code only in that heads are processed in groups
-//! where the score matrix would be large.
+//! decomposed relative positions ([`crate::ops::window_attention`]). Differs from Meta's code in that the
+//! tokens which fill up the last windows are never made: their queries, keys and values are the bias.
 
 use burn::module::{Initializer, Module, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Linear, LinearConfig, PaddingConfig2d};
-use burn::tensor::{Device, Int, Tensor, TensorData, activation::softmax};
+use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::config::{EncoderConfig, SamConfig, VitConfig};
-use crate::layers::{Activation, LayerNorm, Mlp, PatchConv, channels_first, channels_last};
+use crate::layers::{
+    LayerNorm, Mlp, PatchConv, apply, apply_residual, bias, channels_first, channels_last,
+};
+use crate::ops::{self, Activation, Arithmetic};
 use crate::small_encoder::SmallEncoder;
+use crate::tiny_vit::TinyVit;
 
 /// `norm_layer` and `LayerNorm2d` of the image encoder.
 const EPSILON: f64 = 1e-6;
-/// Scores held at once by a global attention: 64 Mi values, 256 MiB.
-const MAX_SCORES: usize = 1 << 26;
 
 /// What the image encoder hands to the mask decoder.
 #[derive(Debug, Clone)]
@@ -50,6 +52,8 @@ impl ImageEmbedding {
 pub enum ImageEncoder {
     /// SAM's vision transformer.
     Vit(Vit),
+    /// MobileSAM's.
+    TinyVit(TinyVit),
     /// The compact encoder of this project.
     Small(SmallEncoder),
 }
@@ -58,6 +62,9 @@ impl ImageEncoder {
     pub(crate) fn new(config: &SamConfig, device: &Device) -> Self {
         match &config.encoder {
             EncoderConfig::Vit(vit) => Self::Vit(Vit::new(config, vit, device)),
+            EncoderConfig::TinyVit(tiny) => {
+                Self::TinyVit(TinyVit::new(tiny, config.prompt_embed_dim, device))
+            }
             EncoderConfig::Small(small) => {
                 Self::Small(SmallEncoder::new(small, config.prompt_embed_dim, device))
             }
@@ -66,10 +73,14 @@ impl ImageEncoder {
 
     /// # Shapes
     /// Normalised and padded image `[B, 3, S, S]` -> embedding, see [`ImageEmbedding`]
-    pub fn forward(&self, image: Tensor<4>) -> ImageEmbedding {
+    pub fn forward(&self, image: Tensor<4>, arithmetic: Arithmetic) -> ImageEmbedding {
         match self {
             Self::Vit(vit) => ImageEmbedding {
-                image_embedding: vit.forward(image),
+                image_embedding: vit.forward(image, arithmetic),
+                high_res: None,
+            },
+            Self::TinyVit(tiny) => ImageEmbedding {
+                image_embedding: tiny.forward(image, arithmetic),
                 high_res: None,
             },
             Self::Small(small) => small.forward(image),
@@ -111,15 +122,20 @@ impl Vit {
 
     /// # Shapes
     /// `[B, 3, S, S]` -> `[B, C, g, g]`
-    fn forward(&self, image: Tensor<4>) -> Tensor<4> {
-        let tokens = self.tokens(image);
-        let tokens = self.blocks.iter().fold(tokens, |x, block| block.forward(x));
-        self.neck.forward(tokens)
+    fn forward(&self, image: Tensor<4>, arithmetic: Arithmetic) -> Tensor<4> {
+        let tokens = self.tokens(image, arithmetic);
+        let blocks = self.blocks.iter();
+        let tokens = blocks.fold(tokens, |x, block| block.forward(x, arithmetic));
+        self.neck.forward(tokens, arithmetic)
     }
 
     /// Patch embedding plus absolute position: `[B, 3, S, S]` -> `[B, g, g, D]`.
-    fn tokens(&self, image: Tensor<4>) -> Tensor<4> {
-        self.patch_embed.proj.forward(channels_last(image)) + self.pos_embed.val()
+    fn tokens(&self, image: Tensor<4>, arithmetic: Arithmetic) -> Tensor<4> {
+        let patches = self
+            .patch_embed
+            .proj
+            .forward_in(channels_last(image), arithmetic);
+        patches + self.pos_embed.val()
     }
 }
 
@@ -146,47 +162,14 @@ impl Block {
 
     /// # Shapes
     /// `[B, g, g, D]` -> `[B, g, g, D]`
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let shortcut = x.clone();
-        let x = self.norm1.forward(x);
-        let x = match self.window {
-            Some(side) => self.windowed(x, side),
-            None => self.attn.forward(x),
-        };
-        let x = shortcut + x;
-        x.clone() + self.mlp.forward(self.norm2.forward(x), Activation::Gelu)
+    fn forward(&self, x: Tensor<4>, arithmetic: Arithmetic) -> Tensor<4> {
+        let x =
+            self.attn
+                .forward_residual(self.norm1.forward(x.clone()), x, self.window, arithmetic);
+        let normal = self.norm2.forward(x.clone());
+        self.mlp
+            .forward_residual(normal, x, Activation::Gelu, arithmetic)
     }
-
-    /// Pads the map with zeros at the bottom and right to whole windows and attends in each. The
-    /// padding takes part in the attention, as in SAM.
-    fn windowed(&self, x: Tensor<4>, side: usize) -> Tensor<4> {
-        let [b, h, w, c] = x.dims();
-        let (rows, cols) = (h.div_ceil(side), w.div_ceil(side));
-        let x = pad_end(pad_end(x, 1, rows * side - h), 2, cols * side - w);
-        // [B, rows, s, cols, s, D] -> [B rows cols, s, s, D]
-        let windows = x
-            .reshape([b, rows, side, cols, side, c])
-            .permute([0, 1, 3, 2, 4, 5])
-            .reshape([b * rows * cols, side, side, c]);
-        let x = self
-            .attn
-            .forward(windows)
-            .reshape([b, rows, cols, side, side, c])
-            .permute([0, 1, 3, 2, 4, 5])
-            .reshape([b, rows * side, cols * side, c]);
-        x.slice([0..b, 0..h, 0..w, 0..c])
-    }
-}
-
-/// Appends `count` zero rows along `dim`.
-fn pad_end(x: Tensor<4>, dim: usize, count: usize) -> Tensor<4> {
-    if count == 0 {
-        return x;
-    }
-    let mut shape = x.dims();
-    shape[dim] = count;
-    let zeros = Tensor::zeros(shape, &x.device());
-    Tensor::cat(vec![x, zeros], dim)
 }
 
 /// Multi-head attention with decomposed relative positions.
@@ -212,78 +195,34 @@ impl Attention {
         }
     }
 
+    /// `residual` + attention inside the windows of `x`, or over all of it. Where windows reach beyond the
+    /// map, the padding takes part in the attention, as in SAM: of a zero token, query, key and value are
+    /// the bias.
+    ///
     /// # Shapes
     /// `[B, h, w, D]` -> `[B, h, w, D]`
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let [b, h, w, c] = x.dims();
-        let (n, heads, head_dim) = (h * w, self.heads, c / self.heads);
-        // [B, n, 3 D] -> [3, B heads, n, d]
-        let qkv = self
-            .qkv
-            .forward(x)
-            .reshape([b, n, 3, heads, head_dim])
-            .permute([2, 0, 3, 1, 4])
-            .reshape([3, b * heads, n, head_dim]);
-        let rel_h = relative_positions(self.rel_pos_h.val(), h);
-        let rel_w = relative_positions(self.rel_pos_w.val(), w);
-        // Heads are independent: a group at a time bounds the memory for scores.
-        let group = (MAX_SCORES / (n * n)).clamp(1, b * heads);
-        let attended = qkv
-            .split(group, 1)
-            .into_iter()
-            .map(|part| attend(&part, [h, w], &rel_h, &rel_w))
-            .collect();
-        // [B heads, n, d] -> [B, h, w, D]
-        let x = Tensor::cat(attended, 0)
-            .reshape([b, heads, n, head_dim])
-            .permute([0, 2, 1, 3])
-            .reshape([b, h, w, c]);
-        self.proj.forward(x)
+    fn forward_residual(
+        &self,
+        x: Tensor<4>,
+        residual: Tensor<4>,
+        window: Option<usize>,
+        arithmetic: Arithmetic,
+    ) -> Tensor<4> {
+        let [_, h, w, _] = x.dims();
+        let [height, width] = window.map_or([h, w], |side| [side, side]);
+        let attended = ops::window_attention(
+            apply(&self.qkv, x, Activation::None, arithmetic),
+            bias(&self.qkv),
+            interpolate_rows(self.rel_pos_h.val(), 2 * height - 1),
+            interpolate_rows(self.rel_pos_w.val(), 2 * width - 1),
+            arithmetic,
+        );
+        apply_residual(&self.proj, attended, residual, arithmetic)
     }
 }
 
-/// `softmax(q kᵀ / √d + q·Rh + q·Rw) v`; the position terms use the unscaled `q`.
-///
-/// # Shapes
-/// `qkv` `[3, G, h w, d]`, `rel_h` `[h, h, d]`, `rel_w` `[w, w, d]` -> `[G, h w, d]`
-fn attend(qkv: &Tensor<4>, [h, w]: [usize; 2], rel_h: &Tensor<3>, rel_w: &Tensor<3>) -> Tensor<3> {
-    let [_, groups, n, d] = qkv.dims();
-    let part = |i: usize| qkv.clone().narrow(0, i, 1).reshape([groups, n, d]);
-    let (q, k, v) = (part(0), part(1), part(2));
-    let q_map = q.clone().reshape([groups, h, w, d]);
-    // [G, h, w, d] x [1, h, d, h] -> [G, h, w, h]
-    let bias_h = q_map
-        .clone()
-        .matmul(rel_h.clone().swap_dims(1, 2).unsqueeze_dim(0))
-        .reshape([groups, n, h, 1]);
-    // [G, w, h, d] x [1, w, d, w] -> [G, w, h, w] -> [G, h, w, w]
-    let bias_w = q_map
-        .swap_dims(1, 2)
-        .matmul(rel_w.clone().swap_dims(1, 2).unsqueeze_dim(0))
-        .swap_dims(1, 2)
-        .reshape([groups, n, 1, w]);
-    let scores = (q * (d as f64).powf(-0.5)).matmul(k.swap_dims(1, 2));
-    let scores = scores.reshape([groups, n, h, w]) + bias_h + bias_w;
-    softmax(scores.reshape([groups, n, n]), 2).matmul(v)
-}
-
-/// Rows of a relative-position table for every query and key along an axis of `side` tokens
-/// (`get_rel_pos`). A table of another length is linearly interpolated first.
-///
-/// # Shapes
-/// `[L, d]` -> `[side, side, d]`
-fn relative_positions(table: Tensor<2>, side: usize) -> Tensor<3> {
-    let [_, d] = table.dims();
-    let table = interpolate_rows(table, 2 * side - 1);
-    let offsets: Vec<i64> = (0..side * side)
-        .map(|i| (i / side) as i64 - (i % side) as i64 + side as i64 - 1)
-        .collect();
-    let index =
-        Tensor::<1, Int>::from_data(TensorData::new(offsets, [side * side]), &table.device());
-    table.select(0, index).reshape([side, side, d])
-}
-
-/// Linear interpolation along the rows (`align_corners = false`), as a product with the weights.
+/// A relative-position table of another length, as `get_rel_pos` makes it: linear interpolation along the rows
+/// (`align_corners = false`), as a product with the weights.
 fn interpolate_rows(table: Tensor<2>, rows: usize) -> Tensor<2> {
     let [length, _] = table.dims();
     if length == rows {
@@ -304,7 +243,7 @@ fn interpolate_rows(table: Tensor<2>, rows: usize) -> Tensor<2> {
 
 /// `D` channels to the embedding's `C`: 1x1 and 3x3 convolutions, each followed by `LayerNorm2d`.
 #[derive(Module, Debug)]
-struct Neck {
+pub(crate) struct Neck {
     conv_0: PatchConv,
     norm_1: LayerNorm,
     conv_2: Conv2d,
@@ -312,7 +251,7 @@ struct Neck {
 }
 
 impl Neck {
-    fn new(dim: usize, out: usize, device: &Device) -> Self {
+    pub(crate) fn new(dim: usize, out: usize, device: &Device) -> Self {
         Self {
             conv_0: PatchConv::without_bias([dim, out], 1, device),
             norm_1: LayerNorm::new(out, EPSILON, device),
@@ -326,10 +265,12 @@ impl Neck {
 
     /// # Shapes
     /// `[B, g, g, D]` -> `[B, C, g, g]`
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let x = self.norm_1.forward(self.conv_0.forward(x));
-        let x = channels_last(self.conv_2.forward(channels_first(x)));
-        channels_first(self.norm_3.forward(x))
+    pub(crate) fn forward(&self, x: Tensor<4>, arithmetic: Arithmetic) -> Tensor<4> {
+        let x = self.norm_1.forward(self.conv_0.forward_in(x, arithmetic));
+        // [out, in, 3, 3] -> [3, 3, in, out]
+        let weight = self.conv_2.weight.val().permute([2, 3, 1, 0]);
+        let zeros = Tensor::zeros([weight.dims()[3]], &x.device());
+        channels_first(self.norm_3.forward(ops::conv(x, weight, zeros, false)))
     }
 }
 
@@ -345,24 +286,17 @@ mod tests {
         let ImageEncoder::Vit(vit) = &sam.image_encoder else {
             panic!("sam_tiny has a vision transformer");
         };
-        let mut x = vit.tokens(io.tensor("preprocessed"));
+        let mut x = vit.tokens(io.tensor("preprocessed"), Arithmetic::F32);
         io.assert_tensor("encoder.tokens", x.clone());
         assert_eq!(vit.blocks.len(), 4);
         for (i, block) in vit.blocks.iter().enumerate() {
-            x = block.forward(x);
+            x = block.forward(x, Arithmetic::F32);
             io.assert_tensor(&format!("encoder.block{i}"), x.clone());
         }
-        io.assert_tensor("image_embedding", vit.neck.forward(x));
+        io.assert_tensor("image_embedding", vit.neck.forward(x, Arithmetic::F32));
         let whole = sam.encode(io.tensor("preprocessed"));
         io.assert_tensor("image_embedding", whole.image_embedding);
         assert!(whole.high_res.is_none());
-    }
-
-    #[test]
-    fn relative_positions_index_by_query_minus_key() {
-        let table = Tensor::<2>::from_floats([[1.0], [2.0], [3.0]], &Device::flex());
-        // rows: query 0 and 1; columns: key 0 and 1; entry: table[q - k + 1]
-        assert_eq!(values(relative_positions(table, 2)), [2.0, 1.0, 3.0, 2.0]);
     }
 
     #[test]
@@ -375,24 +309,5 @@ mod tests {
         let table = Tensor::<2>::from_floats([[0.0], [1.0], [2.0], [3.0], [4.0]], &Device::flex());
         let got = values(interpolate_rows(table, 3));
         crate::testing::assert_close("interpolated", &got, &[1.0 / 3.0, 2.0, 11.0 / 3.0]);
-    }
-
-    #[test]
-    fn attention_in_head_groups_equals_attention_at_once() {
-        let device = Device::flex();
-        let random = |shape: [usize; 4]| {
-            Tensor::<4>::random(shape, burn::tensor::Distribution::Default, &device)
-        };
-        let rel =
-            |n: usize| Tensor::<3>::random([n, n, 5], burn::tensor::Distribution::Default, &device);
-        let (qkv, rel_h, rel_w) = (random([3, 6, 12, 5]), rel(3), rel(4));
-        let whole = attend(&qkv, [3, 4], &rel_h, &rel_w);
-        let parts = qkv
-            .split(4, 1)
-            .into_iter()
-            .map(|part| attend(&part, [3, 4], &rel_h, &rel_w))
-            .collect();
-        let parts = values(Tensor::cat(parts, 0));
-        crate::testing::assert_close("groups", &parts, &values(whole));
     }
 }

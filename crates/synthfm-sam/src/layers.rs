@@ -6,9 +6,9 @@
 
 use burn::module::{Initializer, Module, Param};
 use burn::nn::{Linear, LinearConfig};
-use burn::tensor::{Device, Tensor, activation, module::linear};
+use burn::tensor::{Device, Tensor};
 
-use crate::ops;
+use crate::ops::{self, Activation, Arithmetic};
 
 /// `torch.nn.LayerNorm` over the last dimension; on channels-last maps also Meta's `LayerNorm2d`.
 #[derive(Module, Debug)]
@@ -35,13 +35,29 @@ impl LayerNorm {
     }
 }
 
-/// The nonlinearity between the two layers of a [`Mlp`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Activation {
-    /// Exact GELU (image encoder).
-    Gelu,
-    /// Rectifier (mask decoder).
-    Relu,
+/// A linear layer and what follows it.
+pub(crate) fn apply<const D: usize>(
+    layer: &Linear,
+    x: Tensor<D>,
+    activation: Activation,
+    arithmetic: Arithmetic,
+) -> Tensor<D> {
+    ops::linear(x, layer.weight.val(), bias(layer), activation, arithmetic)
+}
+
+/// A linear layer around which `residual` is led.
+pub(crate) fn apply_residual<const D: usize>(
+    layer: &Linear,
+    x: Tensor<D>,
+    residual: Tensor<D>,
+    arithmetic: Arithmetic,
+) -> Tensor<D> {
+    ops::linear_residual(x, layer.weight.val(), bias(layer), residual, arithmetic)
+}
+
+/// The bias of a layer; SAM's linear layers all have one.
+pub(crate) fn bias(layer: &Linear) -> Tensor<1> {
+    layer.bias.as_ref().expect("made with a bias").val()
 }
 
 /// Meta's `MLPBlock`: two linear layers with a nonlinearity between them.
@@ -59,15 +75,19 @@ impl Mlp {
         }
     }
 
+    /// x + the block's output for `input`.
+    ///
     /// # Shapes
     /// `[.., C]` -> `[.., C]`
-    pub(crate) fn forward<const D: usize>(&self, x: Tensor<D>, act: Activation) -> Tensor<D> {
-        let hidden = self.lin1.forward(x);
-        let hidden = match act {
-            Activation::Gelu => ops::gelu(hidden),
-            Activation::Relu => activation::relu(hidden),
-        };
-        self.lin2.forward(hidden)
+    pub(crate) fn forward_residual<const D: usize>(
+        &self,
+        input: Tensor<D>,
+        x: Tensor<D>,
+        activation: Activation,
+        arithmetic: Arithmetic,
+    ) -> Tensor<D> {
+        let hidden = apply(&self.lin1, input, activation, arithmetic);
+        apply_residual(&self.lin2, hidden, x, arithmetic)
     }
 }
 
@@ -132,6 +152,10 @@ impl PatchConv {
     /// # Shapes
     /// `[B, h k, w k, in]` -> `[B, h, w, out]`
     pub(crate) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        self.forward_in(x, Arithmetic::F32)
+    }
+
+    pub(crate) fn forward_in(&self, x: Tensor<4>, arithmetic: Arithmetic) -> Tensor<4> {
         let [out, c, k, _] = self.weight.dims();
         let [b, height, width, _] = x.dims();
         let (h, w) = (height / k, width / k);
@@ -141,7 +165,11 @@ impl PatchConv {
             .permute([0, 1, 3, 5, 2, 4])
             .reshape([b, h, w, c * k * k]);
         let weight = self.weight.val().reshape([out, c * k * k]).transpose();
-        linear(patches, weight, self.bias.as_ref().map(Param::val))
+        let bias = match &self.bias {
+            Some(bias) => bias.val(),
+            None => Tensor::zeros([out], &weight.device()),
+        };
+        ops::linear(patches, weight, bias, Activation::None, arithmetic)
     }
 }
 
@@ -163,10 +191,12 @@ impl UpConv {
         }
     }
 
+    /// The four pixels of a pixel follow one another, row by row.
+    ///
     /// # Shapes
-    /// `[B, h, w, in]` -> `[B, 2 h, 2 w, out]`
-    pub(crate) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let [b, h, w, c] = x.dims();
+    /// `[B, n, in]` -> `[B, 4 n, out]`
+    pub(crate) fn forward(&self, x: Tensor<3>, activation: Activation) -> Tensor<3> {
+        let [b, n, c] = x.dims();
         let out = self.bias.dims()[0];
         // [in, out, 2, 2] -> [in, 2, 2, out]: a pixel's channels stay together
         let weight = self
@@ -175,11 +205,7 @@ impl UpConv {
             .permute([0, 2, 3, 1])
             .reshape([c, 4 * out]);
         let bias = self.bias.val().repeat(&[4]);
-        // [B, h, w, 2, 2, out] -> [B, h, 2, w, 2, out]
-        linear(x, weight, Some(bias))
-            .reshape([b, h, w, 2, 2, out])
-            .permute([0, 1, 3, 2, 4, 5])
-            .reshape([b, 2 * h, 2 * w, out])
+        ops::linear(x, weight, bias, activation, Arithmetic::F32).reshape([b, 4 * n, out])
     }
 }
 

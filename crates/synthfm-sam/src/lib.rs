@@ -14,6 +14,7 @@ mod kernels;
 mod layers;
 mod mask_decoder;
 pub mod ops;
+mod precision;
 mod predictor;
 mod preprocess;
 mod prompt_encoder;
@@ -22,15 +23,20 @@ mod sam;
 mod small_encoder;
 #[cfg(test)]
 mod testing;
+mod tiny_vit;
 mod transformer;
 mod weights;
 
-pub use config::{EncoderConfig, SamConfig, VitConfig};
+pub use burn::tensor::Device;
+pub use config::{EncoderConfig, Preparation, SamConfig, VitConfig};
 pub use device::{DeviceChoice, OpenDevice};
 pub use error::{Error, KeyDifferences, Misshapen, Result};
 pub use image_encoder::{ImageEmbedding, ImageEncoder, Vit};
 pub use mask_decoder::{MaskDecoder, MaskOutput, MaskPrediction};
-pub use predictor::{EncodedImage, MASK_THRESHOLD, PredictedMask, Prediction, Predictor, Prompts};
+pub use precision::PrecisionChoice;
+pub use predictor::{
+    EncodedImage, LowResMask, MASK_THRESHOLD, PredictedMask, Prediction, Predictor, Prompts,
+};
 pub use preprocess::InputTransform;
 pub use prompt_encoder::{
     LABEL_BACKGROUND, LABEL_FOREGROUND, LABEL_PADDING, PointPrompts, PromptBatch, PromptEmbedding,
@@ -38,7 +44,8 @@ pub use prompt_encoder::{
 };
 pub use sam::Sam;
 pub use small_encoder::{SmallEncoder, SmallEncoderConfig};
+pub use tiny_vit::{TinyVit, TinyVitConfig};
 pub use weights::{
     KeyPath, ModelFile, ModelHints, ModelReport, ParameterKey, Precision, WeightsFormat,
-    expected_keys, parameter_keys, save, weights_sha256,
+    ensure_published, expected_keys, is_buffer, parameter_keys, save, save_pth, weights_sha256,
 };

@@ -7,13 +7,13 @@
 
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
-use burn::tensor::{Device, Int, Tensor, TensorData, activation::relu};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::config::SamConfig;
 use crate::dense_prompts::DensePrompts;
 use crate::image_encoder::ImageEmbedding;
-use crate::layers::{Embedding, LayerNorm, UpConv, channels_last};
-use crate::ops::gelu;
+use crate::layers::{Embedding, LayerNorm, UpConv, apply};
+use crate::ops::{Activation, Arithmetic, gelu};
 use crate::prompt_encoder::PromptEmbedding;
 use crate::transformer::TwoWayTransformer;
 
@@ -95,12 +95,15 @@ impl MaskDecoder {
         // Output tokens, then prompt tokens: [BN, 1 + masks + P', C]
         let tokens = self.tokens(objects, prompts.sparse);
 
-        // Each object's image, with its dense prompt added: [BN, g g, C]
-        let of_object = |x: &Tensor<4>| select_images(x.clone(), image.image_of_object);
-        let src = of_object(&image.embedding.image_embedding)
-            .reshape([objects, c, g * g])
-            .swap_dims(1, 2)
-            + prompts.dense;
+        // Each object's image, with its dense prompt added: [BN, g g, C], or [1, g g, C] where it is the same for
+        // all of them
+        let embedding = &image.embedding.image_embedding;
+        let src = if embedding.dims()[0] == 1 && self.dense_prompts.is_none() {
+            embedding.clone()
+        } else {
+            select_images(embedding.clone(), image.image_of_object)
+        };
+        let src = src.flatten::<3>(2, 3).swap_dims(1, 2) + prompts.dense;
         let src = match (&self.dense_prompts, prompts.maps) {
             (Some(join), Some(maps)) => {
                 let joined = join.forward(src.reshape([objects, g, g, c]), maps);
@@ -112,15 +115,12 @@ impl MaskDecoder {
         let (tokens, src) = self.transformer.forward(src, image.image_pe, &tokens);
         let iou_token = tokens.clone().narrow(1, 0, 1).squeeze_dim::<2>(1);
 
-        // Upscale the image map: [BN, m m, C/8]
-        let high_res = image
-            .embedding
-            .high_res
-            .as_ref()
-            .map(|(half, quarter)| (of_object(half), of_object(quarter)));
-        let upscaled = self
-            .output_upscaling
-            .forward(src.reshape([objects, g, g, c]), high_res);
+        // Upscale the image map: [BN, m m, C/8], its pixels nested
+        let of_object =
+            |map: &Tensor<4>| select_images(nested(map.clone(), g), image.image_of_object);
+        let high_res = image.embedding.high_res.as_ref();
+        let high_res = high_res.map(|(half, quarter)| (of_object(half), of_object(quarter)));
+        let upscaled = self.output_upscaling.forward(src, high_res);
 
         // Each wanted mask token's product with the upscaled map
         let wanted = match output {
@@ -135,6 +135,7 @@ impl MaskDecoder {
             })
             .collect();
         let low_res_logits = Tensor::cat(weights, 1).matmul(upscaled.swap_dims(1, 2));
+        let low_res_logits = unnested(low_res_logits.reshape([objects * count, 16 * g * g]), g);
         MaskPrediction {
             low_res_logits: low_res_logits.reshape([objects, count, 4 * g, 4 * g]),
             iou: self
@@ -153,7 +154,7 @@ impl MaskDecoder {
 }
 
 /// Row `image_of_object[i]` for each object `i`: `[B, ..]` -> `[BN, ..]`.
-fn select_images(x: Tensor<4>, image_of_object: &[usize]) -> Tensor<4> {
+fn select_images<const D: usize>(x: Tensor<D>, image_of_object: &[usize]) -> Tensor<D> {
     let images = x.dims()[0];
     if image_of_object.iter().copied().eq(0..images) {
         return x;
@@ -165,6 +166,9 @@ fn select_images(x: Tensor<4>, image_of_object: &[usize]) -> Tensor<4> {
 }
 
 /// Two transposed convolutions: from `g` to `4 g` and from `C` to `C/8` channels.
+///
+/// All that follows them treats pixels one by one, so these stay *nested* as the convolutions make them: the
+/// four of a pixel one after the other, row by row, in the pixel's place. Only the masks are put in order.
 #[derive(Module, Debug)]
 struct OutputUpscaling {
     conv_0: UpConv,
@@ -182,22 +186,39 @@ impl OutputUpscaling {
     }
 
     /// # Shapes
-    /// `[BN, g, g, C]`, finer maps `[BN, C/4, 2g, 2g]` and `[BN, C/8, 4g, 4g]` -> `[BN, m m, C/8]`
-    fn forward(&self, src: Tensor<4>, high_res: Option<(Tensor<4>, Tensor<4>)>) -> Tensor<3> {
+    /// `[BN, g g, C]`, finer maps `[BN, 4 g g, C/4]` and `[BN, m m, C/8]`, nested -> `[BN, m m, C/8]`, nested
+    fn forward(&self, src: Tensor<3>, high_res: Option<(Tensor<3>, Tensor<3>)>) -> Tensor<3> {
         let (half, quarter) = high_res.unzip();
-        let x = add_map(self.conv_0.forward(src), half);
+        let x = self.conv_0.forward(src, Activation::None);
+        let x = half.into_iter().fold(x, |x, half| x + half);
         let x = gelu(self.norm_1.forward(x));
-        let x = add_map(self.conv_3.forward(x), quarter);
-        gelu(x).flatten(1, 2)
+        match quarter {
+            Some(quarter) => gelu(self.conv_3.forward(x, Activation::None) + quarter),
+            None => self.conv_3.forward(x, Activation::Gelu),
+        }
     }
 }
 
-/// Adds a channels-first map, if there is one, to a channels-last one.
-fn add_map(x: Tensor<4>, map: Option<Tensor<4>>) -> Tensor<4> {
-    match map {
-        Some(map) => x + channels_last(map),
-        None => x,
+/// A map of 2 or 4 pixels along a cell's side, nested in its grid of `g × g`: `[B, C, f g, f g]` ->
+/// `[B, f f g g, C]`.
+fn nested(map: Tensor<4>, g: usize) -> Tensor<3> {
+    let [b, c, height, _] = map.dims();
+    let pixels = height * height;
+    if height == 2 * g {
+        let map = map.reshape([b, c, g, 2, g, 2]);
+        return map.permute([0, 2, 4, 3, 5, 1]).reshape([b, pixels, c]);
     }
+    let map = map.reshape([b, c, g, 2, 2, g, 2, 2]);
+    map.permute([0, 2, 5, 3, 6, 4, 7, 1])
+        .reshape([b, pixels, c])
+}
+
+/// Maps nested twice in rows and columns: `[M, 16 g g]` -> `[M, 4 g, 4 g]`.
+fn unnested(maps: Tensor<2>, g: usize) -> Tensor<3> {
+    let [count, _] = maps.dims();
+    maps.reshape([count, g, g, 2, 2, 2, 2])
+        .permute([0, 1, 3, 5, 2, 4, 6])
+        .reshape([count, 4 * g, 4 * g])
 }
 
 /// Linear layers with rectifiers between them.
@@ -221,8 +242,10 @@ impl HeadMlp {
     /// # Shapes
     /// `[.., in]` -> `[.., out]`
     fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        let mut layers = self.layers.iter();
-        let first = layers.next().expect("a head has three layers").forward(x);
-        layers.fold(first, |x, layer| layer.forward(relu(x)))
+        let (last, hidden) = self.layers.split_last().expect("a head has three layers");
+        let x = hidden.iter().fold(x, |x, layer| {
+            apply(layer, x, Activation::Relu, Arithmetic::F32)
+        });
+        apply(last, x, Activation::None, Arithmetic::F32)
     }
 }

@@ -12,15 +12,19 @@ use synthfm_image::{BoxXyxy, Image, Mask, Point2, RgbImage, Size};
 
 use crate::error::{Error, Result};
 use crate::image_encoder::ImageEmbedding;
-use crate::mask_decoder::{MaskOutput, MaskPrediction};
+use crate::mask_decoder::{DecoderImage, MaskOutput, MaskPrediction};
+use crate::ops::Arithmetic;
+use crate::precision::PrecisionChoice;
 use crate::preprocess::InputTransform;
 use crate::prompt_encoder::{LABEL_BACKGROUND, LABEL_FOREGROUND, PointPrompts, PromptBatch};
 use crate::sam::Sam;
 
 /// A mask is where its logits exceed this.
 pub const MASK_THRESHOLD: f32 = 0.0;
-/// Objects per decoder call: bounds the memory of a long prompt list.
+/// Objects per decoder call on a GPU: bounds the memory of a long prompt list.
 const MAX_OBJECTS_PER_CALL: usize = 16;
+/// Objects per decoder call on a CPU: more of them do not fit its caches (8 MB of map each).
+const OBJECTS_PER_CPU_CALL: usize = 2;
 
 /// What the user knows about one object, in pixels of the image.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -55,6 +59,15 @@ impl PredictedMask {
     }
 }
 
+/// One mask at the decoder's own resolution.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LowResMask {
+    /// `[m, m]` over the padded square.
+    pub logits: Vec<f32>,
+    /// The model's estimate of this mask's `IoU`.
+    pub iou: f32,
+}
+
 /// The masks for one object: one, or the alternatives of a multi-mask answer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prediction {
@@ -83,17 +96,37 @@ pub struct EncodedImage {
 pub struct Predictor {
     sam: Sam,
     device: Device,
+    arithmetic: Arithmetic,
+    /// Of every cell, see [`crate::PromptEncoder::dense_pe`]: takes longer than a click.
+    image_pe: Tensor<3>,
     image: Option<EncodedImage>,
 }
 
 impl Predictor {
     /// Wraps a model for inference on `device`, where its weights must be.
     pub fn new(sam: &Sam, device: &Device) -> Self {
+        let sam = sam.valid();
         Self {
-            sam: sam.valid(),
+            image_pe: sam.prompt_encoder.dense_pe_tokens(),
+            sam,
             device: device.clone().without_autodiff(),
+            arithmetic: Arithmetic::F32,
             image: None,
         }
+    }
+
+    /// The same with images encoded in another precision.
+    ///
+    /// # Errors
+    /// [`Error::NoBf16`] where the device does not compute in it.
+    pub fn with_precision(self, precision: PrecisionChoice) -> Result<Self> {
+        let arithmetic = precision.on(&self.device)?;
+        Ok(Self { arithmetic, ..self })
+    }
+
+    /// How images are encoded.
+    pub fn arithmetic(&self) -> Arithmetic {
+        self.arithmetic
     }
 
     /// The model.
@@ -125,12 +158,12 @@ impl Predictor {
     /// Encodes an image without keeping it.
     pub fn encode(&self, image: &RgbImage) -> Result<EncodedImage> {
         let config = self.sam.config();
-        let transform = InputTransform::new(image.size(), config.image_size)?;
+        let transform = InputTransform::new(image.size(), config)?;
         let side = transform.side();
         let input = TensorData::new(transform.preprocess(image, config), [1, 3, side, side]);
         let input = Tensor::from_data(input, &self.device);
         Ok(EncodedImage {
-            embedding: self.sam.encode(input),
+            embedding: self.sam.encode_in(input, self.arithmetic),
             transform,
         })
     }
@@ -145,6 +178,24 @@ impl Predictor {
     /// Masks for several objects on the image, in the order of their prompts.
     pub fn predict_many(&self, prompts: &[Prompts], output: MaskOutput) -> Result<Vec<Prediction>> {
         let image = self.image.as_ref().ok_or(Error::NoImage)?;
+        let side = self.sam.config().low_res_side();
+        let on_image = |mask: LowResMask| PredictedMask {
+            logits: image.transform.postprocess(&mask.logits, side),
+            iou: mask.iou,
+            low_res_logits: mask.logits,
+        };
+        let answers = self.decode(prompts, output)?.into_iter();
+        Ok(answers
+            .map(|masks| Prediction {
+                masks: masks.into_iter().map(on_image).collect(),
+            })
+            .collect())
+    }
+
+    /// Masks for several objects as the decoder gives them, in the order of their prompts: one or the
+    /// alternatives for each.
+    pub fn decode(&self, prompts: &[Prompts], output: MaskOutput) -> Result<Vec<Vec<LowResMask>>> {
+        let image = self.image.as_ref().ok_or(Error::NoImage)?;
         let low_res_side = self.sam.config().low_res_side();
         // A call needs equally many points for each object: filling up would change the answer.
         let mut alike: BTreeMap<(usize, bool, bool), Vec<usize>> = BTreeMap::new();
@@ -157,18 +208,32 @@ impl Predictor {
             );
             alike.entry(kind).or_default().push(i);
         }
-        let mut predictions: Vec<Option<Prediction>> = vec![None; prompts.len()];
-        for group in alike.values().flat_map(|g| g.chunks(MAX_OBJECTS_PER_CALL)) {
+        let mut answers: Vec<Option<Vec<LowResMask>>> = vec![None; prompts.len()];
+        for group in alike
+            .values()
+            .flat_map(|g| g.chunks(self.objects_per_call()))
+        {
             let members: Vec<&Prompts> = group.iter().map(|&i| &prompts[i]).collect();
             let batch = self.batch(&members, &image.transform, low_res_side);
-            let images = vec![0; group.len()];
-            let answer = self.sam.decode(&image.embedding, &batch, &images, output);
-            let answers = postprocess(answer, &image.transform, low_res_side);
-            for (&i, prediction) in group.iter().zip(answers) {
-                predictions[i] = Some(prediction);
+            let image = DecoderImage {
+                embedding: &image.embedding,
+                image_pe: &self.image_pe,
+                image_of_object: &vec![0; group.len()],
+            };
+            let answer = on_host(self.sam.decode_on(&image, &batch, output));
+            for (&i, masks) in group.iter().zip(answer) {
+                answers[i] = Some(masks);
             }
         }
-        Ok(predictions.into_iter().flatten().collect())
+        Ok(answers.into_iter().flatten().collect())
+    }
+
+    fn objects_per_call(&self) -> usize {
+        if self.device == Device::flex() {
+            OBJECTS_PER_CPU_CALL
+        } else {
+            MAX_OBJECTS_PER_CALL
+        }
     }
 
     /// Prompts of one kind as tensors in the input frame.
@@ -225,27 +290,22 @@ impl Predictor {
     }
 }
 
-/// Masks on the image's grid, by object.
-fn postprocess(answer: MaskPrediction, transform: &InputTransform, side: usize) -> Vec<Prediction> {
-    let [_, per_object] = answer.iou.dims();
+/// Masks by object.
+fn on_host(answer: MaskPrediction) -> Vec<Vec<LowResMask>> {
+    let [objects, per_object] = answer.iou.dims();
     let host = |data: TensorData| data.iter::<f32>().collect::<Vec<f32>>();
     let scores = host(answer.iou.into_data());
-    let low_res = host(answer.low_res_logits.into_data());
-    let masks = low_res
-        .chunks_exact(side * side)
-        .zip(&scores)
-        .map(|(logits, &iou)| PredictedMask {
-            logits: transform.postprocess(logits, side),
+    let logits = host(answer.low_res_logits.into_data());
+    let size = logits.len().checked_div(objects * per_object).unwrap_or(0);
+    let masks = logits
+        .chunks_exact(size.max(1))
+        .zip(scores)
+        .map(|(logits, iou)| LowResMask {
+            logits: logits.to_vec(),
             iou,
-            low_res_logits: logits.to_vec(),
-        })
-        .collect::<Vec<_>>();
-    let mut masks = masks.into_iter();
-    (0..scores.len() / per_object)
-        .map(|_| Prediction {
-            masks: masks.by_ref().take(per_object).collect(),
-        })
-        .collect()
+        });
+    let masks: Vec<LowResMask> = masks.collect();
+    masks.chunks(per_object.max(1)).map(<[_]>::to_vec).collect()
 }
 
 /// Refuses prompts that say nothing or point outside the image.

@@ -3,11 +3,12 @@
 //!
 //! The longest side is resized to the input's side, channels are normalised, and zeros fill the square
 //! at the bottom and right; logits take the reverse way. Sides that would round to nothing become one
-//! pixel, where Meta's code fails.
+//! pixel, where Meta's code fails. For `MedSAM`'s preparation we differ from its code in that images are
+//! resized bilinearly instead of by cubic splines, and logits are interpolated instead of probabilities.
 
 use synthfm_image::{Image, Point2, RgbImage, Size};
 
-use crate::config::SamConfig;
+use crate::config::{Preparation, SamConfig};
 use crate::error::{Error, Result};
 use crate::resize::{resize_antialiased, resize_map};
 
@@ -20,11 +21,20 @@ pub struct InputTransform {
 }
 
 impl InputTransform {
-    /// `ResizeLongestSide(side)` for an image of size `original`. Fails if that is empty.
-    pub fn new(original: Size, side: usize) -> Result<Self> {
+    /// For an image of size `original` and the model's input: `ResizeLongestSide`, or both sides resized
+    /// where the model's [`Preparation`] says so. Fails if the image is empty.
+    pub fn new(original: Size, config: &SamConfig) -> Result<Self> {
+        let side = config.image_size;
         let longest = original.height.max(original.width);
         if original.area() == 0 {
             return Err(Error::EmptyImage { size: original });
+        }
+        if config.preparation == Preparation::MedSam {
+            return Ok(Self {
+                original,
+                resized: Size::new(side, side),
+                side,
+            });
         }
         let scale = side as f64 / longest as f64;
         let scaled = |length: usize| ((length as f64 * scale + 0.5) as usize).max(1);
@@ -75,7 +85,11 @@ impl InputTransform {
     /// The model's input `[3, S, S]`, row-major: resized, normalised, padded.
     pub fn preprocess(&self, image: &RgbImage, config: &SamConfig) -> Vec<f32> {
         let resized = resize_antialiased(image, self.resized);
-        normalise_and_pad(&resized, self.side, config)
+        let (mean, std) = match config.preparation {
+            Preparation::Sam => (config.pixel_mean, config.pixel_std),
+            Preparation::MedSam => range(&resized),
+        };
+        normalise_and_pad(&resized, self.side, mean, std)
     }
 
     /// Low-resolution logits `[m, m]` on the image's grid.
@@ -94,19 +108,21 @@ impl InputTransform {
     }
 }
 
-fn normalise_and_pad(image: &RgbImage, side: usize, config: &SamConfig) -> Vec<f32> {
-    let SamConfig {
-        pixel_mean,
-        pixel_std,
-        ..
-    } = config;
+/// The smallest value of all channels and the distance to the largest.
+fn range(image: &RgbImage) -> ([f32; 3], [f32; 3]) {
+    let low = image.data().iter().min().copied().unwrap_or(0);
+    let high = image.data().iter().max().copied().unwrap_or(0);
+    ([f32::from(low); 3], [f32::from((high - low).max(1)); 3])
+}
+
+fn normalise_and_pad(image: &RgbImage, side: usize, mean: [f32; 3], std: [f32; 3]) -> Vec<f32> {
     let width = image.size().width;
     let mut input = vec![0.0; 3 * side * side];
     for (c, plane) in input.chunks_exact_mut(side * side).enumerate() {
         let rows = image.data().chunks_exact(3 * width);
         for (line, row) in plane.chunks_exact_mut(side).zip(rows) {
             for (value, pixel) in line.iter_mut().zip(row.chunks_exact(3)) {
-                *value = (f32::from(pixel[c]) - pixel_mean[c]) / pixel_std[c];
+                *value = (f32::from(pixel[c]) - mean[c]) / std[c];
             }
         }
     }
@@ -118,6 +134,43 @@ mod tests {
     use super::*;
     use crate::testing::{Recorded, assert_close, sam_tiny};
 
+    fn input_of(image_size: usize, preparation: Preparation) -> SamConfig {
+        SamConfig {
+            image_size,
+            preparation,
+            ..SamConfig::vit_b()
+        }
+    }
+
+    fn sam_input(image_size: usize) -> SamConfig {
+        input_of(image_size, Preparation::Sam)
+    }
+
+    #[test]
+    fn medsam_stretches_both_sides_and_the_range_of_values() {
+        let config = input_of(4, Preparation::MedSam);
+        let transform = InputTransform::new(Size::new(4, 8), &config).unwrap();
+        assert_eq!(transform.resized(), Size::new(4, 4));
+        let point = transform.input_from_pixel(Point2::new(6.0, 3.0));
+        assert_eq!(point, Point2::new(3.0, 3.0));
+        assert_eq!(transform.pixel_from_input(point), Point2::new(6.0, 3.0));
+        // Rows of 50, 100, 150 and 200 in all channels: 0, 1/3, 2/3, 1.
+        let bytes = (0..4u8).flat_map(|row| [50 * (row + 1); 3 * 8]).collect();
+        let image = RgbImage::new(Size::new(4, 8), bytes).unwrap();
+        let rows: Vec<f32> = (0..4).flat_map(|row| [row as f32 / 3.0; 4]).collect();
+        assert_close(
+            "input",
+            &transform.preprocess(&image, &config),
+            &rows.repeat(3),
+        );
+        // A constant image has no range and becomes 0.
+        let flat = RgbImage::new(Size::new(4, 8), vec![77; 96]).unwrap();
+        assert_eq!(transform.preprocess(&flat, &config), [0.0; 48]);
+        // Logits cover the whole image, without padding to cut off.
+        let logits = transform.postprocess(&[-1.0, 1.0, -1.0, 1.0], 2);
+        assert_eq!(logits.data()[..8].iter().filter(|v| **v > 0.0).count(), 4);
+    }
+
     fn recorded_image(io: &Recorded, name: &str) -> RgbImage {
         let shape = io.shape(name);
         let bytes = io.values(name).into_iter().map(|v| v as u8).collect();
@@ -128,7 +181,7 @@ mod tests {
     fn resized_bytes_equal_pillows() {
         let io = Recorded::open();
         let image = recorded_image(&io, "image");
-        let transform = InputTransform::new(image.size(), 128).unwrap();
+        let transform = InputTransform::new(image.size(), &sam_input(128)).unwrap();
         assert_eq!(transform.resized(), Size::new(96, 128));
         let got = resize_antialiased(&image, transform.resized());
         assert_eq!(got, recorded_image(&io, "resized"));
@@ -138,7 +191,7 @@ mod tests {
     fn preprocessed_input_matches_meta() {
         let io = Recorded::open();
         let image = recorded_image(&io, "image");
-        let transform = InputTransform::new(image.size(), 128).unwrap();
+        let transform = InputTransform::new(image.size(), &sam_input(128)).unwrap();
         let got = transform.preprocess(&image, sam_tiny().config());
         io.assert_close("preprocessed", &got);
     }
@@ -146,7 +199,7 @@ mod tests {
     #[test]
     fn upscaled_logits_match_meta() {
         let io = Recorded::open();
-        let transform = InputTransform::new(Size::new(75, 100), 128).unwrap();
+        let transform = InputTransform::new(Size::new(75, 100), &sam_input(128)).unwrap();
         let got = transform.postprocess(&io.values("box.single.low_res"), 32);
         assert_eq!(got.size(), Size::new(75, 100));
         io.assert_close("box.single.logits", got.data());
@@ -155,7 +208,7 @@ mod tests {
     #[test]
     fn points_go_to_the_input_and_back() {
         // 30x70 to 17x40: the short side rounds, so the axes scale differently.
-        let transform = InputTransform::new(Size::new(30, 70), 40).unwrap();
+        let transform = InputTransform::new(Size::new(30, 70), &sam_input(40)).unwrap();
         assert_eq!(transform.resized(), Size::new(17, 40));
         let point = Point2::new(35.0, 15.0);
         let input = transform.input_from_pixel(point);
@@ -166,9 +219,9 @@ mod tests {
 
     #[test]
     fn extreme_sizes_do_not_vanish() {
-        let transform = InputTransform::new(Size::new(1, 5000), 64).unwrap();
+        let transform = InputTransform::new(Size::new(1, 5000), &sam_input(64)).unwrap();
         assert_eq!(transform.resized(), Size::new(1, 64));
-        assert!(InputTransform::new(Size::new(0, 5), 64).is_err());
+        assert!(InputTransform::new(Size::new(0, 5), &sam_input(64)).is_err());
         let logits = transform.postprocess(&[1.5; 16 * 16], 16);
         assert_close("constant", logits.data(), &vec![1.5; 5000]);
     }

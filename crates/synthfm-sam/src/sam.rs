@@ -9,6 +9,7 @@ use burn::tensor::{Device, Tensor};
 use crate::config::SamConfig;
 use crate::image_encoder::{ImageEmbedding, ImageEncoder};
 use crate::mask_decoder::{DecoderImage, MaskDecoder, MaskOutput, MaskPrediction};
+use crate::ops::Arithmetic;
 use crate::prompt_encoder::{PromptBatch, PromptEncoder};
 
 /// Segment Anything.
@@ -44,7 +45,12 @@ impl Sam {
     /// # Shapes
     /// Normalised and padded images `[B, 3, S, S]` -> embedding `[B, C, g, g]`
     pub fn encode(&self, images: Tensor<4>) -> ImageEmbedding {
-        self.image_encoder.forward(images)
+        self.encode_in(images, Arithmetic::F32)
+    }
+
+    /// [`Self::encode`] with products in the given arithmetic, where the encoder and the device know it.
+    pub fn encode_in(&self, images: Tensor<4>, arithmetic: Arithmetic) -> ImageEmbedding {
+        self.image_encoder.forward(images, arithmetic)
     }
 
     /// Masks for `BN` prompted objects on `B` encoded images; object `i` is on image
@@ -62,19 +68,29 @@ impl Sam {
         image_of_object: &[usize],
         output: MaskOutput,
     ) -> MaskPrediction {
-        assert_eq!(
-            prompts.len(),
-            image_of_object.len(),
-            "one image index per prompted object"
-        );
         let image_pe = self.prompt_encoder.dense_pe_tokens();
         let image = DecoderImage {
             embedding,
             image_pe: &image_pe,
             image_of_object,
         };
+        self.decode_on(&image, prompts, output)
+    }
+
+    /// [`Self::decode`] with a position code that was computed before.
+    pub(crate) fn decode_on(
+        &self,
+        image: &DecoderImage<'_>,
+        prompts: &PromptBatch,
+        output: MaskOutput,
+    ) -> MaskPrediction {
+        assert_eq!(
+            prompts.len(),
+            image.image_of_object.len(),
+            "one image index per prompted object"
+        );
         let prompts = self.prompt_encoder.forward(prompts);
-        self.mask_decoder.forward(&image, prompts, output)
+        self.mask_decoder.forward(image, prompts, output)
     }
 }
 

@@ -34,7 +34,12 @@ pub(crate) struct Recorded {
 
 impl Recorded {
     pub(crate) fn open() -> Self {
-        let bytes = std::fs::read(fixture("sam_tiny_io.safetensors")).unwrap();
+        Self::of("sam_tiny_io.safetensors")
+    }
+
+    /// Another recording.
+    pub(crate) fn of(name: &str) -> Self {
+        let bytes = std::fs::read(fixture(name)).unwrap();
         Self { bytes }
     }
 

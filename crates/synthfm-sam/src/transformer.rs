@@ -9,7 +9,8 @@ use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor, activation::softmax};
 
 use crate::config::SamConfig;
-use crate::layers::{Activation, LayerNorm, Mlp};
+use crate::layers::{LayerNorm, Mlp, apply, apply_residual, bias};
+use crate::ops::{self, Activation, Arithmetic};
 
 /// `torch.nn.LayerNorm`'s default.
 const EPSILON: f64 = 1e-5;
@@ -42,7 +43,8 @@ impl TwoWayTransformer {
     }
 
     /// # Shapes
-    /// `image` `[BN, g g, C]`, `image_pe` `[1, g g, C]`, `tokens` `[BN, T, C]` -> tokens and image
+    /// `image` `[BN, g g, C]`, or `[1, g g, C]` for all, `image_pe` `[1, g g, C]`, `tokens` `[BN, T, C]` -> tokens
+    /// and image `[BN, g g, C]`
     pub(crate) fn forward(
         &self,
         image: Tensor<3>,
@@ -59,9 +61,9 @@ impl TwoWayTransformer {
             (queries, keys) = layer.cross_attention(queries, keys, tokens, image_pe);
         }
         let q = queries.clone() + tokens.clone();
-        let k = keys.clone() + image_pe.clone();
-        let attended = self.final_attn_token_to_image.forward(q, k, keys.clone());
-        (self.norm_final_attn.forward(queries + attended), keys)
+        let image = [keys.clone(), image_pe.clone()];
+        let attended = self.final_attn_token_to_image.to_image(q, image, queries);
+        (self.norm_final_attn.forward(attended), keys)
     }
 }
 
@@ -95,15 +97,13 @@ impl TwoWayAttentionBlock {
     }
 
     fn first_self_attention(&self, queries: Tensor<3>) -> Tensor<3> {
-        let attended = self
-            .self_attn
-            .forward(queries.clone(), queries.clone(), queries);
+        let attended = self.self_attn.forward(queries.clone(), queries);
         self.norm1.forward(attended)
     }
 
     fn self_attention(&self, queries: Tensor<3>, query_pe: &Tensor<3>) -> Tensor<3> {
         let q = queries.clone() + query_pe.clone();
-        let attended = self.self_attn.forward(q.clone(), q, queries.clone());
+        let attended = self.self_attn.forward(q, queries.clone());
         self.norm1.forward(queries + attended)
     }
 
@@ -116,20 +116,22 @@ impl TwoWayAttentionBlock {
         key_pe: &Tensor<3>,
     ) -> (Tensor<3>, Tensor<3>) {
         let q = queries.clone() + query_pe.clone();
-        let k = keys.clone() + key_pe.clone();
+        let image = [keys, key_pe.clone()];
         let attended = self
             .cross_attn_token_to_image
-            .forward(q, k.clone(), keys.clone());
-        let queries = self.norm2.forward(queries + attended);
+            .to_image(q, image.clone(), queries);
+        let queries = self.norm2.forward(attended);
 
-        let hidden = self.mlp.forward(queries.clone(), Activation::Relu);
-        let queries = self.norm3.forward(queries + hidden);
+        let hidden =
+            self.mlp
+                .forward_residual(queries.clone(), queries, Activation::Relu, Arithmetic::F32);
+        let queries = self.norm3.forward(hidden);
 
-        let q = queries.clone() + query_pe.clone();
-        let attended = self
+        let k = queries.clone() + query_pe.clone();
+        let keys = self
             .cross_attn_image_to_token
-            .forward(k, q, queries.clone());
-        (queries, self.norm4.forward(keys + attended))
+            .to_tokens(image, k, queries.clone());
+        (queries, self.norm4.forward(keys))
     }
 }
 
@@ -155,20 +157,43 @@ impl Attention {
         }
     }
 
+    /// Tokens to tokens; `qk` are queries and keys.
+    ///
     /// # Shapes
-    /// `q` `[BN, Q, C]`, `k` and `v` `[BN, K, C]` -> `[BN, Q, C]`
-    fn forward(&self, q: Tensor<3>, k: Tensor<3>, v: Tensor<3>) -> Tensor<3> {
-        let q = self.split_heads(self.q_proj.forward(q));
-        let k = self.split_heads(self.k_proj.forward(k));
-        let v = self.split_heads(self.v_proj.forward(v));
+    /// `qk` and `v` `[BN, T, C]` -> `[BN, T, C]`
+    fn forward(&self, qk: Tensor<3>, v: Tensor<3>) -> Tensor<3> {
+        let q = self.split_heads(project(&self.q_proj, qk.clone()));
+        let k = self.split_heads(project(&self.k_proj, qk));
+        let v = self.split_heads(project(&self.v_proj, v));
         let [objects, heads, queries, d] = q.dims();
         let scores = (q * (d as f64).powf(-0.5)).matmul(k.swap_dims(2, 3));
         let attended = softmax(scores, 3).matmul(v);
-        // [BN, heads, Q, d] -> [BN, Q, heads d]
+        // [BN, heads, T, d] -> [BN, T, heads d]
         let attended = attended
             .swap_dims(1, 2)
             .reshape([objects, queries, heads * d]);
-        self.out_proj.forward(attended)
+        project(&self.out_proj, attended)
+    }
+
+    /// `residual` + tokens to image.
+    ///
+    /// # Shapes
+    /// `q` and `residual` `[BN, T, C]`, image map and its position code `[BN, n, C]` -> `[BN, T, C]`
+    fn to_image(&self, q: Tensor<3>, image: [Tensor<3>; 2], residual: Tensor<3>) -> Tensor<3> {
+        let q = project(&self.q_proj, q);
+        let (key, value) = (projection(&self.k_proj), projection(&self.v_proj));
+        let attended = ops::tokens_to_image(q, image, key, value, self.heads);
+        apply_residual(&self.out_proj, attended, residual, Arithmetic::F32)
+    }
+
+    /// The image map + image to tokens.
+    ///
+    /// # Shapes
+    /// Image map and its position code `[BN, n, C]`, `k` and `v` `[BN, T, C]` -> `[BN, n, C]`
+    fn to_tokens(&self, image: [Tensor<3>; 2], k: Tensor<3>, v: Tensor<3>) -> Tensor<3> {
+        let tokens = [project(&self.k_proj, k), project(&self.v_proj, v)];
+        let (query, out) = (projection(&self.q_proj), projection(&self.out_proj));
+        ops::image_to_tokens(image, tokens, query, out, self.heads)
     }
 
     /// `[BN, T, heads d]` -> `[BN, heads, T, d]`
@@ -177,4 +202,12 @@ impl Attention {
         x.reshape([objects, tokens, self.heads, inner / self.heads])
             .swap_dims(1, 2)
     }
+}
+
+fn project<const D: usize>(layer: &Linear, x: Tensor<D>) -> Tensor<D> {
+    apply(layer, x, Activation::None, Arithmetic::F32)
+}
+
+fn projection(layer: &Linear) -> ops::Projection {
+    (layer.weight.val(), bias(layer))
 }

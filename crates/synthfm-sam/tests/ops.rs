@@ -4,7 +4,7 @@
 
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor, TensorData, activation, module};
-use synthfm_sam::ops;
+use synthfm_sam::ops::{self, Activation, Arithmetic};
 
 /// Values in [-2, 2) that look random and are the same on every machine.
 fn noise<const D: usize>(shape: [usize; D], salt: u32, device: &Device) -> Tensor<D> {
@@ -135,5 +135,204 @@ fn gelu_is_the_exact_one() {
         for (g, e) in got.iter().zip(expected) {
             assert!((g - e).abs() < 2e-6, "{g}, expected {e}");
         }
+    }
+}
+
+/// What a kernel gives and what its composed body gives, which is what a device with gradients computes.
+fn both<const N: usize>(
+    inputs: [Tensor<2>; N],
+    run: impl Fn([Tensor<2>; N]) -> Tensor<2>,
+) -> [Tensor<2>; 2] {
+    let device = Device::flex().autodiff();
+    let composed = run(inputs
+        .clone()
+        .map(|x| Tensor::from_data(x.into_data(), &device).require_grad()));
+    [run(inputs), composed.inner()]
+}
+
+/// Half the distance between two values whose difference gives a slope.
+const STEP: f32 = 1e-2;
+
+/// The gradient of the composed body, along a direction, against differences of the kernel's values.
+fn assert_slope<const N: usize>(
+    inputs: &[Tensor<2>; N],
+    run: impl Fn([Tensor<2>; N]) -> Tensor<2>,
+) {
+    let device = Device::flex().autodiff();
+    let leaves = inputs
+        .clone()
+        .map(|x| Tensor::from_data(x.into_data(), &device).require_grad());
+    let out = run(leaves.clone());
+    let mix = noise(out.dims(), 90, &device);
+    let gradients = (out * mix.clone()).sum().backward();
+    let directions: Vec<Tensor<2>> = (0..N)
+        .map(|i| noise(inputs[i].dims(), 91 + i as u32, &Device::flex()))
+        .collect();
+    let expected: f32 = (0..N)
+        .map(|i| {
+            // What the result does not depend on has none.
+            let along = |gradient: Tensor<2>| (gradient * directions[i].clone()).sum();
+            leaves[i]
+                .grad(&gradients)
+                .map_or(0.0, |g| along(g).into_scalar::<f32>())
+        })
+        .sum();
+    let at = |sign: f32| {
+        let mut i = 0;
+        let moved = inputs.clone().map(|x| {
+            i += 1;
+            x + directions[i - 1].clone() * (sign * STEP)
+        });
+        (run(moved) * mix.clone().inner())
+            .sum()
+            .into_scalar::<f32>()
+    };
+    let slope = (at(1.0) - at(-1.0)) / (2.0 * STEP);
+    assert!(
+        (slope - expected).abs() < 5e-3 * expected.abs().max(1.0),
+        "{slope}, expected {expected}"
+    );
+}
+
+#[test]
+fn linear_layers_equal_their_composed_bodies() {
+    let device = Device::flex();
+    for [m, k, n] in [[3, 5, 3], [40, 19, 51]] {
+        let inputs = [
+            noise([m, k], 10, &device),
+            noise([k, n], 11, &device),
+            noise([1, n], 12, &device),
+            noise([m, n], 13, &device),
+        ];
+        for activation in [Activation::None, Activation::Relu, Activation::Gelu] {
+            let run = |[x, weight, bias, _]: [Tensor<2>; 4]| {
+                ops::linear(
+                    x,
+                    weight,
+                    bias.squeeze_dim::<1>(0),
+                    activation,
+                    Arithmetic::F32,
+                )
+            };
+            let [got, expected] = both(inputs.clone(), run);
+            assert!(error(got, expected) < 1e-5, "{m} {k} {n} {activation:?}");
+        }
+        let run = |[x, weight, bias, residual]: [Tensor<2>; 4]| {
+            ops::linear_residual(
+                x,
+                weight,
+                bias.squeeze_dim::<1>(0),
+                residual,
+                Arithmetic::F32,
+            )
+        };
+        let [got, expected] = both(inputs.clone(), run);
+        assert!(error(got, expected) < 1e-5, "{m} {k} {n} with a residual");
+        assert_slope(&inputs, run);
+    }
+}
+
+#[test]
+fn window_attention_equals_its_composed_body() {
+    let device = Device::flex();
+    // Two images of 5 × 7 tokens, 2 heads of 3 channels; windows that fill the map, do not, and exceed it.
+    let ([b, h, w], heads, d) = ([2, 5, 7], 2, 3);
+    let channels = 3 * heads * d;
+    let qkv = noise([b * h * w, channels], 20, &device);
+    let padding = noise([1, channels], 21, &device);
+    for [wh, ww] in [[5, 7], [2, 3], [6, 4]] {
+        let map = |qkv: Tensor<2>| qkv.reshape([b, h, w, channels]);
+        let out = |out: Tensor<4>| out.reshape([b * h * w, heads * d]);
+        let relative = [
+            qkv.clone(),
+            padding.clone(),
+            noise([2 * wh - 1, d], 22, &device),
+            noise([2 * ww - 1, d], 23, &device),
+        ];
+        let run = |[qkv, padding, rows, columns]: [Tensor<2>; 4]| {
+            let padding = padding.squeeze_dim::<1>(0);
+            out(ops::window_attention(
+                map(qkv),
+                padding,
+                rows,
+                columns,
+                Arithmetic::F32,
+            ))
+        };
+        let [got, expected] = both(relative.clone(), run);
+        assert!(error(got, expected) < 1e-5, "windows of {wh} x {ww}");
+        assert_slope(&relative, run);
+
+        let n = wh * ww;
+        let tabled = [
+            qkv.clone(),
+            padding.clone(),
+            noise([heads * n, n], 24, &device),
+        ];
+        let run = |[qkv, padding, table]: [Tensor<2>; 3]| {
+            let (padding, table) = (padding.squeeze_dim::<1>(0), table.reshape([heads, n, n]));
+            out(ops::table_attention(
+                map(qkv),
+                padding,
+                table,
+                [wh, ww],
+                Arithmetic::F32,
+            ))
+        };
+        let [got, expected] = both(tabled.clone(), run);
+        assert!(
+            error(got, expected) < 1e-5,
+            "a table, windows of {wh} x {ww}"
+        );
+        assert_slope(&tabled, run);
+    }
+}
+
+#[test]
+fn two_way_attention_equals_its_composed_body() {
+    let device = Device::flex();
+    // 2 objects of 3 tokens on 11 pixels: few enough tokens for the folded kernel, and too many for it.
+    for (tokens, maps) in [(3, 2), (3, 1), (9, 2)] {
+        let (objects, n, c, inner, heads) = (2, 11, 8, 6, 2);
+        let tensors =
+            |x: Tensor<2>, count: usize, rows: usize, width: usize| x.reshape([count, rows, width]);
+        let inputs = [
+            noise([objects * tokens, inner], 40, &device),
+            noise([objects * tokens, inner], 41, &device),
+            noise([maps * n, c], 42, &device),
+            noise([n, c], 43, &device),
+            noise([c, inner], 44, &device),
+            noise([1, inner], 45, &device),
+            noise([c, inner], 46, &device),
+            noise([1, inner], 47, &device),
+            noise([inner, c], 48, &device),
+            noise([1, c], 49, &device),
+        ]
+        // Small values: with large ones the softmax bends within a step.
+        .map(|x| x * 0.4);
+        let to_image = |[q, _, map, pe, wk, bk, wv, bv, _, _]: [Tensor<2>; 10]| {
+            let image = [tensors(map, maps, n, c), tensors(pe, 1, n, c)];
+            let (key, value) = ((wk, bk.squeeze_dim(0)), (wv, bv.squeeze_dim(0)));
+            ops::tokens_to_image(tensors(q, objects, tokens, inner), image, key, value, heads)
+                .reshape([objects * tokens, inner])
+        };
+        let to_tokens = |[k, v, map, pe, wq, bq, _, _, wo, bo]: [Tensor<2>; 10]| {
+            let image = [tensors(map, maps, n, c), tensors(pe, 1, n, c)];
+            let key_value = [k, v].map(|x| tensors(x, objects, tokens, inner));
+            let (query, out) = ((wq, bq.squeeze_dim(0)), (wo, bo.squeeze_dim(0)));
+            ops::image_to_tokens(image, key_value, query, out, heads).reshape([objects * n, c])
+        };
+        let [got, expected] = both(inputs.clone(), to_image);
+        assert!(
+            error(got, expected) < 1e-5,
+            "to the image, {tokens} tokens, {maps} maps"
+        );
+        assert_slope(&inputs, to_image);
+        let [got, expected] = both(inputs.clone(), to_tokens);
+        assert!(
+            error(got, expected) < 1e-5,
+            "to the tokens, {tokens} tokens, {maps} maps"
+        );
+        assert_slope(&inputs, to_tokens);
     }
 }

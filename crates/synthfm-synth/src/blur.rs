@@ -3,6 +3,9 @@
 //! Narrow kernels are summed directly; wide ones are three box means whose variances add up to the
 //! Gaussian's (Wells 1986), with fractional box ends so that any width is met.
 
+use crate::scratch::Buffer;
+use crate::wide;
+
 /// A writable plane of `width` columns.
 pub(crate) struct Plane<'a> {
     pub(crate) data: &'a mut [f32],
@@ -14,19 +17,19 @@ pub(crate) fn gaussian(plane: &mut Plane<'_>, sigma_px: [f32; 2]) {
     if plane.data.is_empty() || plane.width == 0 {
         return;
     }
-    let mut scratch = vec![0.0; plane.data.len()];
-    for (axis, sigma) in [vertical as Pass, horizontal as Pass]
-        .into_iter()
-        .zip(sigma_px)
-    {
-        for kernel in kernels(sigma) {
-            axis(plane.data, &mut scratch, plane.width, &kernel);
-            plane.data.copy_from_slice(&scratch);
-        }
-    }
+    let [rows, columns] = sigma_px.map(kernels);
+    wide::run(
+        #[inline(always)]
+        || {
+            vertical(plane, &rows);
+            match columns.as_slice() {
+                [] => {}
+                [Kernel::Taps(taps)] => horizontal_taps(plane, taps),
+                kernels => horizontal(plane, kernels),
+            }
+        },
+    );
 }
-
-type Pass = fn(&[f32], &mut [f32], usize, &Kernel);
 
 /// A symmetric kernel.
 enum Kernel {
@@ -78,90 +81,197 @@ fn box_kernel(variance: f32) -> Kernel {
     }
 }
 
-fn vertical(from: &[f32], to: &mut [f32], width: usize, kernel: &Kernel) {
-    let height = from.len() / width;
-    let row = |r: isize| {
-        let r = r.clamp(0, height as isize - 1) as usize;
-        &from[r * width..(r + 1) * width]
-    };
-    match kernel {
-        Kernel::Taps(taps) => {
-            for (r, out) in to.chunks_exact_mut(width).enumerate() {
-                let r = r as isize;
-                scale_into(out, row(r), taps[0]);
-                for (k, &tap) in taps.iter().enumerate().skip(1) {
-                    add_pair(out, row(r - k as isize), row(r + k as isize), tap);
+impl Kernel {
+    /// Pixels on either side that it needs.
+    fn reach(&self) -> usize {
+        match self {
+            Self::Taps(taps) => taps.len() - 1,
+            Self::Box { reach, .. } => reach + 1,
+        }
+    }
+
+    /// Filters `LANES` signals side by side: `to[i]` from `from[i + pad - reach..=i + pad + reach]`.
+    #[inline(always)]
+    fn filter(&self, from: &[Lanes], pad: usize, to: &mut [Lanes]) {
+        match self {
+            Self::Taps(taps) => {
+                for (i, out) in to.iter_mut().enumerate() {
+                    let at = i + pad;
+                    scale_into(out, &from[at], taps[0]);
+                    for (k, &tap) in taps.iter().enumerate().skip(1) {
+                        add_pair(out, &from[at - k], &from[at + k], tap);
+                    }
                 }
             }
-        }
-        Kernel::Box { reach, share } => {
-            let reach = *reach as isize;
-            let mut sum = vec![0.0; width];
-            (-reach..=reach).for_each(|r| add_pair(&mut sum, row(r), &[], 1.0));
-            let norm = 1.0 / (2.0 * reach as f32 + 1.0 + 2.0 * share);
-            for (r, out) in to.chunks_exact_mut(width).enumerate() {
-                let r = r as isize;
-                let (before, after) = (row(r - reach - 1), row(r + reach + 1));
-                let leaving = row(r - reach);
-                for c in 0..width {
-                    out[c] = (sum[c] + share * (before[c] + after[c])) * norm;
-                    sum[c] += after[c] - leaving[c];
+            Self::Box { reach, share } => {
+                let span = 2 * reach + 1;
+                let norm = 1.0 / (span as f32 + 2.0 * share);
+                // From the pixel before the first mean to the pixel after the last.
+                let from = &from[pad - reach - 1..];
+                let mut sum = [0.0; LANES];
+                for line in &from[1..=span] {
+                    for lane in 0..LANES {
+                        sum[lane] += line[lane];
+                    }
+                }
+                for (i, out) in to.iter_mut().enumerate() {
+                    let (before, leaving, after) = (&from[i], &from[i + 1], &from[i + 1 + span]);
+                    for lane in 0..LANES {
+                        out[lane] = (sum[lane] + share * (before[lane] + after[lane])) * norm;
+                        sum[lane] += after[lane] - leaving[lane];
+                    }
                 }
             }
         }
     }
 }
 
-fn horizontal(from: &[f32], to: &mut [f32], width: usize, kernel: &Kernel) {
-    let reach = match kernel {
-        Kernel::Taps(taps) => taps.len() - 1,
-        Kernel::Box { reach, .. } => reach + 1,
-    };
-    let mut padded = vec![0.0; width + 2 * reach];
-    for (row, out) in from.chunks_exact(width).zip(to.chunks_exact_mut(width)) {
-        padded[..reach].fill(row[0]);
-        padded[reach..reach + width].copy_from_slice(row);
-        padded[reach + width..].fill(row[width - 1]);
-        match kernel {
-            Kernel::Taps(taps) => {
-                scale_into(out, row, taps[0]);
-                for (k, &tap) in taps.iter().enumerate().skip(1) {
-                    add_pair(out, &padded[reach - k..], &padded[reach + k..], tap);
-                }
-            }
-            Kernel::Box { reach, share } => box_row(&padded, out, *reach, *share),
-        }
-    }
-}
+/// Signals that are filtered side by side: enough that the compiler keeps the loop over them as a loop,
+/// which it turns into vector instructions.
+const LANES: usize = 64;
+type Lanes = [f32; LANES];
 
-/// `padded` has `reach + 1` pixels more than `out` on either side.
-fn box_row(padded: &[f32], out: &mut [f32], reach: usize, share: f32) {
-    let span = 2 * reach + 1;
-    let norm = 1.0 / (span as f32 + 2.0 * share);
-    let mut sum: f32 = padded[1..=span].iter().sum();
-    for (c, value) in out.iter_mut().enumerate() {
-        let after = padded[c + span + 1];
-        *value = (sum + share * (padded[c] + after)) * norm;
-        sum += after - padded[c + 1];
-    }
-}
-
-fn scale_into(out: &mut [f32], row: &[f32], weight: f32) {
-    for (value, &from) in out.iter_mut().zip(row) {
+#[inline(always)]
+fn scale_into(out: &mut [f32], line: &[f32], weight: f32) {
+    for (value, &from) in out.iter_mut().zip(line) {
         *value = from * weight;
     }
 }
 
-/// Adds `weight (a + b)`; `b` may be empty.
+/// Adds `weight (a + b)`.
+#[inline(always)]
 fn add_pair(out: &mut [f32], a: &[f32], b: &[f32], weight: f32) {
-    if b.is_empty() {
-        for (value, &a) in out.iter_mut().zip(a) {
-            *value += a * weight;
-        }
-        return;
-    }
     for ((value, &a), &b) in out.iter_mut().zip(a).zip(b) {
         *value += (a + b) * weight;
+    }
+}
+
+/// Memory for `LANES` signals of one length, with room on either side for the widest kernel.
+struct Signals {
+    pad: usize,
+    /// Before and after a kernel.
+    halves: [Buffer; 2],
+}
+
+impl Signals {
+    fn new(length: usize, kernels: &[Kernel]) -> Self {
+        let pad = kernels.iter().map(Kernel::reach).max().unwrap_or(0);
+        let half = || Buffer::zeros((length + 2 * pad) * LANES);
+        Self {
+            pad,
+            halves: [half(), half()],
+        }
+    }
+
+    /// Where the signals lie before they are filtered.
+    #[inline(always)]
+    fn input(&mut self) -> &mut [Lanes] {
+        inside(&mut self.halves[0], self.pad)
+    }
+
+    /// Applies the kernels in turn; the first and the last value of a signal go on beyond its ends.
+    #[inline(always)]
+    fn filter(&mut self, kernels: &[Kernel]) -> &[Lanes] {
+        let pad = self.pad;
+        for kernel in kernels {
+            let [from, to] = &mut self.halves;
+            let lines = from.as_chunks_mut::<LANES>().0;
+            let end = lines.len() - pad;
+            let (first, last) = (lines[pad], lines[end - 1]);
+            lines[..pad].fill(first);
+            lines[end..].fill(last);
+            kernel.filter(lines, pad, inside(to, pad));
+            self.halves.swap(0, 1);
+        }
+        self.input()
+    }
+}
+
+/// The signals without the room on either side.
+#[inline(always)]
+fn inside(half: &mut [f32], pad: usize) -> &mut [Lanes] {
+    let lines = half.as_chunks_mut::<LANES>().0;
+    let end = lines.len() - pad;
+    &mut lines[pad..end]
+}
+
+/// Filters columns, `LANES` of them at a time.
+#[inline(always)]
+fn vertical(plane: &mut Plane<'_>, kernels: &[Kernel]) {
+    if kernels.is_empty() {
+        return;
+    }
+    let width = plane.width;
+    let mut signals = Signals::new(plane.data.len() / width, kernels);
+    for start in (0..width).step_by(LANES) {
+        let end = (start + LANES).min(width);
+        for (line, row) in signals
+            .input()
+            .iter_mut()
+            .zip(plane.data.chunks_exact(width))
+        {
+            line[..end - start].copy_from_slice(&row[start..end]);
+        }
+        let lines = signals.filter(kernels);
+        for (line, row) in lines.iter().zip(plane.data.chunks_exact_mut(width)) {
+            row[start..end].copy_from_slice(&line[..end - start]);
+        }
+    }
+}
+
+/// Filters rows, `LANES` of them at a time, turned so that they lie side by side.
+#[inline(always)]
+fn horizontal(plane: &mut Plane<'_>, kernels: &[Kernel]) {
+    let width = plane.width;
+    let mut signals = Signals::new(width, kernels);
+    for rows in plane.data.chunks_mut(LANES * width) {
+        turn(rows, signals.input());
+        turn_back(signals.filter(kernels), rows);
+    }
+}
+
+/// Pixels of a row that are turned at once: a cache line.
+const TILE: usize = 16;
+
+/// Rows to signals, by tiles that stay in the nearest cache.
+#[inline(never)]
+fn turn(rows: &[f32], lines: &mut [Lanes]) {
+    let width = lines.len();
+    for (tile, lines) in lines.chunks_mut(TILE).enumerate() {
+        for (lane, row) in rows.chunks_exact(width).enumerate() {
+            for (line, &value) in lines.iter_mut().zip(&row[tile * TILE..]) {
+                line[lane] = value;
+            }
+        }
+    }
+}
+
+/// Signals to rows.
+#[inline(never)]
+fn turn_back(lines: &[Lanes], rows: &mut [f32]) {
+    let width = lines.len();
+    for (tile, lines) in lines.chunks(TILE).enumerate() {
+        for (lane, row) in rows.chunks_exact_mut(width).enumerate() {
+            for (value, line) in row[tile * TILE..].iter_mut().zip(lines) {
+                *value = line[lane];
+            }
+        }
+    }
+}
+
+/// Filters rows by a narrow kernel, all pixels of a row side by side.
+#[inline(always)]
+fn horizontal_taps(plane: &mut Plane<'_>, taps: &[f32]) {
+    let (width, reach) = (plane.width, taps.len() - 1);
+    let mut padded = Buffer::stale(width + 2 * reach);
+    for row in plane.data.chunks_exact_mut(width) {
+        padded[..reach].fill(row[0]);
+        padded[reach..reach + width].copy_from_slice(row);
+        padded[reach + width..].fill(row[width - 1]);
+        scale_into(row, &padded[reach..], taps[0]);
+        for (k, &tap) in taps.iter().enumerate().skip(1) {
+            add_pair(row, &padded[reach - k..], &padded[reach + k..], tap);
+        }
     }
 }
 

@@ -7,6 +7,8 @@
 use synthfm_image::Size;
 
 use crate::params::Vec2;
+use crate::scratch::Buffer;
+use crate::wide;
 
 /// A rectangle of the image with a value per pixel, usually coverage from 0 to 1.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,7 +16,7 @@ pub(crate) struct Layer {
     pub(crate) row: usize,
     pub(crate) col: usize,
     pub(crate) size: Size,
-    pub(crate) data: Vec<f32>,
+    pub(crate) data: Buffer,
 }
 
 impl Layer {
@@ -25,6 +27,12 @@ impl Layer {
         lines
             .enumerate()
             .map(move |(line, data)| (start(line), data))
+    }
+
+    /// The values in a row of the image, if the layer reaches it.
+    pub(crate) fn line(&self, row: usize) -> Option<&[f32]> {
+        let start = row.checked_sub(self.row)? * self.size.width;
+        self.data.get(start..start + self.size.width)
     }
 
     /// Value at a pixel of the image; 0 outside the layer.
@@ -44,7 +52,7 @@ pub(crate) struct Filler {
     col: usize,
     size: Size,
     /// One column more than `size`: an edge writes into its pixel and the next.
-    areas: Vec<f32>,
+    areas: Buffer,
 }
 
 impl Filler {
@@ -71,7 +79,7 @@ impl Filler {
             row: row as usize,
             col: col as usize,
             size,
-            areas: vec![0.0; size.height * (size.width + 2)],
+            areas: Buffer::zeros(size.height * (size.width + 2)),
         })
     }
 
@@ -143,20 +151,42 @@ impl Filler {
             size,
             areas,
         } = self;
-        let mut data = vec![0.0; size.area()];
+        let mut data = Buffer::stale(size.area());
         let lines = areas.chunks_exact(size.width + 2);
-        for (out, areas) in data.chunks_exact_mut(size.width).zip(lines) {
-            let mut sum = 0.0_f32;
-            for (value, &area) in out.iter_mut().zip(areas) {
-                sum += area;
-                *value = snap(sum.abs().min(1.0));
-            }
-        }
+        wide::run(
+            #[inline(always)]
+            || {
+                for (out, areas) in data.chunks_exact_mut(size.width).zip(lines) {
+                    sum_row(&areas[..out.len()], out);
+                }
+            },
+        );
         Layer {
             row,
             col,
             size,
             data,
+        }
+    }
+}
+
+/// The running sum of a row of areas as coverage. Between edges the areas are 0 and the sum stays.
+#[inline(always)]
+fn sum_row(areas: &[f32], out: &mut [f32]) {
+    const RUN: usize = 16;
+    let mut sum = 0.0_f32;
+    for (areas, out) in areas.chunks(RUN).zip(out.chunks_mut(RUN)) {
+        let mut any = 0;
+        for area in areas {
+            any |= area.to_bits();
+        }
+        if any == 0 {
+            out.fill(snap(sum.abs().min(1.0)));
+            continue;
+        }
+        for (value, &area) in out.iter_mut().zip(areas) {
+            sum += area;
+            *value = snap(sum.abs().min(1.0));
         }
     }
 }

@@ -7,9 +7,12 @@
 
 use synthfm_image::Size;
 
+use crate::deformation::Deformation;
+use crate::erosion::erode;
 use crate::field::{self, Grid};
-use crate::params::{ErosionParams, LabelMapParams};
+use crate::params::LabelMapParams;
 use crate::rng::RowRng;
+use crate::scratch::Buffer;
 
 /// Marks a pixel that erosion has removed.
 pub(crate) const GAP: u16 = u16::MAX;
@@ -18,8 +21,14 @@ pub(crate) const GAP: u16 = u16::MAX;
 const LATTICE: usize = 128;
 
 /// The region index of every pixel, [`GAP`] where it was eroded.
-pub(crate) fn regions(params: &LabelMapParams, size: Size) -> Vec<u16> {
-    let mut labels = grow(params, size);
+///
+/// A deformation moves the regions as it moves contours; erosion comes after it.
+pub(crate) fn regions(
+    params: &LabelMapParams,
+    deformation: Option<&Deformation>,
+    size: Size,
+) -> Vec<u16> {
+    let mut labels = grow(params, deformation, size);
     if let Some(erosion) = &params.erosion {
         erode(&mut labels, erosion, size);
     }
@@ -27,10 +36,10 @@ pub(crate) fn regions(params: &LabelMapParams, size: Size) -> Vec<u16> {
 }
 
 /// Regions before erosion.
-fn grow(params: &LabelMapParams, size: Size) -> Vec<u16> {
+fn grow(params: &LabelMapParams, deformation: Option<&Deformation>, size: Size) -> Vec<u16> {
     let unit = size.height.min(size.width);
     let cell = (unit / LATTICE).max(2);
-    let map = NoiseStack::new(params, size);
+    let map = NoiseStack::new(params, deformation, size);
     let (rows, cols) = (
         size.height.div_ceil(cell) + 1,
         size.width.div_ceil(cell) + 1,
@@ -49,21 +58,35 @@ fn grow(params: &LabelMapParams, size: Size) -> Vec<u16> {
             let columns = col * cell..((col + 1) * cell).min(size.width);
             let at = row * cols + col;
             let label = corners[at];
-            let near = [at, at + 1, at + cols, at + cols + 1].map(|corner| corners[corner]);
+            let mut near = [at, at + 1, at + cols, at + cols + 1].map(|corner| corners[corner]);
+            let distinct = distinct(&mut near);
             for line in lines.clone() {
                 let start = line * size.width;
                 let out = &mut labels[start + columns.start..start + columns.end];
-                if near == [label; 4] {
+                if distinct.len() == 1 {
                     out.fill(label);
                 } else {
                     for (value, column) in out.iter_mut().zip(columns.clone()) {
-                        *value = map.label_at(line, column, &near);
+                        *value = map.label_at(line, column, distinct);
                     }
                 }
             }
         }
     }
     labels
+}
+
+/// The different ones of four labels, in ascending order.
+fn distinct(labels: &mut [u16; 4]) -> &[u16] {
+    labels.sort_unstable();
+    let mut count = 1;
+    for k in 1..4 {
+        if labels[k] != labels[count - 1] {
+            labels[count] = labels[k];
+            count += 1;
+        }
+    }
+    &labels[..count]
 }
 
 /// The noise images side by side, and the warp, both on coarse grids.
@@ -80,7 +103,7 @@ struct NoiseStack {
 }
 
 impl NoiseStack {
-    fn new(params: &LabelMapParams, size: Size) -> Self {
+    fn new(params: &LabelMapParams, deformation: Option<&Deformation>, size: Size) -> Self {
         let unit = size.height.min(size.width) as f32;
         let labels = params.paints.len().clamp(1, usize::from(GAP));
         // Four knots per cell of the finer noise hide that the lookup is linear.
@@ -98,11 +121,13 @@ impl NoiseStack {
                 .for_each(|(value, &noise)| *value = noise);
         }
         let step = steps(grid, size);
-        let warp = [0, 1].map(|axis| {
-            let mut warp = warp_field(params, axis, size);
-            warp.data
-                .iter_mut()
-                .for_each(|v| *v *= unit * step[axis as usize]);
+        let mut warp = [0, 1].map(|axis| warp_field(params, axis, size));
+        if let Some(deformation) = deformation {
+            warp = behind(deformation, &warp, size);
+        }
+        let warp = [0_usize, 1].map(|axis| {
+            let mut warp = warp[axis].clone();
+            warp.data.iter_mut().for_each(|v| *v *= unit * step[axis]);
             warp
         });
         Self {
@@ -115,7 +140,7 @@ impl NoiseStack {
         }
     }
 
-    /// Number of the largest noise image at a pixel, among `candidates`.
+    /// Number of the largest noise image at a pixel, among `candidates` in ascending order.
     fn label_at(&self, row: usize, col: usize, candidates: &[u16]) -> u16 {
         let warp_at = Corner::new(
             self.warp[0].size,
@@ -128,12 +153,12 @@ impl NoiseStack {
         let pixel = |k: usize| &self.values[at.index[k] * self.labels..][..self.labels];
         let (a, b, c, d) = (pixel(0), pixel(1), pixel(2), pixel(3));
         let [wa, wb, wc, wd] = at.weight;
-        let mut best = (0, f32::MIN);
+        let mut best = (candidates[0], f32::MIN);
         for &label in candidates {
             let k = usize::from(label);
             let score = (a[k] * wa + b[k] * wb) + (c[k] * wc + d[k] * wd);
-            // Equal scores go to the lower label, whatever the order of the candidates.
-            if score >= best.1 && (score > best.1 || label < best.0) {
+            // Equal scores go to the lower label.
+            if score > best.1 {
                 best = (label, score);
             }
         }
@@ -251,7 +276,7 @@ fn warp_field(params: &LabelMapParams, axis: u32, size: Size) -> Grid {
     let grid = Size::new(knots(size.height), knots(size.width));
     let mut sum = Grid {
         size: grid,
-        data: vec![0.0; grid.area()],
+        data: Buffer::zeros(grid.area()),
     };
     for (octave, &std) in params.warp_std.iter().enumerate() {
         let scale_px = finest * (1 << octave) as f32;
@@ -261,70 +286,30 @@ fn warp_field(params: &LabelMapParams, axis: u32, size: Size) -> Grid {
         let noise = field::smooth(seed, size, scale_px, std).enlarged(grid);
         sum.data
             .iter_mut()
-            .zip(&noise.data)
+            .zip(&*noise.data)
             .for_each(|(sum, &noise)| *sum += noise);
     }
     sum
 }
 
-/// Removes the pixels of the chosen regions that lie within the radius of another region.
-///
-/// The nearest pixel of another region always lies on that region's border, so it is enough to stamp
-/// a disc at each border pixel and to compare labels inside it.
-fn erode(labels: &mut [u16], erosion: &ErosionParams, size: Size) {
+/// The warp of what a deformation has moved: where a pixel came from, and the warp there.
+fn behind(deformation: &Deformation, warp: &[Grid; 2], size: Size) -> [Grid; 2] {
     let unit = size.height.min(size.width) as f32;
-    let radius_px = (erosion.radius * unit).clamp(0.0, unit / 4.0);
-    if radius_px < 1.0 {
-        return;
-    }
-    let chosen = |label: u16| {
-        erosion
-            .regions
-            .as_ref()
-            .is_none_or(|list| list.contains(&label))
-    };
-    let share = Grid::white(erosion.seed, Size::new(9, 9))
-        .enlarged(Size::new(size.height.div_ceil(8), size.width.div_ceil(8)));
-    let mut gap = vec![false; labels.len()];
-    for row in 0..size.height {
-        for col in 0..size.width {
-            if !on_border(labels, size, row, col) {
-                continue;
-            }
-            let noise = share.data[share.size.index(row / 8, col / 8)];
-            let keep = 1.0 - erosion.variation * (0.5 + 0.5 * noise).clamp(0.0, 1.0);
-            stamp(labels, &mut gap, size, [row, col], radius_px * keep);
+    let grid = warp[0].size;
+    let step = steps(grid, size);
+    let mut whole = warp.clone();
+    for at in 0..grid.area() {
+        let [y, x] = [
+            (at / grid.width) as f32 / step[0],
+            (at % grid.width) as f32 / step[1],
+        ];
+        let [from_x, from_y] = deformation.origin([x, y]);
+        let there = Corner::new(grid, from_y * step[0], from_x * step[1]);
+        for (axis, shift) in [from_y - y, from_x - x].into_iter().enumerate() {
+            whole[axis].data[at] = shift / unit + there.mix(&warp[axis].data);
         }
     }
-    for (label, gap) in labels.iter_mut().zip(gap) {
-        if gap && chosen(*label) {
-            *label = GAP;
-        }
-    }
-}
-
-fn on_border(labels: &[u16], size: Size, row: usize, col: usize) -> bool {
-    let at = size.index(row, col);
-    let label = labels[at];
-    (col > 0 && labels[at - 1] != label)
-        || (col + 1 < size.width && labels[at + 1] != label)
-        || (row > 0 && labels[at - size.width] != label)
-        || (row + 1 < size.height && labels[at + size.width] != label)
-}
-
-/// Marks the pixels within `radius_px` of a border pixel that carry another label than it does.
-fn stamp(labels: &[u16], gap: &mut [bool], size: Size, [row, col]: [usize; 2], radius_px: f32) {
-    let label = labels[size.index(row, col)];
-    let reach = radius_px as usize;
-    for line in row.saturating_sub(reach)..(row + reach + 1).min(size.height) {
-        let dy = line as f32 - row as f32;
-        let half = (radius_px * radius_px - dy * dy).max(0.0).sqrt() as usize;
-        let span = line * size.width + col.saturating_sub(half)
-            ..line * size.width + (col + half + 1).min(size.width);
-        for (gap, &other) in gap[span.clone()].iter_mut().zip(&labels[span]) {
-            *gap |= other != label;
-        }
-    }
+    whole
 }
 
 #[cfg(test)]
@@ -354,7 +339,7 @@ mod tests {
 
     #[test]
     fn every_pixel_has_a_region_and_no_region_has_all() {
-        let labels = regions(&params(8), SIZE);
+        let labels = regions(&params(8), None, SIZE);
         let mut counts = [0; 8];
         for &label in &labels {
             counts[usize::from(label)] += 1;
@@ -372,60 +357,43 @@ mod tests {
     #[test]
     fn lattice_search_agrees_with_every_pixel() {
         let params = params(6);
-        let map = NoiseStack::new(&params, SIZE);
+        let map = NoiseStack::new(&params, None, SIZE);
         let every: Vec<u16> = (0..6).collect();
-        let labels = regions(&params, SIZE);
+        let labels = regions(&params, None, SIZE);
         let wrong = (0..SIZE.area())
             .filter(|&at| labels[at] != map.label_at(at / SIZE.width, at % SIZE.width, &every));
         assert!(wrong.count() < SIZE.area() / 500);
     }
 
     #[test]
-    fn erosion_removes_the_pixels_within_the_radius() {
-        let erosion = ErosionParams {
-            radius: 0.03,
-            variation: 0.0,
-            seed: 0,
-            regions: None,
+    fn a_deformation_moves_regions_as_it_moves_points() {
+        let deformation = Deformation::new(
+            &crate::params::DeformationParams {
+                seed: 9,
+                scale: 0.3,
+                std: 0.04,
+            },
+            SIZE,
+        );
+        let still = regions(&params(5), None, SIZE);
+        let moved = regions(&params(5), Some(&deformation), SIZE);
+        // Whether a label is there, up to a pixel, for which a border may be missed.
+        let is_near = |labels: &[u16], [x, y]: [f32; 2], label: u16| {
+            let (row, col) = ((y + 0.5) as usize, (x + 0.5) as usize);
+            (row - 1..=row + 1)
+                .any(|row| (col - 1..=col + 1).any(|col| labels[SIZE.index(row, col)] == label))
         };
-        let radius = 0.03 * 140.0_f32;
-        let before = regions(&params(5), SIZE);
-        let mut after = before.clone();
-        erode(&mut after, &erosion, SIZE);
-        let reach = radius as isize;
-        for row in 0..SIZE.height as isize {
-            for col in 0..SIZE.width as isize {
-                let at = SIZE.index(row as usize, col as usize);
-                let near = (-reach..=reach).any(|dy| {
-                    (-reach..=reach).any(|dx| {
-                        let (y, x) = (row + dy, col + dx);
-                        let inside = (0..SIZE.height as isize).contains(&y)
-                            && (0..SIZE.width as isize).contains(&x);
-                        inside
-                            && ((dy * dy + dx * dx) as f32) <= radius * radius
-                            && before[SIZE.index(y as usize, x as usize)] != before[at]
-                    })
-                });
-                assert_eq!(after[at] == GAP, near, "row {row}, column {col}");
-                assert!(after[at] == GAP || after[at] == before[at]);
+        let (mut wrong, mut unmoved, mut count) = (0, 0, 0);
+        for row in 25..SIZE.height - 25 {
+            for col in 25..SIZE.width - 25 {
+                let there = deformation.moved([col as f32, row as f32]);
+                let label = still[SIZE.index(row, col)];
+                wrong += usize::from(!is_near(&moved, there, label));
+                unmoved += usize::from(!is_near(&still, there, label));
+                count += 1;
             }
         }
-    }
-
-    #[test]
-    fn erosion_touches_only_the_chosen_regions() {
-        let before = regions(&params(5), SIZE);
-        let mut after = before.clone();
-        let erosion = ErosionParams {
-            radius: 0.03,
-            variation: 0.7,
-            seed: 4,
-            regions: Some(vec![before[0]]),
-        };
-        erode(&mut after, &erosion, SIZE);
-        assert_ne!(before, after);
-        for (&before, &after) in before.iter().zip(&after) {
-            assert!(after == before || (after == GAP && erosion.regions == Some(vec![before])));
-        }
+        assert!(wrong * 200 < count, "{wrong} of {count}");
+        assert!(unmoved * 50 > count, "{unmoved} of {count}");
     }
 }

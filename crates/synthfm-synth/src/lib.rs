@@ -5,33 +5,47 @@
 //! same recipe gives the same bytes on every machine and thread count: transcendental functions come
 //! from `libm`, and floating-point operations run in a fixed order.
 
+#![expect(
+    clippy::inline_always,
+    reason = "a hot loop is compiled for each instruction set that it is inlined into (`wide`)"
+)]
+
+mod acquisition;
 mod blur;
+mod boundary;
+mod canvas;
+mod check;
 mod components;
 mod config;
 mod coverage;
+mod deformation;
 mod draw;
+mod erosion;
 mod error;
 mod field;
 mod label_map;
+mod lanes;
 mod noise;
-mod optics;
 mod outline;
 pub mod params;
-mod preview;
-mod recipe_check;
+pub mod preview;
 mod render;
 mod rng;
 mod sample;
+mod scratch;
+mod targets;
 mod texture;
-mod view;
+mod visibility;
+mod wide;
 
 pub use config::{
-    AppearanceConfig, GeneratorConfig, LabelMapConfig, MixtureConfig, NoiseConfig, NoiseRange,
-    ShapesConfig, SizeConfig, TargetsConfig,
+    AcquisitionConfig, AppearanceConfig, BoundaryConfig, CtConfig, DeformationConfig, EffectRange,
+    GeneratorConfig, LabelMapConfig, LooksConfig, MicroscopyConfig, MixtureConfig, MrConfig,
+    NoiseConfig, OverlayConfig, ShapesConfig, SizeConfig, TargetsConfig, UltrasoundConfig,
+    XrayConfig,
 };
 pub use error::{Error, Result};
-pub use params::{SampleParams, SceneKind, TargetKind};
-pub use preview::preview;
+pub use params::{Look, SampleParams, SceneKind, TargetKind};
 pub use render::render;
 pub use sample::{Sample, Target};
 

@@ -1,12 +1,21 @@
-//! Contact sheets: many samples at a glance, targets outlined in colours.
+//! Contact sheets: many samples at a glance, targets outlined in colours, the gist of the recipe below.
 
 use synthfm_image::draw::{self, Colour};
-use synthfm_image::{Mask, RgbImage, Size};
+use synthfm_image::{Mask, Result, RgbImage, Size};
 
+use crate::params::{Effect, Look, NoiseParams, SampleParams, SceneKind};
 use crate::sample::Sample;
 
-/// Longer side of a tile in pixels.
-const TILE_PX: usize = 256;
+/// Longer side of a picture in pixels, and the width of a tile: 42 letters.
+const PICTURE_PX: usize = 256;
+/// From one line of text to the next.
+const LINE_PX: usize = 10;
+/// Lines of text.
+const LINES: usize = 2;
+/// Between tiles.
+const GAP_PX: usize = 6;
+
+const TEXT: Colour = [225; 3];
 
 /// Colours of the outlines, repeated.
 const COLOURS: [Colour; 8] = [
@@ -20,32 +29,44 @@ const COLOURS: [Colour; 8] = [
     [160, 220, 120],
 ];
 
-/// A sheet of the samples, row by row in a nearly square grid; tiles of larger samples are shrunk to
-/// 256 pixels. Fails if their sizes differ.
-pub fn preview(samples: &[Sample]) -> synthfm_image::Result<RgbImage> {
-    let tiles = samples
-        .iter()
-        .map(tile)
-        .collect::<synthfm_image::Result<Vec<_>>>()?;
-    let columns = tiles.len().isqrt();
-    let columns = columns + usize::from(columns * columns < tiles.len());
-    draw::grid(&tiles, columns, 2)
-}
-
-fn tile(sample: &Sample) -> synthfm_image::Result<RgbImage> {
-    let size = sample.image.size();
-    let longer = size.height.max(size.width).max(TILE_PX);
-    let side = |length: usize| (length * TILE_PX / longer).max(1);
-    let small = Size::new(side(size.height), side(size.width));
-    let mut tile = draw::resize_rgb(&sample.image.to_rgb8(0.0, 1.0), small);
-    for (target, &colour) in sample.targets.iter().zip(COLOURS.iter().cycle()) {
-        draw::outline_on(&mut tile, &shrunk(&target.mask, small)?, colour)?;
+/// The sample with its outlines, shrunk to at most 256 pixels, above two lines of text: index, kind of scene, look
+/// and number of targets; noise in the order in which it acts.
+pub fn tile(params: &SampleParams, sample: &Sample) -> Result<RgbImage> {
+    let picture = picture(sample)?;
+    let Size { height, width } = picture.size();
+    let mut tile = RgbImage::zeros(Size::new(height + 2 + LINES * LINE_PX, PICTURE_PX));
+    let stride = 3 * PICTURE_PX;
+    let lines = tile.data_mut().chunks_exact_mut(stride);
+    for (to, from) in lines.zip(picture.data().chunks_exact(3 * width)) {
+        to[..3 * width].copy_from_slice(from);
+    }
+    for (n, line) in summary(params, sample.targets.len()).iter().enumerate() {
+        draw::text(&mut tile, (height + 2 + n * LINE_PX, 2), line, TEXT);
     }
     Ok(tile)
 }
 
+/// Tiles in a nearly square grid, row by row. Fails if there is none.
+pub fn sheet(tiles: &[RgbImage]) -> Result<RgbImage> {
+    let columns = tiles.len().isqrt();
+    let columns = columns + usize::from(columns * columns < tiles.len());
+    draw::grid(tiles, columns, GAP_PX)
+}
+
+fn picture(sample: &Sample) -> Result<RgbImage> {
+    let size = sample.image.size();
+    let longer = size.height.max(size.width).max(PICTURE_PX);
+    let side = |length: usize| (length * PICTURE_PX / longer).max(1);
+    let small = Size::new(side(size.height), side(size.width));
+    let mut picture = draw::resize_rgb(&sample.image.to_rgb8(0.0, 1.0), small);
+    for (target, &colour) in sample.targets.iter().zip(COLOURS.iter().cycle()) {
+        draw::outline_on(&mut picture, &shrunk(&target.mask, small)?, colour)?;
+    }
+    Ok(picture)
+}
+
 /// The mask at the nearest pixels.
-fn shrunk(mask: &Mask, small: Size) -> synthfm_image::Result<Mask> {
+fn shrunk(mask: &Mask, small: Size) -> Result<Mask> {
     let size = mask.size();
     let pixel = |at: usize| {
         let (row, col) = (at / small.width, at % small.width);
@@ -55,4 +76,120 @@ fn shrunk(mask: &Mask, small: Size) -> synthfm_image::Result<Mask> {
         )
     };
     Mask::new(small, (0..small.area()).map(pixel).collect())
+}
+
+fn summary(params: &SampleParams, targets: usize) -> [String; LINES] {
+    let (index, scene, look) = (params.index, scene(params.scene), look(params.look));
+    let plural = if targets == 1 { "" } else { "s" };
+    let noise: Vec<&str> = params.acquisition.iter().filter_map(noise).collect();
+    let noise = if noise.is_empty() {
+        "no noise".to_owned()
+    } else {
+        noise.join(" + ")
+    };
+    [
+        format!("#{index} {scene}, {look}, {targets} target{plural}"),
+        noise,
+    ]
+}
+
+const fn scene(kind: SceneKind) -> &'static str {
+    match kind {
+        SceneKind::LabelMap => "label map",
+        SceneKind::CloseUp => "close-up",
+        SceneKind::Body => "body",
+        SceneKind::Layered => "layers",
+        SceneKind::Scattered => "cells",
+        SceneKind::Paired => "pair",
+        SceneKind::Vessels => "vessels",
+        SceneKind::Heart => "heart",
+        SceneKind::Head => "head",
+        SceneKind::Limb => "limb",
+    }
+}
+
+const fn look(look: Look) -> &'static str {
+    match look {
+        Look::Free => "free look",
+        Look::Ct => "CT",
+        Look::Mr => "MR",
+        Look::Ultrasound => "ultrasound",
+        Look::Xray => "X-ray",
+        Look::Microscopy => "microscopy",
+    }
+}
+
+/// Noise by its member of the library; images along beams have speckle of their own.
+const fn noise(effect: &Effect) -> Option<&'static str> {
+    match effect {
+        Effect::Ultrasound(_) => Some("beams"),
+        Effect::Noise(NoiseParams::Gaussian { .. }) => Some("gaussian"),
+        Effect::Noise(NoiseParams::Poisson { .. }) => Some("poisson"),
+        Effect::Noise(NoiseParams::Perlin { .. }) => Some("perlin"),
+        Effect::Noise(NoiseParams::Speckle { .. }) => Some("speckle"),
+        Effect::Noise(NoiseParams::Rician { .. }) => Some("rician"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use synthfm_image::{Image, LabelMap};
+
+    use super::*;
+    use crate::config::GeneratorConfig;
+
+    fn drawn(height: usize, width: usize) -> (SampleParams, Sample) {
+        let mut config = GeneratorConfig::default();
+        (config.size.height, config.size.width) = (height, width);
+        let params = SampleParams::draw(&config, 3, 1_234_567);
+        let sample = Sample {
+            image: Image::zeros(params.size()),
+            label_map: LabelMap::zeros(params.size()),
+            targets: Vec::new(),
+        };
+        (params, sample)
+    }
+
+    #[test]
+    fn the_summary_says_what_the_recipe_holds() {
+        let (mut params, _) = drawn(128, 128);
+        (params.scene, params.look) = (SceneKind::LabelMap, Look::Mr);
+        let (seed, sigma, grain) = (0, 0.1, [0.0; 2]);
+        params.acquisition = [
+            NoiseParams::Rician { seed, sigma, grain },
+            NoiseParams::Poisson { seed, counts: 9.0 },
+        ]
+        .map(Effect::Noise)
+        .into();
+        let lines = summary(&params, 1);
+        assert_eq!(
+            lines,
+            ["#1234567 label map, MR, 1 target", "rician + poisson"]
+        );
+        params.acquisition.clear();
+        assert_eq!(summary(&params, 0)[1], "no noise");
+    }
+
+    /// Text is drawn below the picture alone, and fits beside narrow pictures too.
+    #[test]
+    fn tiles_are_as_wide_as_their_text() {
+        for ((height, width), shown) in [((256, 512), 128), ((1024, 128), 256), ((130, 140), 130)] {
+            let (params, sample) = drawn(height, width);
+            let tile = tile(&params, &sample).unwrap();
+            assert_eq!(tile.size(), Size::new(shown + 22, 256));
+            let (picture, text) = tile.data().split_at(3 * 256 * shown);
+            assert!(picture.iter().all(|&v| v == 0));
+            let lit = text.chunks_exact(3).filter(|pixel| *pixel == TEXT).count();
+            assert!(lit > 300, "{lit}");
+        }
+    }
+
+    #[test]
+    fn sheets_are_nearly_square_and_need_a_tile() {
+        let tile = RgbImage::zeros(Size::new(20, 30));
+        let size = sheet(&vec![tile; 5]).unwrap().size();
+        assert_eq!(size, Size::new(2 * 26 + 6, 3 * 36 + 6));
+        assert!(sheet(&[]).is_err());
+    }
 }

@@ -8,22 +8,24 @@ use std::sync::LazyLock;
 
 use synthfm_image::Size;
 
-use crate::field::{self, Fractal};
+use crate::field::{self, Field, Fractal};
 use crate::params::{TextureParams, Vec2};
+use crate::scratch::Buffer;
+use crate::wide;
 
 /// Entries of one period of the sine table.
 const PERIOD: usize = 1024;
 
-static SINE: LazyLock<Vec<f32>> = LazyLock::new(|| {
-    let sine = |k: usize| libm::sinf(k as f32 / PERIOD as f32 * TAU) * SQRT_2;
-    (0..PERIOD).map(sine).collect()
-});
+static SINE: LazyLock<[f32; PERIOD]> =
+    LazyLock::new(|| std::array::from_fn(|k| libm::sinf(k as f32 / PERIOD as f32 * TAU) * SQRT_2));
 
-/// Renders a texture for an image whose shorter side has `unit_px` pixels.
-pub(crate) fn render(texture: &TextureParams, size: Size, unit_px: f32) -> Vec<f32> {
+/// Renders a texture, in memory, for an image whose shorter side has `unit_px` pixels.
+pub(crate) fn render(texture: &TextureParams, size: Size, unit_px: f32) -> Field {
     let in_px = |lengths: Vec2| lengths.map(|v| v * unit_px);
     match *texture {
-        TextureParams::Grain { seed, grain } => field::correlated(seed, size, in_px(grain)),
+        TextureParams::Grain { seed, grain } => {
+            field::correlated(seed, size, in_px(grain)).in_memory(size)
+        }
         TextureParams::Speckle { seed, grain } => field::rayleigh(seed, size, in_px(grain)),
         TextureParams::Fractal {
             seed,
@@ -71,15 +73,20 @@ fn fractal(scale_px: Vec2, octaves: u8, persistence: f32) -> Fractal {
 }
 
 /// Turns a phase in periods into stripes.
-fn stripes(mut phase: Vec<f32>, size: Size, period_px: f32, angle: f32) -> Vec<f32> {
-    let table = &*SINE;
+fn stripes(mut phase: Buffer, size: Size, period_px: f32, angle: f32) -> Field {
+    let table: &[f32; PERIOD] = &SINE;
     let (sin, cos) = libm::sincosf(angle);
     let (dx, dy) = (cos / period_px, sin / period_px);
-    for (row, line) in phase.chunks_exact_mut(size.width).enumerate() {
-        for (col, value) in line.iter_mut().enumerate() {
-            let turns = *value + row as f32 * dy + col as f32 * dx;
-            *value = table[(turns * PERIOD as f32) as i32 as usize & (PERIOD - 1)];
-        }
-    }
-    phase
+    wide::run(
+        #[inline(always)]
+        || {
+            for (row, line) in phase.chunks_exact_mut(size.width.max(1)).enumerate() {
+                for (col, value) in line.iter_mut().enumerate() {
+                    let turns = *value + row as f32 * dy + col as f32 * dx;
+                    *value = table[(turns * PERIOD as f32) as i32 as usize & (PERIOD - 1)];
+                }
+            }
+        },
+    );
+    Field::exact(size.width, phase)
 }

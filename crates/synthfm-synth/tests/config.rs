@@ -1,6 +1,6 @@
 //! Configurations: documented defaults, refusals that name the field.
 
-use synthfm_synth::{GeneratorConfig, NoiseRange};
+use synthfm_synth::{EffectRange, GeneratorConfig};
 
 fn refusal(change: impl Fn(&mut GeneratorConfig)) -> String {
     let mut config = GeneratorConfig::default();
@@ -45,12 +45,48 @@ fn validation_names_the_field_and_what_it_got() {
         refusal(|c| c.appearance.gamma = [0.0, 1.0]),
         "appearance.gamma",
     );
-    let noise = NoiseRange {
+    let noise = EffectRange {
         probability: 0.5,
         strength: [-0.1, 0.1],
     };
     starts(refusal(|c| c.noise.rician = noise), "noise.rician");
     starts(refusal(|c| c.targets.max_count = 0), "targets.max_count");
+    starts(
+        refusal(|c| c.acquisition.foreign = 2.0),
+        "acquisition.foreign",
+    );
+    starts(
+        refusal(|c| c.acquisition.ultrasound.axial = [0.01, 0.001]),
+        "acquisition.ultrasound.axial",
+    );
+    starts(
+        refusal(|c| c.acquisition.mr.truncation.strength = [0.5, 1.0]),
+        "acquisition.mr.truncation",
+    );
+    starts(
+        refusal(|c| c.acquisition.ct.rings.probability = -0.1),
+        "acquisition.ct.rings",
+    );
+    starts(
+        refusal(|c| c.acquisition.overlay.text = f32::NAN),
+        "acquisition.overlay.text",
+    );
+    starts(refusal(|c| c.looks.mr = -1.0), "looks.mr");
+    starts(
+        refusal(|c| c.targets.min_visibility = -1.0),
+        "targets.min_visibility",
+    );
+    starts(refusal(|c| c.shapes.pathology = 2.0), "shapes.pathology");
+    starts(refusal(|c| c.boundary.fade = -0.1), "boundary.fade");
+    starts(
+        refusal(|c| c.boundary.clearance_width = [0.0, 0.01]),
+        "boundary.clearance_width",
+    );
+    starts(
+        refusal(|c| c.deformation.scale = [0.0, 0.3]),
+        "deformation.scale",
+    );
+    starts(refusal(|c| c.mixture.limb = -1.0), "mixture.limb");
 }
 
 #[test]
@@ -78,7 +114,7 @@ fn unknown_keys_are_refused_by_name() {
 
 #[test]
 fn presets_are_valid_and_others_refused() {
-    for name in ["any", "paper"] {
+    for name in ["any", "paper", "ct", "mr", "us", "micro"] {
         GeneratorConfig::preset(name).unwrap().validate().unwrap();
     }
     let error = GeneratorConfig::preset("cat").unwrap_err().to_string();

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use synthfm_image::{Mask, Size};
 use synthfm_synth::params::{
-    Blend, OpticsParams, Outline, StructureParams, TargetRule, ViewParams,
+    Blend, EdgeParams, Effect, Mark, Outline, StructureParams, TargetRule, ViewParams,
 };
-use synthfm_synth::{GeneratorConfig, SampleParams, SceneKind, TargetKind, generate, render};
+use synthfm_synth::{GeneratorConfig, Look, SampleParams, SceneKind, TargetKind, generate, render};
 
 fn config(height: usize, width: usize) -> GeneratorConfig {
     let mut config = GeneratorConfig::default();
@@ -19,7 +19,7 @@ fn config(height: usize, width: usize) -> GeneratorConfig {
 fn flat(mut params: SampleParams) -> SampleParams {
     params.textures.clear();
     for structure in &mut params.structures {
-        structure.softness = 0.0;
+        structure.edge = EdgeParams::default();
         structure.rim = None;
     }
     // Overlays add to what is below, and thin tubes tint pixels that they do not own.
@@ -27,9 +27,9 @@ fn flat(mut params: SampleParams) -> SampleParams {
     params
         .structures
         .retain(|s| s.blend == Blend::Replace && !thin(s));
-    params.optics = OpticsParams::default();
-    params.noise.clear();
+    params.acquisition.clear();
     params.view = ViewParams::default();
+    params.overlay.clear();
     params
 }
 
@@ -211,7 +211,7 @@ fn sizes_look_alike_in_kind() {
 fn all_kinds_of_scene_occur_and_paper_has_only_its_two() {
     let kinds = |config: &GeneratorConfig| -> Vec<SceneKind> {
         let mut seen = Vec::new();
-        for index in 0..150 {
+        for index in 0..500 {
             let kind = SampleParams::draw(config, 1, index).scene;
             if !seen.contains(&kind) {
                 seen.push(kind);
@@ -219,12 +219,50 @@ fn all_kinds_of_scene_occur_and_paper_has_only_its_two() {
         }
         seen
     };
-    assert_eq!(kinds(&GeneratorConfig::default()).len(), 7);
+    assert_eq!(kinds(&GeneratorConfig::default()).len(), 10);
     let paper = GeneratorConfig::preset("paper").unwrap();
     paper.validate().unwrap();
     let seen = kinds(&paper);
     assert!(seen.len() == 2, "{seen:?}");
     assert!(seen.contains(&SceneKind::LabelMap) && seen.contains(&SceneKind::CloseUp));
+}
+
+#[test]
+fn presets_show_their_modality_and_every_effect_occurs() {
+    let mut effects = BTreeSet::new();
+    let mut marks = BTreeSet::new();
+    for (name, look) in [
+        ("ct", Look::Ct),
+        ("mr", Look::Mr),
+        ("us", Look::Ultrasound),
+        ("micro", Look::Microscopy),
+    ] {
+        let config = GeneratorConfig::preset(name).unwrap();
+        for index in 0..150 {
+            let params = SampleParams::draw(&config, 1, index);
+            params.validate().unwrap();
+            assert_eq!(params.look, look, "{name} {index}");
+            let variant =
+                |value: serde_json::Value| value.as_object().unwrap().keys().next().cloned();
+            let json = |effect: &Effect| variant(serde_json::to_value(effect).unwrap());
+            effects.extend(params.acquisition.iter().filter_map(json));
+            let json = |mark: &Mark| variant(serde_json::to_value(mark).unwrap());
+            marks.extend(params.overlay.iter().filter_map(json));
+        }
+    }
+    assert_eq!(effects.len(), 15, "{effects:?}");
+    assert_eq!(marks.len(), 3, "{marks:?}");
+}
+
+#[test]
+fn paper_has_no_acquisition_but_blur_bias_and_noise() {
+    let config = GeneratorConfig::preset("paper").unwrap();
+    for index in 0..100 {
+        let params = SampleParams::draw(&config, 1, index);
+        assert!(params.overlay.is_empty());
+        let basic = |e: &Effect| matches!(e, Effect::Blur(_) | Effect::Bias(_) | Effect::Noise(_));
+        assert!(params.acquisition.iter().all(basic), "sample {index}");
+    }
 }
 
 #[test]

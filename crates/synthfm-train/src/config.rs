@@ -89,6 +89,59 @@ pub struct PromptConfig {
     pub centre_first: f32,
     /// How sloppy boxes are.
     pub jitter: BoxJitter,
+    /// Answers that the prompts go on from.
+    pub corrections: CorrectionConfig,
+}
+
+/// Training on the model's own answers, as a user corrects them (SAM, section A; RITM, Sofiiuk et al. 2021): the
+/// model answers, a click from the region where it is wrong joins the prompts, and the loss is of the last answer.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CorrectionConfig {
+    /// Probability that a step corrects answers, 0 to 1. The paper: 0.
+    pub probability: f32,
+    /// Most clicks that are added, one per answer; their number is uniform from 1.
+    pub max_rounds: usize,
+    /// Probability that the model also sees the logits of its answer as a mask prompt.
+    pub show_logits: f32,
+    /// Probability that a click lies in the middle of the error region; otherwise it is uniform in it.
+    pub centre: f32,
+}
+
+impl Default for CorrectionConfig {
+    fn default() -> Self {
+        Self {
+            probability: 0.0,
+            max_rounds: 2,
+            show_logits: 0.5,
+            centre: 0.5,
+        }
+    }
+}
+
+impl CorrectionConfig {
+    fn validate(&self) -> Result<()> {
+        let Self {
+            probability,
+            max_rounds,
+            show_logits,
+            centre,
+        } = *self;
+        let names = ["probability", "show_logits", "centre"];
+        for (name, value) in names.into_iter().zip([probability, show_logits, centre]) {
+            if !(0.0..=1.0).contains(&value) {
+                let problem =
+                    format!("prompts.corrections.{name}: {value} is no probability from 0 to 1");
+                return Err(Error::Parameter(problem));
+            }
+        }
+        if (1..=16).contains(&max_rounds) {
+            return Ok(());
+        }
+        Err(Error::Parameter(format!(
+            "prompts.corrections.max_rounds: {max_rounds} is outside 1 to 16"
+        )))
+    }
 }
 
 impl Default for PromptConfig {
@@ -102,6 +155,7 @@ impl Default for PromptConfig {
             max_negatives: 3,
             centre_first: 0.5,
             jitter: BoxJitter::default(),
+            corrections: CorrectionConfig::default(),
         }
     }
 }
@@ -248,6 +302,7 @@ impl TrainConfig {
             let problem = format!("prompts: weights {weights:?} must be at least 0 and not all 0");
             return Err(Error::Parameter(problem));
         }
+        self.prompts.corrections.validate()?;
         if !(0.25..=1.0).contains(&self.min_aspect) {
             return Err(Error::Parameter(format!(
                 "min_aspect: {} is outside 0.25 to 1",

@@ -17,6 +17,7 @@ use crate::clicks::{
     training_negatives,
 };
 use crate::config::{PromptConfig, TrainConfig};
+use crate::corrections::Corrections;
 
 /// Smallest side of a generated sample.
 const MIN_SIDE: usize = 128;
@@ -42,6 +43,8 @@ pub struct Batch {
     pub boxes: Vec<f32>,
     /// Share of each logit cell that the structure covers: `[N, m, m]`.
     pub targets: Vec<f32>,
+    /// How the prompts go on from the model's answers.
+    pub corrections: Corrections,
 }
 
 /// The kind of prompt that all objects of one step get.
@@ -103,10 +106,11 @@ impl BatchMaker {
     /// The batch of one step.
     pub fn batch(&self, step: u64) -> Batch {
         let size = self.config.batch_size as u64;
-        let kind = PromptKind::draw(
-            &self.config.prompts,
-            &mut seeded_rng(self.config.seed, &["step", &step.to_string()]),
-        );
+        let prompts = &self.config.prompts;
+        let name = step.to_string();
+        let mut rng = seeded_rng(self.config.seed, &["step", &name]);
+        let kind = PromptKind::draw(prompts, &mut rng);
+        let rng = seeded_rng(self.config.seed, &["corrections", &name]);
         let mut batch = Batch {
             images: Vec::new(),
             image_of_object: Vec::new(),
@@ -114,6 +118,7 @@ impl BatchMaker {
             labels: Vec::new(),
             boxes: Vec::new(),
             targets: Vec::new(),
+            corrections: Corrections::draw(prompts.corrections, rng),
         };
         for image in 0..self.config.batch_size {
             self.push_image(
@@ -130,8 +135,8 @@ impl BatchMaker {
         let mut rng = seeded_rng(self.config.seed, &["sample", &index.to_string()]);
         let generator = self.sample_config(&mut rng);
         let sample = sample_with_structures(&generator, self.config.seed, index);
-        let transform = InputTransform::new(sample.image.size(), self.model.image_size)
-            .expect("samples are not empty");
+        let transform =
+            InputTransform::new(sample.image.size(), &self.model).expect("samples are not empty");
         batch
             .images
             .extend(transform.preprocess(&sample.image.to_rgb8(0.0, 1.0), &self.model));

@@ -74,7 +74,10 @@ impl Rule {
         ]
         .iter()
         .any(|part| name.contains(part));
-        if name.contains("rel_pos") || name.ends_with("pos_embed") {
+        if ["rel_pos", "pos_embed", "attention_biases"]
+            .iter()
+            .any(|part| last.starts_with(part))
+        {
             return Self::Normal(0.02);
         }
         if last == "bias" && (name.contains("stem.") || name.contains("reduction.")) {
@@ -82,7 +85,7 @@ impl Rule {
             return Self::Normal(0.1);
         }
         if shape.len() == 1 || last == "bias" {
-            let norm = last == "weight" || last == "gamma";
+            let norm = ["weight", "gamma", "running_var"].contains(&last);
             return Self::Constant(if norm { 1.0 } else { 0.0 });
         }
         if table && !name.contains("patch_embed") {

@@ -2,7 +2,9 @@
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use synthfm_sam::{KeyPath, MaskOutput, PromptBatch, Sam, SamConfig, weights_sha256};
+use synthfm_sam::{
+    ImageEmbedding, KeyPath, MaskOutput, PromptBatch, Sam, SamConfig, is_buffer, weights_sha256,
+};
 
 use crate::config::Mode;
 use crate::data::Batch;
@@ -65,14 +67,20 @@ impl Learner {
             embedding
         };
 
-        // Decode every object of every image in one call.
-        let prompts = self.prompts(batch, objects);
-        let output = self.sam.decode(
-            &embedding,
-            &prompts,
-            &batch.image_of_object,
-            MaskOutput::Single,
-        );
+        // Decode every object of every image in one call, after the corrections of earlier answers.
+        let decode = |embedding: &ImageEmbedding, prompts: &PromptBatch| {
+            let objects = &batch.image_of_object;
+            self.sam
+                .decode(embedding, prompts, objects, MaskOutput::Single)
+        };
+        let mut prompts = self.prompts(batch, objects);
+        let mut corrections = batch.corrections.clone();
+        for _ in 0..corrections.rounds {
+            let answer = decode(&embedding.clone().detach(), &prompts);
+            let logits = answer.low_res_logits.detach();
+            prompts = corrections.correct(prompts, logits, &batch.targets, side);
+        }
+        let output = decode(&embedding, &prompts);
         let logits = output.low_res_logits.reshape([objects, m, m]);
         let target = self.floats(&batch.targets, [objects, m, m]);
 
@@ -134,8 +142,7 @@ impl ModuleMapper for Adopter<'_> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let key = self.path.key();
         let frozen = self.mode == Mode::Decoder && key.starts_with("image_encoder.");
-        // SAM's Fourier frequencies are a buffer, not a parameter.
-        let buffer = key.ends_with("positional_encoding_gaussian_matrix");
+        let buffer = is_buffer(&key);
         param.map(|tensor| {
             Tensor::from_data(tensor.into_data(), self.device).set_require_grad(!frozen && !buffer)
         })

@@ -4,6 +4,7 @@ pub mod baseline;
 mod checkpoint;
 pub mod clicks;
 mod config;
+mod corrections;
 mod data;
 pub mod dataset;
 mod error;
@@ -18,7 +19,8 @@ mod schedule;
 mod train;
 
 pub use checkpoint::State;
-pub use config::{Mode, ModelSpec, PromptConfig, TrainConfig};
+pub use config::{CorrectionConfig, Mode, ModelSpec, PromptConfig, TrainConfig};
+pub use corrections::Corrections;
 pub use data::{Batch, BatchMaker, Loader, coverage};
 pub use error::{Error, Result};
 pub use init::initialise;

@@ -63,10 +63,9 @@ fn every_trainable_parameter_gets_a_gradient() {
             *entry = entry.max(size);
         }
     }
-    // Parts that single-mask training without mask prompts never reaches.
+    // Parts that single-mask training never reaches.
     let unused = [
         "gaussian_matrix",
-        "mask_downscaling",
         "hypernetworks_mlps.1",
         "hypernetworks_mlps.2",
         "hypernetworks_mlps.3",
@@ -80,32 +79,56 @@ fn every_trainable_parameter_gets_a_gradient() {
 
 #[test]
 fn gradients_of_our_encoder_equal_finite_differences() {
-    // The kernels' own tests compare each operation; this one checks that they are wired up right, on
-    // the directional derivative along the gradient itself.
-    let config = tiny();
+    // The truth of the IoU head jumps where a logit crosses 0.
+    let mut config = tiny();
+    config.loss.iou = 0.0;
+    assert_slope_along_gradient(config, "");
+}
+
+#[test]
+fn gradients_of_the_iou_head_equal_finite_differences() {
+    // Its parameters move no logit, so the truth stays.
+    let mut config = tiny();
+    config.loss.iou = 1.0;
+    assert_slope_along_gradient(config, "mask_decoder.iou_prediction_head.");
+}
+
+/// The kernels' own tests compare each operation; this checks that they are wired up right, on the directional
+/// derivative along the gradient of the parameters whose keys start with `part`.
+fn assert_slope_along_gradient(mut config: TrainConfig, part: &str) {
+    // Corrections depend on the answer, without a gradient.
+    config.prompts.corrections.probability = 0.0;
     let base = learner(&config);
     let batch = BatchMaker::new(config.clone(), config.model.resolve()).batch(3);
     let gradients = base.gradients(&base.forward(&batch).unwrap());
-    let norm = gradients.global_norm();
-    let loss_at = |step: f32| -> f64 {
+    let gradients: BTreeMap<&str, &[f32]> = gradients
+        .iter()
+        .filter(|(key, _)| key.starts_with(part))
+        .collect();
+    let squares = gradients.values().copied().flatten();
+    let norm = squares
+        .map(|&g| f64::from(g) * f64::from(g))
+        .sum::<f64>()
+        .sqrt();
+    let loss_at = |step: f64| -> f64 {
         let mut moved = base.clone();
-        moved.sam = shift(moved.sam, &gradients, step / norm as f32);
+        moved.sam = shift(moved.sam, &gradients, (step / norm) as f32);
         f64::from(moved.forward(&batch).unwrap().loss.into_scalar::<f32>())
     };
     let h = 2e-3;
-    let slope = (loss_at(h) - loss_at(-h)) / (2.0 * f64::from(h));
+    let slope = (loss_at(h) - loss_at(-h)) / (2.0 * h);
     assert!(
         (slope / norm - 1.0).abs() < 0.02,
         "slope {slope}, norm of the gradient {norm}"
     );
 }
 
-/// `module` moved by `scale` times its gradient.
-fn shift(sam: Sam, gradients: &synthfm_train::GradientSet, scale: f32) -> Sam {
+/// `module` moved by `scale` times its gradient, where it has one.
+fn shift(sam: Sam, gradients: &BTreeMap<&str, &[f32]>, scale: f32) -> Sam {
     use burn::module::{Module, ModuleMapper, Param};
     use burn::tensor::{Tensor, TensorData};
     use synthfm_sam::KeyPath;
-    struct Shifter<'a>(KeyPath, &'a synthfm_train::GradientSet, f32);
+    struct Shifter<'a>(KeyPath, &'a BTreeMap<&'a str, &'a [f32]>, f32);
     impl ModuleMapper for Shifter<'_> {
         fn enter_module(&mut self, name: &str, container: &str) {
             self.0.enter(name, container);
@@ -114,7 +137,7 @@ fn shift(sam: Sam, gradients: &synthfm_train::GradientSet, scale: f32) -> Sam {
             self.0.exit();
         }
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-            let Some(gradient) = self.1.get(&self.0.key()) else {
+            let Some(gradient) = self.1.get(self.0.key().as_str()) else {
                 return param;
             };
             let values: Vec<f32> = gradient.iter().map(|g| g * self.2).collect();
@@ -252,6 +275,14 @@ fn mistakes_are_explained() {
         ("loss = { dice = 0.0 }", "loss"),
         ("schedule = { peak = -1.0 }", "schedule.peak"),
         ("epochz = 3", "epochz"),
+        (
+            "[prompts.corrections]\nmax_rounds = 0",
+            "prompts.corrections.max_rounds",
+        ),
+        (
+            "[prompts.corrections]\nprobability = 1.5",
+            "prompts.corrections.probability",
+        ),
     ] {
         let error = TrainConfig::from_toml(text).unwrap_err().to_string();
         assert!(error.contains(field), "{text}: {error}");

@@ -6,16 +6,22 @@
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use serde::{Deserialize, Serialize};
 use synthfm_image::{BoxXyxy, Plane, Point2};
-use synthfm_sam::DeviceChoice;
+use synthfm_sam::{DeviceChoice, PrecisionChoice};
 use synthfm_synth::SizeConfig;
 use synthfm_train::clicks::Negatives;
 use synthfm_train::evaluate::{PromptSetting, Target};
 
+use crate::generate::Shard;
 use crate::input::Window;
 
 const RESEARCH_USE: &str = "For research use only. synthfm is not a medical device: do not use it for diagnosis \
                             or treatment.";
+
+/// The same for every verb that encodes images.
+const PRECISION_HELP: &str = "Arithmetic of SAM's vision transformers on the CPU: f32, bf16 (twice as fast, for \
+                              processors with AVX512-BF16), or auto (bf16 where there is one)";
 
 /// Promptable segmentation of medical images, trained on synthetic images alone (SynthFM, arXiv 2504.08177).
 #[derive(Debug, Parser)]
@@ -69,13 +75,13 @@ pub(crate) enum Verb {
 }
 
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("result").args(["out", "preview"]).required(true).multiple(true))]
+#[command(group = ArgGroup::new("result").args(["out", "preview", "verify"]).required(true).multiple(true))]
 pub(crate) struct GenerateArgs {
     /// Folder for the samples; a folder of the same configuration is continued
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
     /// Number of samples
-    #[arg(long, value_name = "N", required_unless_present = "recipe", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    #[arg(long, value_name = "N", required_unless_present_any = ["recipe", "verify"], value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     pub(crate) count: Option<u64>,
     /// Seed of the data set
     #[arg(long, default_value_t = 0)]
@@ -86,7 +92,7 @@ pub(crate) struct GenerateArgs {
     /// Size in pixels: one side, or height x width as in 512x768; 128 to 2048 each
     #[arg(long, value_parser = parse_size)]
     pub(crate) size: Option<SizeConfig>,
-    /// A TOML file, or the name of a preset: any (default), paper
+    /// A TOML file, or the name of a preset: any (default), paper, ct, mr, us, micro
     #[arg(long, value_name = "FILE|PRESET")]
     pub(crate) config: Option<String>,
     /// Change one field of the configuration, such as mixture.body=0.5 (repeatable)
@@ -95,31 +101,39 @@ pub(crate) struct GenerateArgs {
     /// Layout of the files
     #[arg(long, value_enum, default_value_t = Format::Nnunet)]
     pub(crate) format: Format,
-    /// A contact sheet of the first 100 samples with their outlines
+    /// Make only part I of N, counted from 0, so that N machines can fill one folder [default: the task's own part in
+    /// a Slurm array, otherwise all]
+    #[arg(long, value_name = "I/N", requires = "out")]
+    pub(crate) shard: Option<Shard>,
+    /// Samples per tar file of a WebDataset [default: 1000]
+    #[arg(long, value_name = "N", requires = "out", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub(crate) shard_size: Option<u64>,
+    /// A contact sheet of the first 100 samples with their outlines and the gist of their recipes
     #[arg(long, value_name = "SHEET.png")]
     pub(crate) preview: Option<PathBuf>,
     /// Render one sample again from its recipe
-    #[arg(long, value_name = "SAMPLE.json", conflicts_with_all = ["count", "seed", "start", "size", "config", "set"])]
+    #[arg(long, value_name = "SAMPLE.json", conflicts_with_all = ["count", "seed", "start", "size", "config", "set", "shard", "shard_size"])]
     pub(crate) recipe: Option<PathBuf>,
+    /// Check a generated folder: hashes, missing and surplus files
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "count", "seed", "start", "size", "config", "set", "format", "shard", "shard_size", "preview", "recipe"])]
+    pub(crate) verify: Option<PathBuf>,
+    /// With --verify: render N samples again, evenly over the set, and compare their bytes
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "verify", conflicts_with_all = ["out", "preview", "recipe"], value_parser = clap::value_parser!(u64).range(..=1_000_000))]
+    pub(crate) rerender: u64,
 }
 
 /// Layouts of generated data sets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Format {
     /// nnU-Net v2: imagesTr, labelsTr, dataset.json; also recipes and masks of overlapping targets
     Nnunet,
+    /// COCO instances: images, annotations.json; also recipes
+    Coco,
+    /// WebDataset: tar files of image, 16-bit labels, masks of overlapping targets, recipe
+    Webdataset,
     /// One NumPy archive per sample: image, labels, masks; also recipes
     Npz,
-}
-
-impl Format {
-    /// As on the command line.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Nnunet => "nnunet",
-            Self::Npz => "npz",
-        }
-    }
 }
 
 #[derive(Debug, Args)]
@@ -155,6 +169,8 @@ pub(crate) struct EvaluateArgs {
     /// Models: files, folders or names; `disc` and `random-walker` are floors without a model
     #[arg(long, value_name = "MODEL", num_args = 1.., default_value = "embedded")]
     pub(crate) model: Vec<String>,
+    #[arg(long, default_value = "f32", value_name = "PRECISION", help = PRECISION_HELP)]
+    pub(crate) precision: PrecisionChoice,
     /// Prompt settings: P,N positive and negative clicks, or box
     #[arg(long, value_name = "P,N|box", num_args = 1.., default_values = ["1,0", "3,0", "1,2", "3,2"])]
     pub(crate) prompts: Vec<PromptSetting>,
@@ -270,6 +286,8 @@ pub(crate) struct PredictArgs {
     /// Many prompts, also for many images: a JSON list of `{image, id, points, point_labels, box}`
     #[arg(long, value_name = "FILE.json", conflicts_with_all = ["point", "negative", "box_", "mask_prompt", "overlay", "embedding"])]
     pub(crate) prompts: Option<PathBuf>,
+    #[arg(long, default_value = "f32", value_name = "PRECISION", help = PRECISION_HELP)]
+    pub(crate) precision: PrecisionChoice,
     #[command(flatten)]
     pub(crate) view: ViewArgs,
     /// An embedding of this input by `synthfm embed`, instead of encoding it
@@ -293,6 +311,8 @@ pub(crate) struct EmbedArgs {
     /// A model file, folder or name [default: the embedded model]
     #[arg(long)]
     pub(crate) model: Option<String>,
+    #[arg(long, default_value = "f32", value_name = "PRECISION", help = PRECISION_HELP)]
+    pub(crate) precision: PrecisionChoice,
     #[command(flatten)]
     pub(crate) view: ViewArgs,
 }
@@ -322,6 +342,25 @@ pub(crate) enum ModelsAction {
         #[arg(long)]
         half: bool,
     },
+    /// Write a SAM or MobileSAM for the Python code of its authors
+    Export {
+        /// A model file, folder or name
+        model: String,
+        /// The file to write
+        output: PathBuf,
+        /// The form of the file
+        #[arg(long, value_enum)]
+        format: ExportFormat,
+    },
+}
+
+/// Forms of exported models.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExportFormat {
+    /// For `safetensors.torch.load_file`
+    Safetensors,
+    /// For `torch.load`, with `weights_only=True` or without
+    Pth,
 }
 
 #[derive(Debug, Args)]
@@ -330,14 +369,28 @@ pub(crate) struct InfoArgs {
     pub(crate) path: PathBuf,
 }
 
+/// A part of a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BenchPart {
+    /// The image encoder
+    Encoder,
+    /// Prompt encoder and mask decoder: one click, and 16 boxes in one call
+    Decoder,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
+    /// One part by itself [default: encoding, a click and a training step]
+    #[arg(value_enum)]
+    pub(crate) part: Option<BenchPart>,
     /// A model file, folder or name [default: the embedded model]
     #[arg(long)]
     pub(crate) model: Option<String>,
     /// Timed repetitions, of which the median is reported
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(crate) repeats: u16,
+    #[arg(long, default_value = "f32", value_name = "PRECISION", help = PRECISION_HELP)]
+    pub(crate) precision: PrecisionChoice,
 }
 
 /// Numbers separated by commas.

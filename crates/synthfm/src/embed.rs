@@ -14,7 +14,7 @@ pub(crate) fn run(args: &EmbedArgs, session: &Session) -> Result<()> {
     create_parent(&args.out)?;
     let input = input::read(&args.input, (&args.view).into())?;
     let model = Model::open(args.model.as_deref())?;
-    let mut predictor = model.predictor(session)?;
+    let mut predictor = model.predictor(session, args.precision)?;
     let busy = spinner(session, "encoding");
     let started = std::time::Instant::now();
     predictor.set_image(&input.rgb)?;
@@ -30,6 +30,7 @@ pub(crate) fn run(args: &EmbedArgs, session: &Session) -> Result<()> {
         "window": input.window,
         "size": [input.rgb.size().height, input.rgb.size().width],
         "model": model.record()?,
+        "precision": predictor.arithmetic().to_string(),
         "embedding": args.out,
         "encode_ms": encode_ms,
     });

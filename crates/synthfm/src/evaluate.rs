@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::{Result, bail};
 use serde::Serialize;
 use serde_json::json;
-use synthfm_sam::MaskOutput;
+use synthfm_sam::{MaskOutput, PrecisionChoice};
 use synthfm_train::SamSegmenter;
 use synthfm_train::baseline::{Disc, RandomWalker};
 use synthfm_train::dataset::Dataset;
@@ -25,6 +25,7 @@ struct RunRecord<'a> {
     data: &'a [std::path::PathBuf],
     models: Vec<ModelRecord>,
     device: String,
+    precision: PrecisionChoice,
 }
 
 /// Evaluates, writes the report and prints the table.
@@ -48,8 +49,9 @@ pub(crate) fn run(args: &EvaluateArgs, session: &Session) -> Result<()> {
         data: &args.data,
         models: Vec::new(),
         device: session.device()?.description,
+        precision: args.precision,
     };
-    let mut segmenters = segmenters(&args.model, &mut record.models, session)?;
+    let mut segmenters = segmenters(&args.model, &mut record.models, args.precision, session)?;
 
     let stop = interrupt::flag()?;
     let bar = bar(session, 0, "cases");
@@ -85,6 +87,7 @@ pub(crate) fn run(args: &EvaluateArgs, session: &Session) -> Result<()> {
 fn segmenters(
     names: &[String],
     records: &mut Vec<ModelRecord>,
+    precision: PrecisionChoice,
     session: &Session,
 ) -> Result<Vec<Box<dyn Segmenter>>> {
     let mut taken = BTreeSet::new();
@@ -102,7 +105,7 @@ fn segmenters(
                     model.name.clone_from(name);
                 }
                 records.push(model.record()?);
-                let predictor = model.predictor(session)?;
+                let predictor = model.predictor(session, precision)?;
                 Box::new(SamSegmenter::new(model.name, predictor, MaskOutput::Single))
             }
         });

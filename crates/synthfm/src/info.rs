@@ -11,7 +11,7 @@ use synthfm_train::TrainConfig;
 use synthfm_train::dataset::Dataset;
 
 use crate::cli::InfoArgs;
-use crate::layout::Record;
+use crate::generate::Record;
 use crate::models;
 use crate::output::Session;
 use crate::overrides::read_text;

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
-use synthfm_sam::{ModelFile, Predictor};
+use synthfm_sam::{Device, ModelFile, PrecisionChoice, Predictor, Sam};
 
 use crate::output::Session;
+use crate::progress::bar;
 
 /// The default model.
 static WEIGHTS: &[u8] = include_bytes!("../model/model.safetensors");
@@ -18,7 +19,11 @@ static WEIGHTS: &[u8] = include_bytes!("../model/model.safetensors");
 pub(crate) const EMBEDDED: &str = "embedded";
 /// The variable that names a folder of models.
 pub(crate) const MODELS_VARIABLE: &str = "SYNTHFM_MODELS";
-const ENDINGS: [&str; 2] = ["safetensors", "pth"];
+const ENDINGS: [&str; 3] = ["safetensors", "pth", "pt"];
+
+const MILLION: u64 = 1_000_000;
+/// Loading fewer parameters takes no time worth a progress bar.
+const MANY_PARAMETERS: u64 = 20 * MILLION;
 
 /// A model that was found.
 pub(crate) struct Model {
@@ -63,15 +68,39 @@ impl Model {
     }
 
     /// Reads the weights onto the device of the session.
-    pub(crate) fn predictor(&self, session: &Session) -> Result<Predictor> {
+    pub(crate) fn predictor(
+        &self,
+        session: &Session,
+        precision: PrecisionChoice,
+    ) -> Result<Predictor> {
         let device = session.device()?.device;
-        let sam = self.file.load(&device)?;
+        let sam = self.load_on(&device, session)?;
         session.detail(&format!(
             "model: {} at {} px",
             self.name,
             self.file.config().image_size
         ));
-        Ok(Predictor::new(&sam, &device))
+        Ok(Predictor::new(&sam, &device).with_precision(precision)?)
+    }
+
+    /// Reads the weights, with progress where it takes a while.
+    pub(crate) fn load(&self, session: &Session) -> Result<Sam> {
+        self.load_on(&session.device()?.device, session)
+    }
+
+    fn load_on(&self, device: &Device, session: &Session) -> Result<Sam> {
+        let total = self.file.parameters() as u64;
+        if total < MANY_PARAMETERS {
+            return Ok(self.file.load(device)?);
+        }
+        let bar = bar(session, total.div_ceil(MILLION), "M parameters");
+        let mut read = 0;
+        let sam = self.file.load_with(device, &mut |values| {
+            read += values as u64;
+            bar.set_position(read / MILLION);
+        })?;
+        bar.finish_and_clear();
+        Ok(sam)
     }
 
     /// For records.

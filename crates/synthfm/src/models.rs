@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use serde_json::json;
-use synthfm_sam::{ModelFile, ModelReport, Precision, save};
+use synthfm_sam::{ModelFile, ModelReport, Precision, ensure_published, save, save_pth};
 
-use crate::cli::{ModelsAction, ModelsArgs};
+use crate::cli::{ExportFormat, ModelsAction, ModelsArgs};
 use crate::model::{EMBEDDED, MODELS_VARIABLE, Model, registered};
 use crate::output::{Session, create_parent, usage};
 use crate::progress::spinner;
@@ -25,6 +25,11 @@ pub(crate) fn run(args: &ModelsArgs, session: &Session) -> Result<()> {
             output,
             half,
         } => convert(input, output, *half, session),
+        ModelsAction::Export {
+            model,
+            output,
+            format,
+        } => export(model, output, *format, session),
     }
 }
 
@@ -77,7 +82,7 @@ fn verify(name: &str, session: &Session) -> Result<()> {
         bail!("{name}: the weights do not fit the model: see the keys above");
     }
     // Reading every tensor finds truncated data.
-    model.file.load(&session.device()?.device)?;
+    model.load(session)?;
     session.note("every key is there with its shape, and the weights can be read");
     Ok(())
 }
@@ -92,6 +97,14 @@ pub(crate) fn describe(report: &ModelReport) -> String {
     };
     let _ = writeln!(text, "format   {format}");
     let _ = writeln!(text, "sha256   {}", report.sha256);
+    if !report.unused.is_empty() {
+        let _ = writeln!(
+            text,
+            "unused   {} tensors without influence on a mask, as {}",
+            report.unused.len(),
+            report.unused[0]
+        );
+    }
     let misshapen: Vec<String> = report
         .differences
         .misshapen
@@ -131,11 +144,31 @@ fn convert(input: &str, output: &Path, half: bool, session: &Session) -> Result<
     }
     create_parent(output)?;
     let model = Model::open(Some(input))?;
-    let busy = spinner(session, "converting");
-    let sam = model.file.load(&session.device()?.device)?;
+    let sam = model.load(session)?;
+    let busy = spinner(session, "writing");
     let precision = if half { Precision::F16 } else { Precision::F32 };
     save(&sam, precision, output)?;
     busy.finish_and_clear();
+    print_written(output, session)
+}
+
+/// For Python: what `load_state_dict` of SAM's or MobileSAM's code takes as it is.
+fn export(input: &str, output: &Path, format: ExportFormat, session: &Session) -> Result<()> {
+    create_parent(output)?;
+    let model = Model::open(Some(input))?;
+    ensure_published(model.file.config()).with_context(|| input.to_owned())?;
+    let sam = model.load(session)?;
+    let busy = spinner(session, "writing");
+    match format {
+        ExportFormat::Safetensors => save(&sam, Precision::F32, output)?,
+        ExportFormat::Pth => save_pth(&sam, output)?,
+    }
+    busy.finish_and_clear();
+    print_written(output, session)
+}
+
+/// Reads back what was written and describes it.
+fn print_written(output: &Path, session: &Session) -> Result<()> {
     let report = ModelFile::open(output)?.report()?;
     let bytes = std::fs::metadata(output)?.len();
     let result = json!({ "output": output, "bytes": bytes, "report": report });

@@ -79,7 +79,7 @@ fn one(args: &PredictArgs, session: &Session) -> Result<()> {
     }
     let model = Model::open(args.model.as_deref())?;
     let prompts = prompts(args, &input, model.file.config())?;
-    let mut predictor = model.predictor(session)?;
+    let mut predictor = model.predictor(session, args.precision)?;
 
     let busy = spinner(session, "encoding");
     let started = Instant::now();
@@ -94,6 +94,7 @@ fn one(args: &PredictArgs, session: &Session) -> Result<()> {
     }
     let mut record = record(args, &input, &prompts, &answer);
     record["model"] = json!(model.record()?);
+    record["precision"] = json!(predictor.arithmetic().to_string());
     record["encode_ms"] = json!(encode_ms);
     write_json(&record_path(&args.out), &record)?;
     let Answer {

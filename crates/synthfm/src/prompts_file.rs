@@ -99,7 +99,7 @@ pub(crate) fn run(file: &Path, args: &PredictArgs, session: &Session) -> Result<
     let stop = interrupt::flag()?;
     let mut outcomes: BTreeMap<usize, Outcome> = BTreeMap::new();
     let groups = plan(&entries, args, &mut outcomes);
-    let mut predictor = model.predictor(session)?;
+    let mut predictor = model.predictor(session, args.precision)?;
     let bar = bar(session, entries.len() as u64, "masks");
     bar.inc(outcomes.len() as u64);
     for ((image, slice), tasks) in &groups {

@@ -1,9 +1,9 @@
-//! PNG out.
+//! PNG out, as bytes or as a file.
 //!
 //! Masks are 0 and 255. Label maps take 8 bits where their labels fit, otherwise 16. Grey images
 //! are mapped from a stated range, so that the same range reads back the same values.
 
-use std::io::Write;
+use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::path::Path;
 
@@ -21,85 +21,111 @@ pub enum GreyDepth {
     Sixteen,
 }
 
-/// Writes a mask as 8-bit grey: 255 is foreground.
+impl GreyDepth {
+    /// The fewest bits that hold every label.
+    pub fn of_labels(labels: &LabelMap) -> Self {
+        let narrow = labels.data().iter().all(|&v| u8::try_from(v).is_ok());
+        if narrow { Self::Eight } else { Self::Sixteen }
+    }
+}
+
+/// A mask as 8-bit grey: 255 is foreground.
+pub fn encode_mask_png(mask: &Mask) -> Result<Vec<u8>> {
+    let values = mask.data().iter().map(|&v| if v { 255 } else { 0 });
+    encode_grey(mask.size(), GreyDepth::Eight, values)
+}
+
+/// Labels as grey values. Fails if `depth` does not hold them.
+pub fn encode_label_png(labels: &LabelMap, depth: GreyDepth) -> Result<Vec<u8>> {
+    if depth == GreyDepth::Eight && GreyDepth::of_labels(labels) != depth {
+        let problem = "labels above 255 need a PNG of 16 bits";
+        return Err(Error::Parameter(problem.into()));
+    }
+    encode_grey(labels.size(), depth, labels.data().iter().copied())
+}
+
+/// An image as grey values: `range` is mapped to the full range of `depth`, rounded and clipped; NaN becomes 0. Fails
+/// if `range` is empty or not finite.
+pub fn encode_grey_png(
+    image: &Image,
+    range: RangeInclusive<f32>,
+    depth: GreyDepth,
+) -> Result<Vec<u8>> {
+    let (low, high) = range.into_inner();
+    if !(low.is_finite() && high.is_finite() && low < high) {
+        let problem = format!("a grey PNG needs a finite range, got {low} to {high}");
+        return Err(Error::Parameter(problem));
+    }
+    let top = match depth {
+        GreyDepth::Eight => 255.0,
+        GreyDepth::Sixteen => 65535.0,
+    };
+    let (low, scale) = (f64::from(low), top / (f64::from(high) - f64::from(low)));
+    let value = |v: f32| ((f64::from(v) - low) * scale).clamp(0.0, top).round() as u16;
+    encode_grey(image.size(), depth, image.data().iter().map(|&v| value(v)))
+}
+
+/// Writes [`encode_mask_png`].
 pub fn write_mask_png(path: &Path, mask: &Mask) -> Result<()> {
-    let bytes: Vec<u8> = mask
-        .data()
-        .iter()
-        .map(|&v| if v { 255 } else { 0 })
-        .collect();
+    write(path, &encode_mask_png(mask)?)
+}
+
+/// Writes [`encode_label_png`] with 8 bits if all labels are below 256, else with 16.
+pub fn write_label_png(path: &Path, labels: &LabelMap) -> Result<()> {
     write(
         path,
-        mask.size(),
-        (ColorType::Grayscale, BitDepth::Eight),
-        &bytes,
+        &encode_label_png(labels, GreyDepth::of_labels(labels))?,
     )
 }
 
-/// Writes labels as grey values, with 8 bits if all are below 256, else with 16.
-pub fn write_label_png(path: &Path, labels: &LabelMap) -> Result<()> {
-    let values = labels.data();
-    let narrow: Result<Vec<u8>, _> = values.iter().map(|&v| u8::try_from(v)).collect();
-    let (depth, bytes) = match narrow {
-        Ok(bytes) => (BitDepth::Eight, bytes),
-        Err(_) => (BitDepth::Sixteen, big_endian(values.iter().copied())),
-    };
-    write(path, labels.size(), (ColorType::Grayscale, depth), &bytes)
-}
-
-/// Writes an image as grey values: `range` is mapped to the full range of `depth`, rounded and
-/// clipped; NaN becomes 0. Fails if `range` is empty or not finite.
+/// Writes [`encode_grey_png`].
 pub fn write_grey_png(
     path: &Path,
     image: &Image,
     range: RangeInclusive<f32>,
     depth: GreyDepth,
 ) -> Result<()> {
-    let (low, high) = range.into_inner();
-    if !(low.is_finite() && high.is_finite() && low < high) {
-        let problem = format!("a grey PNG needs a finite range, got {low} to {high}");
-        return Err(Error::Parameter(problem));
-    }
-    let (bits, top) = match depth {
-        GreyDepth::Eight => (BitDepth::Eight, 255.0),
-        GreyDepth::Sixteen => (BitDepth::Sixteen, 65535.0),
-    };
-    let (low, scale) = (f64::from(low), top / (f64::from(high) - f64::from(low)));
-    let value = |v: f32| ((f64::from(v) - low) * scale).clamp(0.0, top).round() as u16;
-    let values = image.data().iter().map(|&v| value(v));
-    let bytes = match depth {
-        GreyDepth::Eight => values.map(|v| v as u8).collect(),
-        GreyDepth::Sixteen => big_endian(values),
-    };
-    write(path, image.size(), (ColorType::Grayscale, bits), &bytes)
+    write(path, &encode_grey_png(image, range, depth)?)
 }
 
 /// Writes a colour image.
 pub fn write_rgb_png(path: &Path, image: &RgbImage) -> Result<()> {
-    write(
-        path,
-        image.size(),
-        (ColorType::Rgb, BitDepth::Eight),
-        image.data(),
-    )
+    let kind = (ColorType::Rgb, BitDepth::Eight);
+    write(path, &encode(image.size(), kind, image.data())?)
 }
 
-fn big_endian(values: impl Iterator<Item = u16>) -> Vec<u8> {
-    values.flat_map(u16::to_be_bytes).collect()
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_atomically(path, |out| out.write_all(bytes))
 }
 
-fn write(path: &Path, size: Size, kind: (ColorType, BitDepth), bytes: &[u8]) -> Result<()> {
+fn encode_grey(size: Size, depth: GreyDepth, values: impl Iterator<Item = u16>) -> Result<Vec<u8>> {
+    let (depth, bytes): (_, Vec<u8>) = match depth {
+        GreyDepth::Eight => (BitDepth::Eight, values.map(|v| v as u8).collect()),
+        GreyDepth::Sixteen => {
+            // PNG is big-endian.
+            let bytes = values.flat_map(u16::to_be_bytes).collect();
+            (BitDepth::Sixteen, bytes)
+        }
+    };
+    encode(size, (ColorType::Grayscale, depth), &bytes)
+}
+
+fn encode(size: Size, (colour, depth): (ColorType, BitDepth), values: &[u8]) -> Result<Vec<u8>> {
+    let impossible = |problem: &dyn Display| {
+        Error::Parameter(format!("a PNG cannot hold {size} pixels: {problem}"))
+    };
     let side = |length: usize| u32::try_from(length).ok().filter(|&n| n > 0);
     let (Some(width), Some(height)) = (side(size.width), side(size.height)) else {
-        return Err(Error::Parameter(format!("a PNG cannot hold {size} pixels")));
+        return Err(impossible(&"sides from 1 to 2^32 - 1 expected"));
     };
-    write_atomically(path, |writer: &mut dyn Write| {
-        let mut encoder = png::Encoder::new(writer, width, height);
-        encoder.set_color(kind.0);
-        encoder.set_depth(kind.1);
-        let mut writer = encoder.write_header()?;
-        writer.write_image_data(bytes)?;
-        writer.finish()?;
-        Ok(())
-    })
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, width, height);
+    encoder.set_color(colour);
+    encoder.set_depth(depth);
+    let written = encoder.write_header().and_then(|mut writer| {
+        writer.write_image_data(values)?;
+        writer.finish()
+    });
+    written.map_err(|error| impossible(&error))?;
+    Ok(bytes)
 }

@@ -1,20 +1,66 @@
 //! The configuration of a SAM checkpoint that carries none, read off its key names and shapes.
 //!
-//! Meta's files hold a bare state dict. Everything but the number of decoder heads shows in it: block
-//! counts in the names, widths in the shapes, head width and window side in the relative-position
-//! tables.
+//! Meta's files and MobileSAM's hold a bare state dict. Everything but the number of decoder heads (and
+//! MobileSAM's input side) shows in it: block counts in the names, widths in the shapes, head width and
+//! window side in the tables of positions.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::model_file::ModelHints;
 use super::store::TensorStore;
-use crate::config::{EncoderConfig, SamConfig, VitConfig};
+use crate::config::{EncoderConfig, Preparation, SamConfig, VitConfig};
 use crate::error::{Error, Result};
+use crate::tiny_vit::TinyVitConfig;
 
-/// Infers and checks the configuration of a SAM with a vision transformer.
+/// Key that only MobileSAM's encoder has.
+const TINY_VIT_STEM: &str = "image_encoder.patch_embed.seq.2.c.weight";
+
+/// Infers and checks the configuration of a SAM with one of the published encoders.
 pub(super) fn infer_config(store: &TensorStore, hints: &ModelHints) -> Result<SamConfig> {
     let shapes = Shapes { store };
+    let (image_size, encoder) = if store.tensors().contains_key(TINY_VIT_STEM) {
+        // Nothing in the file tells the input's side, which the weights leave open.
+        let encoder = EncoderConfig::TinyVit(tiny_vit(&shapes)?);
+        (SamConfig::vit_t().image_size, encoder)
+    } else {
+        let (image_size, vit) = vit(&shapes)?;
+        (image_size, EncoderConfig::Vit(vit))
+    };
+    let [prompt_embed_dim, ..] = shapes.of::<4>("image_encoder.neck.0.weight")?;
+    let [mask_in_chans, ..] = shapes.of::<4>("prompt_encoder.mask_downscaling.3.weight")?;
+    let [decoder_mlp_dim, _] = shapes.of("mask_decoder.transformer.layers.0.mlp.lin1.weight")?;
+    let [iou_head_hidden_dim, _] = shapes.of("mask_decoder.iou_prediction_head.layers.0.weight")?;
+    let [masks, _] = shapes.of("mask_decoder.mask_tokens.weight")?;
+    let defaults = SamConfig::with_encoder(image_size, encoder);
+    let config = SamConfig {
+        prompt_embed_dim,
+        mask_in_chans,
+        decoder_depth: shapes.count("mask_decoder.transformer.layers."),
+        decoder_heads: hints.decoder_heads.unwrap_or(defaults.decoder_heads),
+        decoder_mlp_dim,
+        iou_head_hidden_dim,
+        num_multimask_outputs: masks.saturating_sub(1),
+        preparation: preparation(store.path()),
+        ..defaults
+    };
+    config.validate()?;
+    Ok(config)
+}
+
+/// `MedSAM` keeps SAM's keys and prepares its images differently, which only the file's published name
+/// (`medsam_vit_b.pth`) tells.
+fn preparation(path: &Path) -> Preparation {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    if name.to_lowercase().contains("medsam") {
+        Preparation::MedSam
+    } else {
+        Preparation::Sam
+    }
+}
+
+/// Input side and sizes of SAM's vision transformer.
+fn vit(shapes: &Shapes) -> Result<(usize, VitConfig)> {
     let [_, grid, _, embed_dim] = shapes.of("image_encoder.pos_embed")?;
     let [_, _, patch_size, _] = shapes.of("image_encoder.patch_embed.proj.weight")?;
     let [mlp_dim, _] = shapes.of("image_encoder.blocks.0.mlp.lin1.weight")?;
@@ -36,25 +82,32 @@ pub(super) fn infer_config(store: &TensorStore, hints: &ModelHints) -> Result<Sa
         window_size: sides.iter().copied().find(|s| !global(s)).unwrap_or(grid),
         global_attn_indexes: (0..depth).filter(|&i| global(&sides[i])).collect(),
     };
-    let [prompt_embed_dim, ..] = shapes.of::<4>("image_encoder.neck.0.weight")?;
-    let [mask_in_chans, ..] = shapes.of::<4>("prompt_encoder.mask_downscaling.3.weight")?;
-    let [decoder_mlp_dim, _] = shapes.of("mask_decoder.transformer.layers.0.mlp.lin1.weight")?;
-    let [iou_head_hidden_dim, _] = shapes.of("mask_decoder.iou_prediction_head.layers.0.weight")?;
-    let [masks, _] = shapes.of("mask_decoder.mask_tokens.weight")?;
-    let image_size = grid.saturating_mul(patch_size);
-    let defaults = SamConfig::with_encoder(image_size, EncoderConfig::Vit(vit));
-    let config = SamConfig {
-        prompt_embed_dim,
-        mask_in_chans,
-        decoder_depth: shapes.count("mask_decoder.transformer.layers."),
-        decoder_heads: hints.decoder_heads.unwrap_or(defaults.decoder_heads),
-        decoder_mlp_dim,
-        iou_head_hidden_dim,
-        num_multimask_outputs: masks.saturating_sub(1),
-        ..defaults
-    };
-    config.validate()?;
-    Ok(config)
+    Ok((grid.saturating_mul(patch_size), vit))
+}
+
+/// Sizes of MobileSAM's encoder.
+fn tiny_vit(shapes: &Shapes) -> Result<TinyVitConfig> {
+    let block = |stage: usize, rest: &str| format!("image_encoder.layers.{stage}.blocks.0.{rest}");
+    let [first, ..] = shapes.of::<4>(TINY_VIT_STEM)?;
+    let [mbconv_dim, ..] = shapes.of::<4>(&block(0, "conv1.c.weight"))?;
+    let [_, _, local_conv_size, _] = shapes.of(&block(1, "local_conv.c.weight"))?;
+    let [mlp_dim, second] = shapes.of(&block(1, "mlp.fc1.weight"))?;
+    let (mut embed_dims, mut num_heads, mut window_sizes) = ([first; 4], [0; 3], [0; 3]);
+    for stage in 1..4 {
+        [embed_dims[stage]] = shapes.of(&block(stage, "attn.norm.weight"))?;
+        let [heads, offsets] = shapes.of(&block(stage, "attn.attention_biases"))?;
+        num_heads[stage - 1] = heads;
+        window_sizes[stage - 1] = offsets.isqrt();
+    }
+    Ok(TinyVitConfig {
+        embed_dims,
+        depths: std::array::from_fn(|i| shapes.count(&format!("image_encoder.layers.{i}.blocks."))),
+        num_heads,
+        window_sizes,
+        mlp_ratio: mlp_dim as f64 / second.max(1) as f64,
+        mbconv_expand_ratio: mbconv_dim as f64 / first.max(1) as f64,
+        local_conv_size,
+    })
 }
 
 struct Shapes<'a> {

@@ -4,16 +4,23 @@
 //! from names and shapes, its keys are compared with the model's, and each tensor is then read straight
 //! into its parameter. Files are untrusted: lengths are checked before anything is allocated.
 
+#[cfg(test)]
+mod hostile_tests;
 mod infer;
 mod model_file;
 mod names;
+mod pickle_scan;
 mod save;
 mod store;
 #[cfg(test)]
 mod tests;
+mod torch_file;
+mod unused;
 
 pub use model_file::{ModelFile, ModelHints, ModelReport, WeightsFormat};
-pub use names::{KeyPath, ParameterKey, expected_keys, parameter_keys};
+pub use names::{KeyPath, ParameterKey, expected_keys, is_buffer, parameter_keys};
 pub(crate) use save::write_atomically;
 pub use save::{Precision, save, weights_sha256};
 pub(crate) use store::TensorStore;
+pub use torch_file::save_pth;
+pub use unused::ensure_published;

@@ -19,7 +19,8 @@ use super::infer::infer_config;
 use super::names::{KeyPath, ParameterKey, parameter_keys};
 use super::save::hex;
 use super::store::TensorStore;
-use crate::config::{EncoderConfig, SamConfig};
+use super::unused::is_unused;
+use crate::config::{EncoderConfig, Preparation, SamConfig};
 use crate::error::{Error, KeyDifferences, Misshapen, Result};
 use crate::sam::Sam;
 
@@ -56,7 +57,7 @@ pub struct ModelFile {
 /// What a model file is and whether its keys are those of its configuration.
 #[derive(Debug, Clone, Serialize)]
 pub struct ModelReport {
-    /// `vit_b`, `vit_l`, `vit_h`, `vit` (other sizes) or `small`.
+    /// `medsam`, `vit_b`, `vit_l`, `vit_h`, `vit_t`, `vit` or `tiny_vit` (other sizes), or `small`.
     pub kind: &'static str,
     /// The container.
     pub format: WeightsFormat,
@@ -70,6 +71,8 @@ pub struct ModelReport {
     pub prompt_encoder_parameters: usize,
     /// Values under `mask_decoder`.
     pub mask_decoder_parameters: usize,
+    /// Keys in the file that have no influence on a mask, as MobileSAM's classifier.
+    pub unused: Vec<String>,
     /// Keys that are missing, unexpected or of another shape.
     pub differences: KeyDifferences,
 }
@@ -128,6 +131,21 @@ impl ModelFile {
 
     /// Reads the weights into a model on `device`.
     pub fn load(&self, device: &Device) -> Result<Sam> {
+        self.load_with(device, &mut |_| ())
+    }
+
+    /// Values that [`ModelFile::load`] reads.
+    pub fn parameters(&self) -> usize {
+        let tensors = self.store.tensors().iter();
+        tensors
+            .filter(|(key, _)| !is_unused(&self.config, key))
+            .map(|(_, info)| info.elements())
+            .sum()
+    }
+
+    /// Reads the weights into a model on `device`, one tensor at a time; `progress` gets the number of
+    /// values after each.
+    pub fn load_with(&self, device: &Device, progress: &mut dyn FnMut(usize)) -> Result<Sam> {
         let sam = Sam::new(&self.config, device);
         let differences = self.compare(&parameter_keys(&sam));
         if !differences.is_empty() {
@@ -140,6 +158,7 @@ impl ModelFile {
             path: KeyPath::default(),
             store: &self.store,
             device,
+            progress,
             failure: None,
         };
         let sam = sam.map(&mut loader);
@@ -153,9 +172,11 @@ impl ModelFile {
     pub fn report(&self) -> Result<ModelReport> {
         let sam = Sam::new(&self.config, &Device::flex());
         let parameters = |part: &str| {
-            let of_part = |key: &&String| key.split('.').next() == Some(part);
-            let keys = self.store.tensors().keys().filter(of_part);
-            keys.map(|key| self.store.tensors()[key].elements()).sum()
+            let tensors = self.store.tensors().iter();
+            let of_part = tensors.filter(|(key, _)| {
+                key.split('.').next() == Some(part) && !is_unused(&self.config, key)
+            });
+            of_part.map(|(_, info)| info.elements()).sum()
         };
         Ok(ModelReport {
             kind: kind(&self.config),
@@ -169,6 +190,13 @@ impl ModelFile {
             image_encoder_parameters: parameters("image_encoder"),
             prompt_encoder_parameters: parameters("prompt_encoder"),
             mask_decoder_parameters: parameters("mask_decoder"),
+            unused: self
+                .store
+                .tensors()
+                .keys()
+                .filter(|key| is_unused(&self.config, key))
+                .cloned()
+                .collect(),
             differences: self.compare(&parameter_keys(&sam)),
         })
     }
@@ -182,7 +210,7 @@ impl ModelFile {
         let missing = expected.keys().filter(|&&key| !found.contains_key(key));
         let unexpected = found
             .keys()
-            .filter(|key| !expected.contains_key(key.as_str()));
+            .filter(|key| !expected.contains_key(key.as_str()) && !is_unused(&self.config, key));
         let misshapen = expected.iter().filter_map(|(&key, &shape)| {
             let info = found.get(key)?;
             (!fits(key, shape, &info.shape)).then(|| Misshapen {
@@ -216,11 +244,16 @@ fn kind(config: &SamConfig) -> &'static str {
         ("vit_b", SamConfig::vit_b()),
         ("vit_l", SamConfig::vit_l()),
         ("vit_h", SamConfig::vit_h()),
+        ("vit_t", SamConfig::vit_t()),
     ];
     let preset = presets.iter().find(|(_, preset)| preset == config);
+    if config.preparation == Preparation::MedSam {
+        return "medsam";
+    }
     match (&config.encoder, preset) {
         (_, Some((name, _))) => name,
         (EncoderConfig::Vit(_), None) => "vit",
+        (EncoderConfig::TinyVit(_), None) => "tiny_vit",
         (EncoderConfig::Small(_), None) => "small",
     }
 }
@@ -240,6 +273,7 @@ struct Loader<'a> {
     path: KeyPath,
     store: &'a TensorStore,
     device: &'a Device,
+    progress: &'a mut dyn FnMut(usize),
     failure: Option<Error>,
 }
 
@@ -259,6 +293,7 @@ impl ModuleMapper for Loader<'_> {
         let key = self.path.key();
         match self.store.read(&key) {
             Ok(values) => {
+                (self.progress)(values.len());
                 let mut shape = self.store.tensors()[&key].shape.clone();
                 let values = if self.path.transposed(D) {
                     let turned = transpose(&values, shape[0], shape[1]);

@@ -33,6 +33,17 @@ pub fn parameter_keys<M: Module>(module: &M) -> Vec<ParameterKey> {
     lister.found
 }
 
+/// Whether a key names a buffer: saved with the weights and never trained.
+pub fn is_buffer(key: &str) -> bool {
+    [
+        "positional_encoding_gaussian_matrix",
+        "running_mean",
+        "running_var",
+    ]
+    .iter()
+    .any(|name| key.ends_with(name))
+}
+
 /// Key names and shapes of a checkpoint for `config`. Allocates no vision transformer.
 pub fn expected_keys(config: &SamConfig) -> Result<BTreeMap<String, Vec<usize>>> {
     config.validate()?;

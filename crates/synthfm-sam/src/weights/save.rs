@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::model_file::transpose;
 use super::names::KeyPath;
+use super::unused::{Required, required};
 use crate::error::{Error, Result};
 use crate::sam::Sam;
 
@@ -25,7 +26,8 @@ pub enum Precision {
     F16,
 }
 
-/// Writes a model as one safetensors file.
+/// Writes a model as one safetensors file; zeros stand for what MobileSAM's own loader insists on and
+/// nothing uses.
 pub fn save(sam: &Sam, precision: Precision, path: &Path) -> Result<()> {
     let tensors = converted(state_dict(sam), precision, path)?;
     let dtype = match precision {
@@ -33,14 +35,26 @@ pub fn save(sam: &Sam, precision: Precision, path: &Path) -> Result<()> {
         Precision::F16 => safetensors::Dtype::F16,
     };
     let fail = |e: safetensors::SafeTensorError| Error::weights(path, e.to_string());
-    let views = tensors
+    let own = tensors
         .iter()
-        .map(|(key, data)| {
-            Ok((
-                key,
-                TensorView::new(dtype, data.shape().to_vec(), data.as_bytes())?,
-            ))
+        .map(|(key, data)| (key, dtype, data.shape().to_vec(), data.as_bytes()));
+    let made_up = required(sam.config(), tensors.keys().map(String::as_str));
+    let made_up: Vec<_> = made_up
+        .into_iter()
+        .map(|(key, what)| match what {
+            Required::Zeros(shape) => {
+                let bytes = dtype.bitsize() / 8 * shape.iter().product::<usize>();
+                (key, dtype, shape, vec![0; bytes])
+            }
+            Required::Counter => (key, safetensors::Dtype::I64, vec![], vec![0; 8]),
         })
+        .collect();
+    let made_up = made_up
+        .iter()
+        .map(|(key, dtype, shape, bytes)| (key, *dtype, shape.clone(), &bytes[..]));
+    let views = own
+        .chain(made_up)
+        .map(|(key, dtype, shape, bytes)| Ok((key, TensorView::new(dtype, shape, bytes)?)))
         .collect::<std::result::Result<Vec<_>, _>>()
         .map_err(fail)?;
     let metadata = HashMap::from([("config".to_owned(), sam.config().to_json())]);
@@ -109,6 +123,17 @@ fn state_dict<M: Module>(module: &M) -> BTreeMap<String, TensorData> {
     collector.found
 }
 
+/// A parameter in a checkpoint's layout, `f32`.
+pub(super) fn state_tensor<const D: usize>(param: &Param<Tensor<D>>, path: &KeyPath) -> TensorData {
+    let data = param.val().into_data_as::<f32>();
+    if !path.transposed(D) {
+        return data;
+    }
+    let (rows, cols) = (data.shape()[0], data.shape()[1]);
+    let values: Vec<f32> = data.iter().collect();
+    TensorData::new(transpose(&values, rows, cols), [cols, rows])
+}
+
 #[derive(Default)]
 struct Collector {
     path: KeyPath,
@@ -125,14 +150,7 @@ impl ModuleVisitor for Collector {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let data = param.val().into_data_as::<f32>();
-        let data = if self.path.transposed(D) {
-            let (rows, cols) = (data.shape()[0], data.shape()[1]);
-            let values: Vec<f32> = data.iter().collect();
-            TensorData::new(transpose(&values, rows, cols), [cols, rows])
-        } else {
-            data
-        };
-        self.found.insert(self.path.key(), data);
+        self.found
+            .insert(self.path.key(), state_tensor(param, &self.path));
     }
 }

@@ -14,6 +14,7 @@ use burn::store::pytorch_reader::{self, PytorchReader};
 use burn::tensor::{DType, TensorData};
 use safetensors::tensor::Metadata;
 
+use super::pickle_scan::refuse_foreign;
 use crate::error::{Error, Result};
 
 /// Largest safetensors header accepted; SAM's has 60 kB.
@@ -102,6 +103,7 @@ impl TensorStore {
     }
 
     fn open_pytorch(path: &Path, length: u64) -> Result<Self> {
+        refuse_foreign(path).map_err(|reason| Error::weights(path, reason))?;
         let reader = PytorchReader::new(path)
             .map_err(|e| Error::weights(path, format!("not a readable PyTorch file: {e}")))?;
         let mut tensors = BTreeMap::new();

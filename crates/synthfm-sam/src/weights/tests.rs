@@ -8,10 +8,11 @@ use burn::tensor::Device;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
+use super::unused::{Required, is_unused, required};
 use super::*;
 use crate::testing::{TINY, assert_close, fixture, sam_tiny};
 use crate::{
-    EncoderConfig, Error, KeyDifferences, MaskOutput, Misshapen, Sam, SamConfig,
+    EncoderConfig, Error, KeyDifferences, MaskOutput, Misshapen, Preparation, Sam, SamConfig,
     SmallEncoderConfig, VitConfig,
 };
 
@@ -58,6 +59,53 @@ fn keys_and_shapes_are_those_of_metas_checkpoints() {
         assert_eq!(expected.len(), count, "{name}");
         assert_eq!(expected, recorded[name], "{name}");
     }
+}
+
+#[test]
+fn keys_and_shapes_are_those_of_mobile_sam() {
+    let text = fs::read_to_string(fixture("sam_keys.json")).unwrap();
+    let recorded: BTreeMap<String, BTreeMap<String, Vec<usize>>> =
+        serde_json::from_str(&text).unwrap();
+    let config = SamConfig::vit_t();
+    let expected = expected_keys(&config).unwrap();
+    let parameters = expected
+        .iter()
+        .filter(|(key, _)| key.starts_with("image_encoder.") && !is_buffer(key));
+    let count: usize = parameters
+        .map(|(_, shape)| shape.iter().product::<usize>())
+        .sum();
+    assert_eq!(count, 5_743_892);
+    // Beside our own keys, MobileSAM's strict loader asks for exactly what we can make up.
+    let required = required(&config, expected.keys().map(String::as_str));
+    assert!(required.keys().all(|key| is_unused(&config, key)));
+    let required = required.into_iter().map(|(key, what)| match what {
+        Required::Zeros(shape) => (key, shape),
+        Required::Counter => (key, vec![]),
+    });
+    let all: BTreeMap<String, Vec<usize>> = expected.into_iter().chain(required).collect();
+    assert_eq!(all, recorded["vit_t"]);
+}
+
+#[test]
+fn mobile_sam_loads_with_its_unused_keys() {
+    let file = ModelFile::open_with(&fixture("mobile_sam_tiny.pth"), &TINY).unwrap();
+    let report = file.report().unwrap();
+    assert_eq!(report.kind, "tiny_vit");
+    assert!(report.differences.is_empty(), "{}", report.differences);
+    let counters = report
+        .unused
+        .iter()
+        .filter(|k| k.ends_with("num_batches_tracked"));
+    assert_eq!((counters.count(), report.unused.len()), (18, 22));
+    let used: usize = expected_keys(file.config())
+        .unwrap()
+        .iter()
+        .filter(|(key, _)| key.starts_with("image_encoder."))
+        .map(|(_, shape)| shape.iter().product::<usize>())
+        .sum();
+    assert_eq!(report.image_encoder_parameters, used);
+    // The same keys are unexpected in a model without batch normalisation.
+    assert!(!is_unused(&SamConfig::vit_b(), "image_encoder.head.weight"));
 }
 
 #[test]
@@ -197,6 +245,81 @@ fn the_small_encoder_saves_and_loads() {
         expected_keys(&config).unwrap().len(),
         parameter_keys(&loaded).len()
     );
+}
+
+#[test]
+fn pth_files_hold_the_same_model() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["sam_tiny.pth", "mobile_sam_tiny.pth"] {
+        let sam = load(&fixture(name)).unwrap();
+        let path = folder.path().join(name);
+        save_pth(&sam, &path).unwrap();
+        assert_eq!(weights_sha256(&load(&path).unwrap()), weights_sha256(&sam));
+        let keys = |path: &Path| {
+            let store = TensorStore::open(path).unwrap();
+            let shapes = store.tensors().iter();
+            shapes
+                .map(|(key, info)| (key.clone(), info.shape.clone()))
+                .collect::<BTreeMap<_, _>>()
+        };
+        let (written, original) = (keys(&path), keys(&fixture(name)));
+        // The classifier's head of the small recording has 7 classes.
+        let head = |key: &&String| !key.starts_with("image_encoder.head.");
+        assert!(written.keys().eq(original.keys()), "{name}");
+        for key in written.keys().filter(head) {
+            assert_eq!(written[key], original[key], "{key}");
+        }
+        let first = fs::read(&path).unwrap();
+        save_pth(&sam, &path).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), first);
+        // safetensors hold the same keys.
+        save(&sam, Precision::F32, &path).unwrap();
+        assert_eq!(keys(&path), written);
+    }
+}
+
+#[test]
+fn medsam_shows_in_the_name_of_a_bare_checkpoint_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("MedSAM_vit_b.pth");
+    fs::copy(fixture("sam_tiny.pth"), &path).unwrap();
+    let file = ModelFile::open_with(&path, &TINY).unwrap();
+    assert_eq!(file.report().unwrap().kind, "medsam");
+    assert_eq!(file.config().preparation, Preparation::MedSam);
+    let sam = file.load(&Device::flex()).unwrap();
+    // Saved models carry it with them.
+    let saved = folder.path().join("other.safetensors");
+    save(&sam, Precision::F32, &saved).unwrap();
+    assert_eq!(ModelFile::open(&saved).unwrap().config(), file.config());
+    // And one of another preparation keeps its own, whatever its name.
+    let renamed = folder.path().join("not_medsam.safetensors");
+    save(&sam_tiny(), Precision::F32, &renamed).unwrap();
+    assert_eq!(
+        ModelFile::open(&renamed).unwrap().config().preparation,
+        Preparation::Sam
+    );
+}
+
+#[test]
+fn our_own_encoder_is_not_exported() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = SamConfig {
+        high_res_features: true,
+        ..SamConfig::with_encoder(64, EncoderConfig::Small(SmallEncoderConfig::default()))
+    };
+    let path = folder.path().join("small.pth");
+    let error = save_pth(&Sam::new(&config, &Device::flex()), &path).unwrap_err();
+    assert!(matches!(error, Error::NotPublished), "{error}");
+    assert!(!path.exists());
+}
+
+#[test]
+fn loading_counts_its_values() {
+    let file = ModelFile::open_with(&fixture("mobile_sam_tiny.pth"), &TINY).unwrap();
+    let mut read = 0;
+    file.load_with(&Device::flex(), &mut |values| read += values)
+        .unwrap();
+    assert_eq!(read, file.parameters());
 }
 
 #[test]

@@ -60,7 +60,9 @@ impl Scene<'_> {
             self.last().rim = Some(rim);
         }
         if hollow {
-            self.lumen(outline, paint, id);
+            let share = self.rng.uniform(0.4, 0.88);
+            let content = self.contrasting_paint(paint.mean);
+            self.lumen(outline, share, content, id);
         } else if nested {
             self.lesions(outline, paint, id);
         }
@@ -88,12 +90,6 @@ impl Scene<'_> {
         let paint = super::plain(self.contrasting(mean) - mean);
         let tree = New::of(TargetKind::Tube, Outline::Tubes { branches }, paint).overlay();
         self.add(tree.inside(id));
-    }
-
-    fn lumen(&mut self, outline: &Outline, wall: Paint, id: u16) {
-        let inner = scaled(outline, self.rng.uniform(0.4, 0.88));
-        let paint = self.contrasting_paint(wall.mean);
-        self.add(New::of(TargetKind::Lumen, inner, paint).inside(id));
     }
 
     fn lesions(&mut self, outline: &Outline, organ: Paint, id: u16) {

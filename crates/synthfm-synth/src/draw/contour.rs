@@ -91,6 +91,16 @@ impl Scene<'_> {
         }
     }
 
+    /// Adds waves of high frequency to an ellipse, the higher the smaller.
+    pub(super) fn roughen(&mut self, outline: &mut Outline, strength: f32) {
+        if let Outline::Radial { waves, .. } = outline {
+            for frequency in [6, 8, 10, 13, 16, 19, 23, 29_u8] {
+                let amplitude = 0.4 * strength * self.rng.normal() / f32::from(frequency);
+                waves.push((frequency, amplitude, self.rng.angle()));
+            }
+        }
+    }
+
     /// A lobed or spiculated ellipse: waves of higher frequency.
     pub(super) fn lobed(&mut self, centre: Vec2, axes: Vec2) -> Outline {
         let mut outline = self.rounded(centre, axes, 0.15);

@@ -1,23 +1,24 @@
-//! Layered tissue: flat-lying regions with a lesion, a vessel, or a rimmed head (ultrasound).
+//! Layered tissue: flat-lying regions with a mass, vessels, a fetal head, or an organ (ultrasound).
 
-use super::{New, Scene};
-use crate::params::{Outline, ShadowParams, TargetKind, TargetRule};
+use super::{Cast, New, Scene};
+use crate::params::{Outline, TargetKind};
 
 impl Scene<'_> {
     pub(super) fn draw_layered(&mut self) {
         let mean = self.tissue_mean().max(0.1);
         self.ground = self.textured(mean);
-        match self.rng.pick(&[0.42, 0.35, 0.23]) {
-            0 => self.head(),
-            1 => {
+        match self.rng.pick(&[0.34, 0.3, 0.2, 0.16]) {
+            0 => self.fetal_head(),
+            2 => {
+                self.layers(5.0);
+                self.neck_vessels();
+            }
+            3 => self.abdominal_organ(),
+            _ => {
                 self.layers(4.0);
                 for _ in 0..self.rng.int(1, 2) {
                     self.mass();
                 }
-            }
-            _ => {
-                self.layers(5.0);
-                self.vessel();
             }
         }
         let most = self.rng.int(0, 24);
@@ -27,7 +28,7 @@ impl Scene<'_> {
     }
 
     /// A label map whose regions lie flat.
-    fn layers(&mut self, flatness: f32) {
+    pub(super) fn layers(&mut self, flatness: f32) {
         let mut map = self.regions();
         let flat = self.rng.uniform(1.5, flatness);
         map.noise_scale = [
@@ -53,7 +54,8 @@ impl Scene<'_> {
         let paint = self.textured(bright);
         let line = New::of(TargetKind::Tube, Outline::Tubes { branches }, paint).overlay();
         self.add(line);
-        self.last().softness = self.rng.uniform(0.002, 0.006);
+        let softness = self.rng.uniform(0.002, 0.006);
+        self.soften(softness);
     }
 
     /// A hypoechoic mass with shadow or enhancement below.
@@ -61,7 +63,8 @@ impl Scene<'_> {
         let radius = self.rng.log_uniform(0.05, 0.24);
         let at = self.point(0.2);
         let aspect = self.rng.uniform(0.5, 1.1);
-        let outline = match self.rng.pick(&[0.35, 0.35, 0.3]) {
+        let outline = match self.rng.pick(&[0.3, 0.25, 0.2, 0.25]) {
+            3 => self.spiculated(at, radius * aspect),
             0 => self.rounded_at(at, [radius, radius * aspect], 0.2, 0.2),
             1 => self.lobed(at, [radius, radius * aspect]),
             _ => self.blob(at, 3.0 * radius * radius * aspect),
@@ -74,93 +77,18 @@ impl Scene<'_> {
         };
         let paint = self.textured(mean);
         self.add(New::of(TargetKind::Lesion, outline, paint));
-        self.last().softness = self.rng.uniform(0.0, 0.015);
+        let softness = self.rng.uniform(0.0, 0.015);
+        self.soften(softness);
         if self.rng.chance(0.5) {
-            self.optics.shadows.push(ShadowParams {
-                start: [at[0], at[1] + radius * aspect * 0.7],
+            self.casts.push(Cast {
+                at: [at[0], at[1] + radius * aspect * 0.7],
                 half_width: radius * self.rng.uniform(0.6, 1.0),
-                spread: 0.02,
-                gain: if self.rng.chance(0.6) {
-                    self.rng.uniform(0.2, 0.8)
+                gain_db: if self.rng.chance(0.6) {
+                    -self.rng.uniform(2.0, 25.0)
                 } else {
-                    self.rng.uniform(1.1, 1.7)
+                    self.rng.uniform(2.0, 12.0)
                 },
             });
-        }
-    }
-
-    /// A dark lumen, round or lengthwise, with bright walls.
-    fn vessel(&mut self) {
-        let at = self.point(0.25);
-        let radius = self.rng.log_uniform(0.04, 0.14);
-        let outline = if self.rng.chance(0.5) {
-            let aspect = self.rng.uniform(0.6, 1.0);
-            self.rounded_at(at, [radius, radius * aspect], 0.0, 0.08)
-        } else {
-            let walk = super::contour::Walk {
-                knots: 4,
-                length: self.extent[0] * self.rng.uniform(0.6, 1.3),
-                half_width: radius * 0.6,
-                taper: 0.1,
-                bend: 0.06,
-            };
-            let heading = 0.12 * self.rng.normal();
-            let start = [self.rng.uniform(-0.2, 0.2) * self.extent[0], at[1]];
-            Outline::Tubes {
-                branches: vec![self.walk(start, heading, walk)],
-            }
-        };
-        let mean = self.rng.uniform(0.0, 0.12);
-        let paint = self.textured(mean);
-        self.add(New::of(TargetKind::Lumen, outline, paint));
-        let mut rim = self.rim(0.3, [0.004, 0.018]);
-        rim.width = -rim.width;
-        self.last().rim = Some(rim);
-    }
-
-    /// A large ellipse with a bright rim, broken in places, its inside much like its outside.
-    fn head(&mut self) {
-        if self.rng.chance(0.5) {
-            self.layers(2.5);
-        }
-        let [width, height] = self.extent;
-        let centre = [
-            width * self.rng.uniform(0.35, 0.65),
-            height * self.rng.uniform(0.35, 0.65),
-        ];
-        let long = self.rng.uniform(0.2, 0.46);
-        let axes = [long, long * self.rng.uniform(0.65, 0.95)];
-        let roughness = self.rng.uniform(0.0, 0.04);
-        let outline = self.rounded(centre, axes, roughness);
-        let outside = self.ground.mean;
-        let mean = (outside * self.rng.uniform(0.3, 1.3)).clamp(0.0, 0.6);
-        let paint = self.textured(mean);
-        let head = New::of(TargetKind::Organ, outline, paint).target(TargetRule::Whole);
-        let id = self.add(head);
-        if self.rng.chance(0.85) {
-            let mut rim = self.rim(mean, [0.008, 0.035]);
-            rim.mean = self.rng.uniform(0.4, 1.0);
-            self.last().rim = Some(rim);
-        }
-        if self.rng.chance(0.4) {
-            // The brain's own pattern: regions much like the ones outside.
-            let mut map = self.regions();
-            map.inside = Some(id);
-            for paint in &mut map.paints {
-                paint.mean = 0.6 * mean + 0.4 * paint.mean;
-            }
-            self.label_map = Some(map);
-        }
-        for _ in 0..self.rng.int(0, 5) {
-            let at = [
-                centre[0] + axes[1] * self.rng.uniform(-0.6, 0.6),
-                centre[1] + axes[1] * self.rng.uniform(-0.6, 0.6),
-            ];
-            let area = self.rng.log_uniform(0.01, 0.4) * axes[0] * axes[1];
-            let outline = self.any_shape(at, area);
-            let paint = self.contrasting_paint(mean);
-            self.add(New::of(TargetKind::Lesion, outline, paint).inside(id));
-            self.last().softness = self.rng.uniform(0.002, 0.015);
         }
     }
 }

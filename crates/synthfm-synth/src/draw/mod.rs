@@ -4,22 +4,41 @@
 //! independently of each other only sometimes, because scanners and anatomy go together. The paper
 //! gives ingredients without numbers; ranges come from [`GeneratorConfig`].
 
-mod appearance;
+mod abdomen;
+mod acquisition;
 mod body;
+mod boundary;
 mod cells;
 mod close_up;
 mod contour;
+mod embryos;
+mod fibres;
+mod head;
+mod heart;
 mod layered;
+mod limb;
+mod look;
+mod noise;
+mod organs;
+mod paint;
 mod paired;
+mod pathology;
+mod pose;
 mod regions;
+mod sonography;
+mod template;
+mod thorax;
+mod tissues;
 mod vessels;
+mod view;
 
-use appearance::Look;
+use acquisition::Cast;
 
 use crate::config::GeneratorConfig;
 use crate::params::{
-    Blend, LabelMapParams, OpticsParams, Outline, Paint, SampleParams, SceneKind, StructureParams,
-    TargetKind, TargetParams, TargetRule, TextureParams, Vec2, ViewParams,
+    Blend, DeformationParams, EdgeParams, Effect, LabelMapParams, Look, Mark, Outline, Paint,
+    SampleParams, SceneKind, StructureParams, TargetKind, TargetParams, TargetRule, TextureParams,
+    Vec2, ViewParams,
 };
 use crate::rng::Draw;
 
@@ -39,10 +58,15 @@ impl SampleParams {
             SceneKind::Scattered => scene.draw_cells(),
             SceneKind::Paired => scene.draw_pair(),
             SceneKind::Vessels => scene.draw_vessels(),
+            SceneKind::Heart => scene.draw_heart(),
+            SceneKind::Head => scene.draw_head(),
+            SceneKind::Limb => scene.draw_limb(),
         }
-        scene.draw_optics(kind);
-        scene.draw_noise();
+        scene.draw_boundaries();
+        scene.draw_deformation();
+        scene.draw_acquisition(kind);
         scene.draw_view(kind);
+        scene.draw_overlay();
         scene.limit_targets();
         scene.finish(kind, seed, index)
     }
@@ -53,16 +77,20 @@ struct Scene<'a> {
     config: &'a GeneratorConfig,
     rng: Draw,
     look: Look,
+    /// Whether the image is formed along ultrasound beams.
+    beams: bool,
     /// Width and height in units of the shorter side.
     extent: Vec2,
     ground: Paint,
     label_map: Option<LabelMapParams>,
     target_regions: Vec<u16>,
     structures: Vec<StructureParams>,
+    deformation: Option<DeformationParams>,
     textures: Vec<TextureParams>,
-    optics: OpticsParams,
-    noise: Vec<crate::params::NoiseParams>,
+    casts: Vec<Cast>,
+    effects: Vec<Effect>,
     view: ViewParams,
+    overlay: Vec<Mark>,
 }
 
 /// Identifiers of structures start here, above those of regions.
@@ -76,15 +104,18 @@ impl<'a> Scene<'a> {
             config,
             rng: Draw::new(seed, index),
             look: Look::Free,
+            beams: false,
             extent: [width / unit, height / unit],
             ground: plain(0.0),
             label_map: None,
             target_regions: Vec::new(),
             structures: Vec::new(),
+            deformation: None,
             textures: Vec::new(),
-            optics: OpticsParams::default(),
-            noise: Vec::new(),
+            casts: Vec::new(),
+            effects: Vec::new(),
             view: ViewParams::default(),
+            overlay: Vec::new(),
         }
     }
 
@@ -100,6 +131,9 @@ impl<'a> Scene<'a> {
             SceneKind::Scattered,
             SceneKind::Paired,
             SceneKind::Vessels,
+            SceneKind::Heart,
+            SceneKind::Head,
+            SceneKind::Limb,
         ][self.rng.pick(&mixture.weights())]
     }
 
@@ -128,13 +162,19 @@ impl<'a> Scene<'a> {
             target,
         } = structure;
         let softness = self.rng.within(self.config.appearance.softness);
+        let softness = if self.rng.chance(0.5) { softness } else { 0.0 };
         self.structures.push(StructureParams {
             id,
             kind,
             parent,
             outline,
+            inset: 0.0,
             paint,
-            softness: if self.rng.chance(0.5) { softness } else { 0.0 },
+            edge: EdgeParams {
+                softness,
+                far_softness: softness,
+                ..EdgeParams::default()
+            },
             blend,
             rim: None,
             target,
@@ -147,6 +187,12 @@ impl<'a> Scene<'a> {
         self.structures
             .last_mut()
             .expect("called after an addition")
+    }
+
+    /// Gives the structure that was added last this blur all around.
+    fn soften(&mut self, softness: f32) {
+        let edge = &mut self.last().edge;
+        (edge.softness, edge.far_softness) = (softness, softness);
     }
 
     /// The rule for a structure that holds others.
@@ -179,17 +225,20 @@ impl<'a> Scene<'a> {
             index,
             size: self.config.size,
             scene,
+            look: self.look,
             ground: self.ground,
             label_map: self.label_map,
             structures: self.structures,
+            deformation: self.deformation,
             textures: self.textures,
-            optics: self.optics,
-            noise: self.noise,
+            acquisition: self.effects,
             view: self.view,
+            overlay: self.overlay,
             targets: TargetParams {
                 max_count: targets.max_count,
                 min_area: targets.min_area,
                 max_area: targets.max_area,
+                min_visibility: targets.min_visibility,
                 regions: self.target_regions,
             },
         }

@@ -22,19 +22,28 @@ pub(crate) struct Finished {
     pub(crate) stderr: String,
 }
 
-/// The program in a folder; models are not looked for outside it.
+/// The program in a folder; models are not looked for outside it, and it is no task of a batch job.
 pub(crate) fn command(folder: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_synthfm"));
     command
         .current_dir(folder)
         .args(args)
         .env_remove("SYNTHFM_MODELS");
+    for name in ["ID", "COUNT", "MIN", "STEP"] {
+        command.env_remove(format!("SLURM_ARRAY_TASK_{name}"));
+    }
     command
 }
 
 /// Runs the program in a folder.
 pub(crate) fn synthfm(folder: &Path, args: &[&str]) -> Finished {
     finish(&mut command(folder, args))
+}
+
+/// `generate` with small pictures.
+pub(crate) fn small<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    let small = ["generate", "--size", "128x160", "--seed=5"];
+    [small.as_slice(), more].concat()
 }
 
 /// Runs a command to its end.

@@ -93,6 +93,23 @@ fn the_whole_path_runs() {
         bench["encode_ms"].as_f64().unwrap() > 0.0
             && bench["training_step_ms"].as_f64().unwrap() > 0.0
     );
+    for (part, field) in [("encoder", "encode_ms"), ("decoder", "box_ms")] {
+        let bench = run(&[
+            "bench",
+            part,
+            "--model=run/model.safetensors",
+            "--repeats=1",
+            "--json",
+        ])
+        .json();
+        let [median, min, max] =
+            ["median", "min", "max"].map(|k| bench[field][k].as_f64().unwrap());
+        assert!(
+            0.0 < min && min <= median && median <= max,
+            "{part}: {bench}"
+        );
+        assert_eq!(bench["precision"], "f32");
+    }
 }
 
 #[test]

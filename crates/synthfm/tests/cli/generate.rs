@@ -1,19 +1,12 @@
 //! `synthfm generate`.
 
 use std::fs;
-use std::io::Read;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use synthfm_image::{ImageFile, ReadOptions, Size, read_image};
 
-use crate::common::{command, files, interrupt, label_map, mask, names, synthfm};
-
-const SMALL: [&str; 4] = ["generate", "--size", "128x160", "--seed=5"];
-
-fn small<'a>(more: &[&'a str]) -> Vec<&'a str> {
-    [SMALL.as_slice(), more].concat()
-}
+use crate::common::{command, files, interrupt, label_map, mask, names, small, synthfm};
 
 #[test]
 fn the_number_of_threads_and_the_order_do_not_matter() {
@@ -109,37 +102,6 @@ fn check_targets(root: &std::path::Path, case: &str) {
 }
 
 #[test]
-fn a_recipe_gives_the_same_bytes() {
-    let folder = tempfile::tempdir().unwrap();
-    synthfm(
-        folder.path(),
-        &small(&["--out", "d", "--count=2", "--start=7"]),
-    )
-    .ok();
-    let recipe = "d/recipes/synth_00000008.json";
-    synthfm(
-        folder.path(),
-        &[
-            "generate",
-            "--recipe",
-            recipe,
-            "--out",
-            "again",
-            "--preview",
-            "p.png",
-        ],
-    )
-    .ok();
-    let all = files(&folder.path().join("d"));
-    let again = files(&folder.path().join("again"));
-    assert!(again.len() >= 3);
-    for file in &again {
-        assert!(all.contains(file), "{} differs", file.0);
-    }
-    assert!(folder.path().join("p.png").is_file());
-}
-
-#[test]
 fn another_configuration_is_refused_and_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     synthfm(folder.path(), &small(&["--out", "d", "--count=1"])).ok();
@@ -181,36 +143,6 @@ fn a_sheet_needs_no_folder_and_presets_have_names() {
 }
 
 #[test]
-fn archives_hold_arrays() {
-    let folder = tempfile::tempdir().unwrap();
-    synthfm(
-        folder.path(),
-        &small(&["--format=npz", "--out", "d", "--count=1"]),
-    )
-    .ok();
-    let file = fs::File::open(folder.path().join("d/samples/synth_00000000.npz")).unwrap();
-    let mut archive = zip::ZipArchive::new(file).unwrap();
-    for (name, bytes) in [("image.npy", 4), ("labels.npy", 2)] {
-        let mut array = Vec::new();
-        archive
-            .by_name(name)
-            .unwrap()
-            .read_to_end(&mut array)
-            .unwrap();
-        let header = usize::from(u16::from_le_bytes([array[8], array[9]]));
-        assert_eq!(&array[..8], b"\x93NUMPY\x01\x00");
-        assert_eq!((10 + header) % 64, 0);
-        let text = std::str::from_utf8(&array[10..10 + header]).unwrap();
-        assert!(
-            text.contains("'shape': (128, 160)") && text.ends_with('\n'),
-            "{text}"
-        );
-        assert_eq!(array.len() - 10 - header, bytes * 128 * 160);
-    }
-    assert!(archive.by_name("masks.npy").is_ok());
-}
-
-#[test]
 fn wrong_commands_are_named() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("file"), "").unwrap();
@@ -223,7 +155,13 @@ fn wrong_commands_are_named() {
         (["--out=d", "--config=bad.toml"], 1, "heigth"),
         (["--out=d", "--config=broken.toml"], 1, "not TOML"),
         (["--out=d", "--size=100"], 2, "128 to 2048"),
-        (["--out=d", "--format=coco"], 2, "nnunet"),
+        (["--out=d", "--format=voc"], 2, "nnunet"),
+        (["--out=d", "--shard=2/2"], 2, "count from 0"),
+        (["--out=d", "--shard=all"], 2, "I/N expected"),
+        (["--out=d", "--shard-size=9"], 2, "--format webdataset"),
+        (["--preview=s.png", "--shard=0/2"], 2, "--out"),
+        (["--out=d", "--verify=d"], 2, "--verify"),
+        (["--out=d", "--rerender=1"], 2, "--verify"),
         (["--out=file/d", "-q"], 1, "file/d"),
         (["--preview=file/s.png", "-q"], 1, "file"),
         (["-q", "-q"], 2, "--out"),

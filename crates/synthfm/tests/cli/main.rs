@@ -6,9 +6,12 @@
 
 mod common;
 mod evaluate;
+mod formats;
 mod generate;
 mod hostile;
 mod models;
 mod predict;
 mod prompts_file;
+mod shards;
 mod train;
+mod verify;

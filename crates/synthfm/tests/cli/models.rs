@@ -88,6 +88,62 @@ fn names_are_found_in_the_folder_of_models() {
     );
 }
 
+/// A recorded model of the crate below.
+fn recorded(name: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../synthfm-sam/tests/fixtures");
+    folder.join(name).display().to_string()
+}
+
+#[test]
+fn exported_models_are_the_same_models() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |args: &[&str]| synthfm(folder.path(), args);
+    for (name, kind, unused) in [
+        ("sam_tiny.pth", "vit", 0),
+        ("mobile_sam_tiny.pth", "tiny_vit", 22),
+    ] {
+        let original = run(&["models", "verify", &recorded(name), "--json"])
+            .ok()
+            .json();
+        assert_eq!(original["kind"], kind);
+        for format in ["pth", "safetensors"] {
+            let out = format!("out.{format}");
+            run(&[
+                "models",
+                "export",
+                &recorded(name),
+                &out,
+                "--format",
+                format,
+            ])
+            .ok();
+            let report = run(&["models", "verify", &out, "--json"]).ok().json();
+            assert_eq!(report["unused"].as_array().unwrap().len(), unused);
+            assert_eq!(report["format"], format);
+            assert_eq!(report["config"], original["config"]);
+            for part in ["image_encoder", "prompt_encoder", "mask_decoder"] {
+                let key = format!("{part}_parameters");
+                assert_eq!(report[&key], original[&key]);
+            }
+        }
+    }
+    let model = tiny_model(folder.path());
+    run(&["models", "export", &model, "small.pth", "--format", "pth"])
+        .fails(1, &["no such encoder", "convert"]);
+    assert!(!folder.path().join("small.pth").exists());
+    run(&["models", "export", &model, "small.pth"]).fails(2, &["--format"]);
+}
+
+#[test]
+fn a_checkpoint_that_calls_something_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let attack = b"\x80\x02cos\nsystem\n(X\x09\x00\x00\x00touch rantR.";
+    fs::write(folder.path().join("attack.pth"), attack).unwrap();
+    synthfm(folder.path(), &["models", "verify", "attack.pth"])
+        .fails(1, &["attack.pth", "os.system"]);
+    assert_eq!(names(folder.path()), ["attack.pth"]);
+}
+
 /// The model with the shape of one tensor changed and another tensor renamed.
 fn misshape(bytes: &[u8]) -> Vec<u8> {
     let (_, header) = SafeTensors::read_metadata(bytes).unwrap();

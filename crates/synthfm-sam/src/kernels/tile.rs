@@ -1,0 +1,558 @@
+//! The inner loop of every matrix product: a tile of C that stays in registers while k runs.
+//!
+//! Operands come as *words* of 32 bits, one `f32` or two bf16 of successive k ([`Bf16Pair`]), so that one
+//! packing and one loop order serve both. A is read as `[k][rows]`, B as `[k][columns]`, each with a
+//! stride of its own. The widths follow the register files: 8 × 48 or 6 × 64 of AVX-512's 32 registers,
+//! 6 × 16 of AVX2's 16. Sums over k are taken in order, and always in `f32`.
+
+use super::isa::{Isa, multiversion};
+
+/// Columns that a tile is a multiple of.
+pub(crate) const LANES: usize = 16;
+/// Most columns of one tile, in [`LANES`].
+pub(crate) const MAX_VECTORS: usize = 4;
+
+/// Two bf16 values of successive k: the even one in the low half.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[repr(transparent)]
+pub(crate) struct Bf16Pair(pub(crate) u32);
+
+/// Rounds to bf16, ties to even; the value in the high half. Finite numbers only.
+#[inline(always)]
+pub(crate) const fn to_bf16(x: f32) -> u32 {
+    let bits = x.to_bits();
+    (bits.wrapping_add(0x7fff + ((bits >> 16) & 1))) & 0xffff_0000
+}
+
+/// A tile's operands and place.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tile<T> {
+    /// Words of k.
+    pub(crate) k: usize,
+    /// `[k][a_stride]`, of which [`Operand::rows`] are used.
+    pub(crate) a: *const T,
+    pub(crate) a_stride: usize,
+    /// `[k][b_stride]`, of which `vectors` times [`LANES`] are used.
+    pub(crate) b: *const T,
+    pub(crate) b_stride: usize,
+    /// Columns in [`LANES`], 1 to [`MAX_VECTORS`].
+    pub(crate) vectors: usize,
+    /// `[rows][c_stride]`.
+    pub(crate) c: *mut f32,
+    pub(crate) c_stride: usize,
+    /// Adds to C instead of setting it.
+    pub(crate) accumulate: bool,
+}
+
+/// What products are made of.
+pub(crate) trait Operand: Copy + Default + Send + Sync + 'static {
+    /// Values of k in one word.
+    const PER_WORD: usize;
+
+    /// A word of the values at an even k and the one after it (which `f32` does not hold).
+    fn word(even: f32, odd: f32) -> Self;
+
+    /// Lines of `width` values by k as lines of words; the line after the last is zero.
+    fn words(isa: Isa, lines: &[f32], width: usize, words: &mut [Self]);
+
+    /// A row of values as words; there may be one value less than the words hold.
+    fn row_words(isa: Isa, row: &[f32], words: &mut [Self]);
+
+    /// `[rows][words]` as `[words][rows]`, as many rows as a tile has.
+    fn turn(isa: Isa, lines: &[Self], rows: usize, turned: &mut [Self]);
+
+    /// Rows of a tile of so many columns.
+    fn rows(isa: Isa, vectors: usize) -> usize;
+
+    /// C = A·B, or C += A·B, on one tile.
+    ///
+    /// # Safety
+    /// All elements that `tile` describes are readable (A, B) and writable (C), and C overlaps neither
+    /// A nor B.
+    #[expect(unsafe_code, reason = "the caller vouches for the pointers")]
+    unsafe fn tile(isa: Isa, tile: Tile<Self>);
+}
+
+/// Rows of a tile without wide vectors.
+const PORTABLE_ROWS: usize = 4;
+/// Rows of an AVX2 tile.
+#[cfg(target_arch = "x86_64")]
+const AVX2_ROWS: usize = 6;
+
+/// Rows of an AVX-512 tile: as many as leave registers for B and a value of A.
+#[cfg(target_arch = "x86_64")]
+const fn avx512_rows(vectors: usize) -> usize {
+    if vectors == MAX_VECTORS { 6 } else { 8 }
+}
+
+impl Operand for f32 {
+    const PER_WORD: usize = 1;
+
+    #[inline(always)]
+    fn word(even: f32, _: f32) -> Self {
+        even
+    }
+
+    fn words(_: Isa, lines: &[f32], _: usize, words: &mut [Self]) {
+        words.copy_from_slice(lines);
+    }
+
+    fn row_words(_: Isa, row: &[f32], words: &mut [Self]) {
+        words.copy_from_slice(row);
+    }
+
+    fn turn(isa: Isa, lines: &[Self], rows: usize, turned: &mut [Self]) {
+        turn(isa, lines, rows, turned);
+    }
+
+    fn rows(isa: Isa, vectors: usize) -> usize {
+        let _ = vectors;
+        match isa {
+            Isa::Portable => PORTABLE_ROWS,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => AVX2_ROWS,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 | Isa::Avx512Bf16 => avx512_rows(vectors),
+        }
+    }
+
+    #[expect(unsafe_code, reason = "the caller vouches for the pointers")]
+    unsafe fn tile(isa: Isa, tile: Tile<Self>) {
+        debug_assert!((1..=MAX_VECTORS).contains(&tile.vectors), "width of a tile");
+        match isa {
+            // SAFETY: passed on from the caller.
+            Isa::Portable => unsafe { portable(tile, multiply_add) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: passed on from the caller; `Isa` vouches for the instructions.
+            Isa::Avx2 => unsafe { x86::avx2(tile) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Isa::Avx512 | Isa::Avx512Bf16 => unsafe {
+                match tile.vectors {
+                    1 => x86::avx512::<8, 1>(tile),
+                    2 => x86::avx512::<8, 2>(tile),
+                    3 => x86::avx512::<8, 3>(tile),
+                    _ => x86::avx512::<6, 4>(tile),
+                }
+            },
+        }
+    }
+}
+
+impl Operand for Bf16Pair {
+    const PER_WORD: usize = 2;
+
+    #[inline(always)]
+    fn word(even: f32, odd: f32) -> Self {
+        Self(to_bf16(even) >> 16 | to_bf16(odd))
+    }
+
+    fn words(isa: Isa, lines: &[f32], width: usize, words: &mut [Self]) {
+        pair_lines(isa, lines, width, words);
+    }
+
+    fn row_words(isa: Isa, row: &[f32], words: &mut [Self]) {
+        pair_row(isa, row, words);
+    }
+
+    fn turn(isa: Isa, lines: &[Self], rows: usize, turned: &mut [Self]) {
+        turn(isa, lines, rows, turned);
+    }
+
+    fn rows(isa: Isa, vectors: usize) -> usize {
+        let _ = vectors;
+        match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Bf16 => avx512_rows(vectors),
+            _ => PORTABLE_ROWS,
+        }
+    }
+
+    #[expect(unsafe_code, reason = "the caller vouches for the pointers")]
+    unsafe fn tile(isa: Isa, tile: Tile<Self>) {
+        debug_assert!((1..=MAX_VECTORS).contains(&tile.vectors), "width of a tile");
+        match isa {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: passed on from the caller; `Isa` vouches for the instructions.
+            Isa::Avx512Bf16 => unsafe {
+                match tile.vectors {
+                    1 => x86::bf16::<8, 1>(tile),
+                    2 => x86::bf16::<8, 2>(tile),
+                    3 => x86::bf16::<8, 3>(tile),
+                    _ => x86::bf16::<6, 4>(tile),
+                }
+            },
+            // SAFETY: passed on from the caller.
+            _ => unsafe { portable(tile, multiply_add_pair) },
+        }
+    }
+}
+
+multiversion! {
+    fn pair_lines(isa: Isa, lines: &[f32], width: usize, words: &mut [Bf16Pair]) {
+        for (pair, words) in lines.chunks(2 * width).zip(words.chunks_exact_mut(width)) {
+            let (even, odd) = pair.split_at(width);
+            if odd.is_empty() {
+                for (word, &even) in words.iter_mut().zip(even) {
+                    *word = Bf16Pair::word(even, 0.0);
+                }
+            }
+            for (word, (&even, &odd)) in words.iter_mut().zip(even.iter().zip(odd)) {
+                *word = Bf16Pair::word(even, odd);
+            }
+        }
+    }
+}
+
+multiversion! {
+    fn pair_row(isa: Isa, row: &[f32], words: &mut [Bf16Pair]) {
+        let (pairs, rest) = row.as_chunks::<2>();
+        for (word, &[even, odd]) in words.iter_mut().zip(pairs) {
+            *word = Bf16Pair::word(even, odd);
+        }
+        if let (&[last], Some(word)) = (rest, words.get_mut(pairs.len())) {
+            *word = Bf16Pair::word(last, 0.0);
+        }
+    }
+}
+
+/// `[rows][words]` -> `[words][rows]`.
+fn turn<T: Copy>(isa: Isa, lines: &[T], rows: usize, turned: &mut [T]) {
+    assert_eq!(lines.len(), turned.len(), "as many words");
+    let words = lines.len() / rows;
+    #[cfg(target_arch = "x86_64")]
+    let done = match isa {
+        Isa::Avx512 | Isa::Avx512Bf16 if rows == 8 && size_of::<T>() == 4 => {
+            #[expect(unsafe_code, reason = "vector loads and stores")]
+            // SAFETY: both are 8 lines' words of 32 bits, and `Isa` vouches for the instructions.
+            unsafe {
+                x86::turn_8(lines.as_ptr().cast(), words, turned.as_mut_ptr().cast());
+            }
+            words - words % 8
+        }
+        _ => 0,
+    };
+    #[cfg(not(target_arch = "x86_64"))]
+    let (done, _) = (0, isa);
+    for (r, line) in lines.chunks_exact(words.max(1)).enumerate() {
+        for (w, &word) in line.iter().enumerate().skip(done) {
+            turned[w * rows + r] = word;
+        }
+    }
+}
+
+#[inline]
+fn multiply_add(sum: f32, a: f32, b: f32) -> f32 {
+    // Part of the base instruction set there, and a call into a library elsewhere.
+    if cfg!(target_arch = "aarch64") {
+        a.mul_add(b, sum)
+    } else {
+        sum + a * b
+    }
+}
+
+/// The odd product first, as the AVX-512 instruction does it.
+#[inline]
+fn multiply_add_pair(sum: f32, a: Bf16Pair, b: Bf16Pair) -> f32 {
+    let odd = |w: Bf16Pair| f32::from_bits(w.0 & 0xffff_0000);
+    let even = |w: Bf16Pair| f32::from_bits(w.0 << 16);
+    sum + odd(a) * odd(b) + even(a) * even(b)
+}
+
+/// [`Operand::tile`] in plain Rust, [`PORTABLE_ROWS`] rows.
+///
+/// # Safety
+/// See [`Operand::tile`].
+#[expect(unsafe_code, reason = "the caller vouches for the pointers")]
+unsafe fn portable<T: Copy>(tile: Tile<T>, step: impl Fn(f32, T, T) -> f32 + Copy) {
+    for column in (0..tile.vectors * LANES).step_by(LANES) {
+        let mut sums = [[0.0_f32; LANES]; PORTABLE_ROWS];
+        for k in 0..tile.k {
+            // SAFETY: k, column and row are within the tile, whose elements the caller vouches for.
+            let (b, a) = unsafe {
+                (
+                    tile.b
+                        .add(k * tile.b_stride + column)
+                        .cast::<[T; LANES]>()
+                        .read_unaligned(),
+                    tile.a
+                        .add(k * tile.a_stride)
+                        .cast::<[T; PORTABLE_ROWS]>()
+                        .read_unaligned(),
+                )
+            };
+            for (row, &a) in sums.iter_mut().zip(&a) {
+                for (sum, &b) in row.iter_mut().zip(&b) {
+                    *sum = step(*sum, a, b);
+                }
+            }
+        }
+        for (r, row) in sums.iter().enumerate() {
+            // SAFETY: as above.
+            let c = unsafe {
+                std::slice::from_raw_parts_mut(tile.c.add(r * tile.c_stride + column), LANES)
+            };
+            for (c, sum) in c.iter_mut().zip(row) {
+                *c = if tile.accumulate { *c + sum } else { *sum };
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[expect(unsafe_code, reason = "vector instructions and their loads and stores")]
+mod x86 {
+    use std::arch::x86_64::{
+        __m512, __m512bh, __m512i, _mm256_add_ps, _mm256_fmadd_ps, _mm256_loadu_ps,
+        _mm256_permute2f128_ps, _mm256_set1_ps, _mm256_setzero_ps, _mm256_shuffle_ps,
+        _mm256_storeu_ps, _mm256_unpackhi_ps, _mm256_unpacklo_ps, _mm512_add_ps, _mm512_dpbf16_ps,
+        _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_set1_epi32, _mm512_set1_ps,
+        _mm512_setzero_ps, _mm512_storeu_ps,
+    };
+
+    use super::{AVX2_ROWS, Bf16Pair, LANES, Tile};
+
+    /// 8 lines of words in blocks of 8; the words beyond whole blocks are left.
+    ///
+    /// # Safety
+    /// `lines` holds `[8][words]`, and `turned` has room for as much.
+    #[target_feature(enable = "avx2")]
+    pub(super) unsafe fn turn_8(lines: *const f32, words: usize, turned: *mut f32) {
+        for w in (0..words - words % 8).step_by(8) {
+            // SAFETY: 8 words from `w` on are within each line, and 64 within `turned`.
+            unsafe {
+                let line = |r: usize| _mm256_loadu_ps(lines.add(r * words + w));
+                // Pairs of lines, then fours, then all eight.
+                let mut fours = [_mm256_setzero_ps(); 8];
+                for half in 0..2 {
+                    let [a, b, c, d] = [0, 1, 2, 3].map(|r| line(4 * half + r));
+                    let (low, high) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+                    let (low_2, high_2) = (_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
+                    fours[4 * half] = _mm256_shuffle_ps::<0x44>(low, low_2);
+                    fours[4 * half + 1] = _mm256_shuffle_ps::<0xEE>(low, low_2);
+                    fours[4 * half + 2] = _mm256_shuffle_ps::<0x44>(high, high_2);
+                    fours[4 * half + 3] = _mm256_shuffle_ps::<0xEE>(high, high_2);
+                }
+                for i in 0..4 {
+                    let (first, second) = (fours[i], fours[i + 4]);
+                    let out = turned.add((w + i) * 8);
+                    _mm256_storeu_ps(out, _mm256_permute2f128_ps::<0x20>(first, second));
+                    _mm256_storeu_ps(out.add(32), _mm256_permute2f128_ps::<0x31>(first, second));
+                }
+            }
+        }
+    }
+
+    /// # Safety
+    /// See [`super::Operand::tile`].
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) unsafe fn avx2(tile: Tile<f32>) {
+        const ROWS: usize = AVX2_ROWS;
+        for column in (0..tile.vectors * LANES).step_by(LANES) {
+            let mut sums = [[_mm256_setzero_ps(); 2]; ROWS];
+            // SAFETY: k, column and rows are within the tile, whose elements the caller vouches for.
+            unsafe {
+                for k in 0..tile.k {
+                    let b = tile.b.add(k * tile.b_stride + column);
+                    let b = [_mm256_loadu_ps(b), _mm256_loadu_ps(b.add(8))];
+                    let a = tile.a.add(k * tile.a_stride);
+                    for (r, sums) in sums.iter_mut().enumerate() {
+                        let a = _mm256_set1_ps(*a.add(r));
+                        sums[0] = _mm256_fmadd_ps(a, b[0], sums[0]);
+                        sums[1] = _mm256_fmadd_ps(a, b[1], sums[1]);
+                    }
+                }
+                for (r, row) in sums.iter().enumerate() {
+                    for (v, &sum) in row.iter().enumerate() {
+                        let c = tile.c.add(r * tile.c_stride + column + 8 * v);
+                        let sum = if tile.accumulate {
+                            _mm256_add_ps(_mm256_loadu_ps(c), sum)
+                        } else {
+                            sum
+                        };
+                        _mm256_storeu_ps(c, sum);
+                    }
+                }
+            }
+        }
+    }
+
+    /// # Safety
+    /// See [`super::Operand::tile`]; `R` rows, `V` vectors.
+    #[target_feature(enable = "avx512f")]
+    pub(super) unsafe fn avx512<const R: usize, const V: usize>(tile: Tile<f32>) {
+        let mut sums = [[_mm512_setzero_ps(); V]; R];
+        // SAFETY: k, rows and vectors are within the tile, whose elements the caller vouches for.
+        unsafe {
+            for k in 0..tile.k {
+                let (a, row) = (tile.a.add(k * tile.a_stride), tile.b.add(k * tile.b_stride));
+                let mut b = [_mm512_setzero_ps(); V];
+                for (v, b) in b.iter_mut().enumerate() {
+                    *b = _mm512_loadu_ps(row.add(v * LANES));
+                }
+                for (r, sums) in sums.iter_mut().enumerate() {
+                    let a = _mm512_set1_ps(*a.add(r));
+                    for (sum, &b) in sums.iter_mut().zip(&b) {
+                        *sum = _mm512_fmadd_ps(a, b, *sum);
+                    }
+                }
+            }
+            store(&tile, &sums);
+        }
+    }
+
+    /// # Safety
+    /// See [`super::Operand::tile`]; `R` rows, `V` vectors.
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    pub(super) unsafe fn bf16<const R: usize, const V: usize>(tile: Tile<Bf16Pair>) {
+        let pairs = |words: __m512i| -> __m512bh {
+            // SAFETY: both are 512 bits without invalid values.
+            unsafe { std::mem::transmute(words) }
+        };
+        let mut sums = [[_mm512_setzero_ps(); V]; R];
+        // SAFETY: k, rows and vectors are within the tile, whose elements the caller vouches for.
+        unsafe {
+            for k in 0..tile.k {
+                let (a, row) = (tile.a.add(k * tile.a_stride), tile.b.add(k * tile.b_stride));
+                let mut b = [pairs(_mm512_set1_epi32(0)); V];
+                for (v, b) in b.iter_mut().enumerate() {
+                    *b = pairs(_mm512_loadu_si512(row.add(v * LANES).cast()));
+                }
+                for (r, sums) in sums.iter_mut().enumerate() {
+                    let a = pairs(_mm512_set1_epi32((*a.add(r)).0.cast_signed()));
+                    for (sum, &b) in sums.iter_mut().zip(&b) {
+                        *sum = _mm512_dpbf16_ps(*sum, a, b);
+                    }
+                }
+            }
+            store(&tile, &sums);
+        }
+    }
+
+    /// # Safety
+    /// C of `tile` is writable.
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    unsafe fn store<T, const R: usize, const V: usize>(tile: &Tile<T>, sums: &[[__m512; V]; R]) {
+        for (r, row) in sums.iter().enumerate() {
+            for (v, &sum) in row.iter().enumerate() {
+                // SAFETY: row and vector are within the tile.
+                unsafe {
+                    let c = tile.c.add(r * tile.c_stride + v * LANES);
+                    let sum = if tile.accumulate {
+                        _mm512_add_ps(_mm512_loadu_ps(c), sum)
+                    } else {
+                        sum
+                    };
+                    _mm512_storeu_ps(c, sum);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Small integers: exact in `f32` and in bf16.
+    fn integers(count: usize, salt: usize) -> Vec<f32> {
+        (0..count)
+            .map(|i| ((i * 37 + salt) % 13) as f32 - 6.0)
+            .collect()
+    }
+
+    fn words<T: Operand>(values: &[f32], k: usize, stride: usize) -> Vec<T> {
+        let at = |k: usize, i: usize| values.get(k * stride + i).copied().unwrap_or(0.0);
+        let count = k.div_ceil(T::PER_WORD);
+        (0..count * stride)
+            .map(|i| {
+                let (word, i) = (i / stride, i % stride);
+                T::word(at(word * T::PER_WORD, i), at(word * T::PER_WORD + 1, i))
+            })
+            .collect()
+    }
+
+    #[expect(unsafe_code, reason = "calls the kernel on whole vectors")]
+    fn check<T: Operand>(isa: Isa, vectors: usize) {
+        let (k, a_stride, b_stride, c_stride) = (7, 11, 67, 71);
+        let rows = T::rows(isa, vectors);
+        let (a, b) = (integers(k * a_stride, 1), integers(k * b_stride, 2));
+        for accumulate in [false, true] {
+            let mut c = vec![3.0; rows * c_stride];
+            let (a_words, b_words) = (words::<T>(&a, k, a_stride), words::<T>(&b, k, b_stride));
+            let tile = Tile {
+                k: k.div_ceil(T::PER_WORD),
+                a: a_words.as_ptr(),
+                a_stride,
+                b: b_words.as_ptr(),
+                b_stride,
+                vectors,
+                c: c.as_mut_ptr(),
+                c_stride,
+                accumulate,
+            };
+            // SAFETY: the vectors have k words of the strides, which exceed the tile's sides.
+            unsafe { T::tile(isa, tile) };
+            for (r, row) in c.chunks_exact(c_stride).enumerate() {
+                for (j, &got) in row.iter().enumerate() {
+                    let sum: f32 = (0..k)
+                        .map(|k| a[k * a_stride + r] * b[k * b_stride + j.min(66)])
+                        .sum();
+                    let expected = match (j < vectors * LANES, accumulate) {
+                        (false, _) => 3.0,
+                        (true, false) => sum,
+                        (true, true) => sum + 3.0,
+                    };
+                    assert!(
+                        (got - expected).abs() < 1e-6,
+                        "{isa:?} {vectors} {r} {j}: {got}, {expected}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_tile_is_the_product() {
+        for isa in Isa::all() {
+            for vectors in 1..=MAX_VECTORS {
+                check::<f32>(isa, vectors);
+                check::<Bf16Pair>(isa, vectors);
+            }
+        }
+    }
+
+    #[test]
+    fn turning_moves_every_word() {
+        for isa in Isa::all() {
+            for (rows, words) in [(8, 1), (8, 8), (8, 37), (6, 19), (4, 16)] {
+                let lines = integers(rows * words, 3);
+                let mut turned = vec![f32::NAN; lines.len()];
+                f32::turn(isa, &lines, rows, &mut turned);
+                for (i, &got) in turned.iter().enumerate() {
+                    let (word, row) = (i / rows, i % rows);
+                    assert_eq!(
+                        got.to_bits(),
+                        lines[row * words + word].to_bits(),
+                        "{isa:?} {rows} {words} {i}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn bf16_rounds_to_nearest_ties_to_even() {
+        // 8 bits of significand: 1 + 2^-8 lies halfway between 1 and 1 + 2^-7.
+        let cases = [
+            (1.0, 1.0),
+            (1.0 + 1.0 / 256.0, 1.0),
+            (1.0 + 3.0 / 256.0, 1.0 + 4.0 / 256.0),
+            (-1.0 - 1.1 / 256.0, -1.0 - 2.0 / 256.0),
+        ];
+        for (x, rounded) in cases {
+            assert_eq!(f32::from_bits(to_bf16(x)).to_bits(), f32::to_bits(rounded));
+        }
+    }
+}

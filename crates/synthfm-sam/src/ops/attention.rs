@@ -1,0 +1,209 @@
+//! Window attention composed of the tensor library's own operations.
+//!
+//! Maps are filled up to whole windows, cut, attended, and put back together. Heads are processed in groups
+//! where the score matrix would be large.
+
+use burn::backend::{Backend, TensorMetadata, tensor::FloatTensor};
+use burn::tensor::{Shape, TensorData};
+
+/// Scores held at once: 64 Mi values, 256 MiB.
+const MAX_SCORES: usize = 1 << 26;
+
+/// See [`super::SamOps::window_attention`].
+pub(super) fn relative<B: Backend>(
+    qkv: FloatTensor<B>,
+    padding: &FloatTensor<B>,
+    rows: FloatTensor<B>,
+    columns: FloatTensor<B>,
+) -> FloatTensor<B> {
+    let ([table_rows, d], [table_columns, _]) = (rows.shape().dims(), columns.shape().dims());
+    let window @ [h, w] = [table_rows.div_ceil(2), table_columns.div_ceil(2)];
+    let map = Map::new(&qkv.shape(), window);
+    let (n, heads) = (h * w, map.channels / (3 * d));
+    // [N, n, 3 C] -> [3, N heads, n, d]
+    let parts = reshape::<B, 5>(map.cut::<B>(qkv, padding), [map.windows(), n, 3, heads, d]);
+    let parts = B::float_permute(parts, &[2, 0, 3, 1, 4]);
+    let parts = reshape::<B, 4>(parts, [3, map.windows() * heads, n, d]);
+    let (rel_h, rel_w) = (
+        by_query_and_key::<B>(rows, h),
+        by_query_and_key::<B>(columns, w),
+    );
+    let attended = in_groups::<B>(&parts, |q, _| {
+        let groups = q.shape()[0];
+        let turned = |t: &FloatTensor<B>, side: usize| {
+            reshape::<B, 4>(B::float_swap_dims(t.clone(), 1, 2), [1, side, d, side])
+        };
+        let q = reshape::<B, 4>(q, [groups, h, w, d]);
+        // [G, h, w, d] x [1, h, d, h] -> [G, h, w, h]
+        let by_row = B::float_matmul(q.clone(), turned(&rel_h, h));
+        // [G, w, h, d] x [1, w, d, w] -> [G, w, h, w] -> [G, h, w, w]
+        let by_column = B::float_matmul(B::float_swap_dims(q, 1, 2), turned(&rel_w, w));
+        let by_column = B::float_swap_dims(by_column, 1, 2);
+        let by_row = reshape::<B, 4>(by_row, [groups, n, h, 1]);
+        let by_column = reshape::<B, 4>(by_column, [groups, n, 1, w]);
+        reshape::<B, 3>(B::float_add(by_row, by_column), [groups, n, n])
+    });
+    map.join::<B>(attended, heads)
+}
+
+/// See [`super::SamOps::table_attention`].
+pub(super) fn with_table<B: Backend>(
+    qkv: FloatTensor<B>,
+    padding: &FloatTensor<B>,
+    table: FloatTensor<B>,
+    window: [usize; 2],
+) -> FloatTensor<B> {
+    let [heads, n, _] = table.shape().dims();
+    let map = Map::new(&qkv.shape(), window);
+    let (windows, d) = (map.windows(), map.channels / (3 * heads));
+    // [N, n, 3 C] -> [3, N heads, n, d]
+    let parts = reshape::<B, 5>(map.cut::<B>(qkv, padding), [windows, n, heads, 3, d]);
+    let parts = B::float_permute(parts, &[3, 0, 2, 1, 4]);
+    let parts = reshape::<B, 4>(parts, [3, windows * heads, n, d]);
+    let table = reshape::<B, 4>(table, [1, heads, n, n]);
+    let table = B::float_expand(table, Shape::from([windows, heads, n, n]));
+    let table = reshape::<B, 3>(table, [windows * heads, n, n]);
+    let attended = in_groups::<B>(&parts, |_, groups| {
+        B::float_slice(table.clone(), &[groups.into()])
+    });
+    map.join::<B>(attended, heads)
+}
+
+fn reshape<B: Backend, const D: usize>(x: FloatTensor<B>, shape: [usize; D]) -> FloatTensor<B> {
+    B::float_reshape(x, Shape::from(shape))
+}
+
+/// A channels-last map and its windows.
+#[derive(Debug, Clone, Copy)]
+struct Map {
+    batch: usize,
+    height: usize,
+    width: usize,
+    channels: usize,
+    window: [usize; 2],
+}
+
+impl Map {
+    fn new(shape: &Shape, window: [usize; 2]) -> Self {
+        let [batch, height, width, channels] = shape.dims();
+        Self {
+            batch,
+            height,
+            width,
+            channels,
+            window,
+        }
+    }
+
+    /// Rows and columns of windows.
+    const fn grid(&self) -> [usize; 2] {
+        [
+            self.height.div_ceil(self.window[0]),
+            self.width.div_ceil(self.window[1]),
+        ]
+    }
+
+    const fn windows(&self) -> usize {
+        self.batch * self.grid()[0] * self.grid()[1]
+    }
+
+    /// `[B, H, W, C]` -> `[windows, n, C]`, filled up with `padding` at the bottom and right.
+    fn cut<B: Backend>(&self, x: FloatTensor<B>, padding: &FloatTensor<B>) -> FloatTensor<B> {
+        let (
+            Self {
+                batch,
+                height,
+                width,
+                channels,
+                ..
+            },
+            [wh, ww],
+        ) = (*self, self.window);
+        let [rows, columns] = self.grid();
+        let append = |x: FloatTensor<B>, dim: usize, count: usize| {
+            if count == 0 {
+                return x;
+            }
+            let mut shape = x.shape();
+            shape[dim] = count;
+            let padding = reshape::<B, 4>(padding.clone(), [1, 1, 1, channels]);
+            B::float_cat(vec![x, B::float_expand(padding, shape)], dim)
+        };
+        let x = append(x, 1, rows * wh - height);
+        let x = append(x, 2, columns * ww - width);
+        let x = reshape::<B, 6>(x, [batch, rows, wh, columns, ww, channels]);
+        let x = B::float_permute(x, &[0, 1, 3, 2, 4, 5]);
+        reshape::<B, 3>(x, [self.windows(), wh * ww, channels])
+    }
+
+    /// `[windows heads, n, d]` -> `[B, H, W, heads d]`
+    fn join<B: Backend>(&self, x: FloatTensor<B>, heads: usize) -> FloatTensor<B> {
+        let ([rows, columns], [wh, ww]) = (self.grid(), self.window);
+        let d = x.shape()[2];
+        let x = reshape::<B, 7>(x, [self.batch, rows, columns, heads, wh, ww, d]);
+        let x = B::float_permute(x, &[0, 1, 4, 2, 5, 3, 6]);
+        let x = reshape::<B, 4>(x, [self.batch, rows * wh, columns * ww, heads * d]);
+        let all = |end: usize| (0..end).into();
+        B::float_slice(
+            x,
+            &[
+                all(self.batch),
+                all(self.height),
+                all(self.width),
+                all(heads * d),
+            ],
+        )
+    }
+}
+
+/// `softmax(q kᵀ / √d + bias) v` for as many windows and heads at once as [`MAX_SCORES`] allows; `bias` gets
+/// the queries of a group and which ones they are.
+///
+/// `parts`: queries, keys and values `[3, G, n, d]` -> `[G, n, d]`
+fn in_groups<B: Backend>(
+    parts: &FloatTensor<B>,
+    bias: impl Fn(FloatTensor<B>, std::ops::Range<usize>) -> FloatTensor<B>,
+) -> FloatTensor<B> {
+    let [_, all, n, d] = parts.shape().dims();
+    let step = (MAX_SCORES / (n * n).max(1)).clamp(1, all.max(1));
+    let mut attended = Vec::new();
+    for first in (0..all).step_by(step) {
+        let groups = first..all.min(first + step);
+        let part = |i: usize| {
+            let whole = [
+                (i..i + 1).into(),
+                groups.clone().into(),
+                (0..n).into(),
+                (0..d).into(),
+            ];
+            reshape::<B, 3>(B::float_slice(parts.clone(), &whole), [groups.len(), n, d])
+        };
+        let (q, k, v) = (part(0), part(1), part(2));
+        let bias = bias(q.clone(), groups.clone());
+        let scale = (d as f64).powf(-0.5);
+        let scores = B::float_matmul(
+            B::float_mul_scalar(q, scale.into()),
+            B::float_swap_dims(k, 1, 2),
+        );
+        attended.push(B::float_matmul(
+            B::softmax(B::float_add(scores, bias), 2),
+            v,
+        ));
+    }
+    if attended.len() == 1 {
+        return attended.remove(0);
+    }
+    B::float_cat(attended, 0)
+}
+
+/// Rows of a relative-position table for every query and key along an axis (`get_rel_pos`):
+/// `[2·side - 1, d]` -> `[side, side, d]`.
+fn by_query_and_key<B: Backend>(table: FloatTensor<B>, side: usize) -> FloatTensor<B> {
+    let d = table.shape()[1];
+    let offsets: Vec<i64> = (0..side * side)
+        .map(|i| (i / side + side - 1 - i % side) as i64)
+        .collect();
+    let data = TensorData::new(offsets, [side * side]);
+    let index = B::int_from_data(data, &table.device());
+    reshape::<B, 3>(B::float_select(table, 0, index), [side, side, d])
+}

@@ -1,0 +1,378 @@
+//! The operations on the CPU: tensors as slices, for the kernels.
+
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Flex, TensorMetadata};
+use burn::tensor::{Shape, TensorData};
+
+use super::{SamOps, two_way};
+use crate::kernels::{
+    self, Activation, Arithmetic, Bias, ConvShape, ImageKeys, ImageToTokens, Isa, Layout, Linear,
+    TokensToImage, WindowAttention,
+};
+
+/// The values of a CPU tensor; the modules of this crate compute in `f32`.
+fn values(tensor: &FloatTensor<Flex>) -> &[f32] {
+    tensor.as_slice().expect("a contiguous f32 tensor")
+}
+
+/// The memory of a contiguous tensor, if it has all of it to itself.
+fn own(tensor: &mut FloatTensor<Flex>) -> Option<&mut [f32]> {
+    let count = tensor.shape().num_elements();
+    if !tensor.is_unique() {
+        return None;
+    }
+    let storage = tensor.storage_mut::<f32>();
+    (storage.len() == count).then_some(storage)
+}
+
+fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> FloatTensor<Flex> {
+    FloatTensor::<Flex>::from_data(TensorData::new(values, shape))
+}
+
+fn conv_shape(x: &Shape, weight: &Shape) -> ConvShape {
+    let ([batch, height, width, input], [side, _, _, output]) = (x.dims(), weight.dims());
+    ConvShape {
+        batch,
+        height,
+        width,
+        input,
+        output,
+        side,
+    }
+}
+
+/// Whether fewer products with the map are left when its projection is folded into the tokens.
+const fn folding_pays(tokens: usize, heads: usize, inner: usize) -> bool {
+    tokens * heads <= inner
+}
+
+fn image_keys<'a>(map: &'a FloatTensor<Flex>, position: &'a FloatTensor<Flex>) -> ImageKeys<'a> {
+    ImageKeys {
+        map: values(map),
+        position: values(position),
+        channels: map.shape()[2],
+    }
+}
+
+fn run_linear(
+    [x, weight, bias]: [FloatTensor<Flex>; 3],
+    activation: Activation,
+    residual: Option<&[f32]>,
+    arithmetic: Arithmetic,
+) -> FloatTensor<Flex> {
+    let (x, weight, bias) = (
+        x.to_contiguous(),
+        weight.to_contiguous(),
+        bias.to_contiguous(),
+    );
+    let ([m, k], [_, n]) = (x.shape().dims(), weight.shape().dims());
+    let linear = Linear {
+        x: values(&x),
+        offset: None,
+        weight: values(&weight),
+        bias: values(&bias),
+        activation,
+        residual,
+        size: [m, k, n],
+    };
+    tensor(linear.run(Isa::best(), arithmetic), [m, n])
+}
+
+#[derive(Debug, Clone, Copy)]
+struct AttentionShape {
+    window: [usize; 2],
+    head_dim: usize,
+    layout: Layout,
+}
+
+fn run_attention(
+    qkv: &FloatTensor<Flex>,
+    padding: &FloatTensor<Flex>,
+    bias: Bias<'_>,
+    shape: AttentionShape,
+    arithmetic: Arithmetic,
+) -> FloatTensor<Flex> {
+    let (qkv, padding) = (qkv.to_contiguous(), padding.to_contiguous());
+    let [batch, height, width, channels] = qkv.shape().dims();
+    let AttentionShape {
+        window,
+        head_dim,
+        layout,
+    } = shape;
+    let attention = WindowAttention {
+        qkv: values(&qkv),
+        padding: values(&padding),
+        bias,
+        map: [batch, height, width],
+        window,
+        heads: channels / (3 * head_dim),
+        head_dim,
+        layout,
+    };
+    let out = attention.run(Isa::best(), arithmetic);
+    tensor(out, [batch, height, width, channels / 3])
+}
+
+impl SamOps for Flex {
+    fn conv(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        relu: bool,
+    ) -> FloatTensor<Self> {
+        let (x, weight, bias) = (
+            x.to_contiguous(),
+            weight.to_contiguous(),
+            bias.to_contiguous(),
+        );
+        let s = conv_shape(&x.shape(), &weight.shape());
+        let out = kernels::conv(s, values(&x), values(&weight), values(&bias), relu);
+        tensor(out, [s.batch, s.height, s.width, s.output])
+    }
+
+    fn conv_input_grad(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let (weight, grad) = (weight.to_contiguous(), grad.to_contiguous());
+        let s = conv_shape(&x.shape(), &weight.shape());
+        tensor(
+            kernels::conv_input_grad(s, values(&grad), values(&weight)),
+            [s.batch, s.height, s.width, s.input],
+        )
+    }
+
+    fn conv_param_grad(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let (x, grad) = (x.to_contiguous(), grad.to_contiguous());
+        let out = kernels::conv_param_grad(
+            conv_shape(&x.shape(), &weight.shape()),
+            values(&x),
+            values(&grad),
+        );
+        let len = out.len();
+        tensor(out, [len])
+    }
+
+    fn channel_norm(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> FloatTensor<Self> {
+        let (mut x, gamma, beta) = (
+            x.to_contiguous(),
+            gamma.to_contiguous(),
+            beta.to_contiguous(),
+        );
+        if let Some(own) = own(&mut x) {
+            let (gamma, beta) = (values(&gamma), values(&beta));
+            kernels::layer_norm_in_place(Isa::best(), own, gamma, beta, epsilon as f32);
+            return x;
+        }
+        let out = kernels::layer_norm(
+            Isa::best(),
+            values(&x),
+            values(&gamma),
+            values(&beta),
+            epsilon as f32,
+        );
+        tensor::<2>(out, x.shape().dims())
+    }
+
+    fn channel_norm_input_grad(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> FloatTensor<Self> {
+        let (x, gamma, grad) = (
+            x.to_contiguous(),
+            gamma.to_contiguous(),
+            grad.to_contiguous(),
+        );
+        let out = kernels::layer_norm_input_grad(
+            Isa::best(),
+            values(&x),
+            values(&gamma),
+            values(&grad),
+            epsilon as f32,
+        );
+        tensor::<2>(out, x.shape().dims())
+    }
+
+    fn channel_norm_param_grad(
+        x: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> FloatTensor<Self> {
+        let (x, grad) = (x.to_contiguous(), grad.to_contiguous());
+        let c = x.shape()[1];
+        tensor(
+            kernels::layer_norm_param_grad(
+                Isa::best(),
+                values(&x),
+                values(&grad),
+                c,
+                epsilon as f32,
+            ),
+            [2 * c],
+        )
+    }
+
+    fn affine(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        activation: Activation,
+        arithmetic: Arithmetic,
+    ) -> FloatTensor<Self> {
+        run_linear([x, weight, bias], activation, None, arithmetic)
+    }
+
+    fn affine_residual(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        residual: FloatTensor<Self>,
+        arithmetic: Arithmetic,
+    ) -> FloatTensor<Self> {
+        let residual = residual.to_contiguous();
+        run_linear(
+            [x, weight, bias],
+            Activation::None,
+            Some(values(&residual)),
+            arithmetic,
+        )
+    }
+
+    fn window_attention(
+        qkv: FloatTensor<Self>,
+        padding: FloatTensor<Self>,
+        rows: FloatTensor<Self>,
+        columns: FloatTensor<Self>,
+        arithmetic: Arithmetic,
+    ) -> FloatTensor<Self> {
+        let (rows, columns) = (rows.to_contiguous(), columns.to_contiguous());
+        let side = |table: &FloatTensor<Self>| table.shape()[0].div_ceil(2);
+        let shape = AttentionShape {
+            window: [side(&rows), side(&columns)],
+            head_dim: rows.shape()[1],
+            layout: Layout::PartThenHead,
+        };
+        let bias = Bias::Relative {
+            rows: values(&rows),
+            columns: values(&columns),
+        };
+        run_attention(&qkv, &padding, bias, shape, arithmetic)
+    }
+
+    fn table_attention(
+        qkv: FloatTensor<Self>,
+        padding: FloatTensor<Self>,
+        table: FloatTensor<Self>,
+        window: [usize; 2],
+        arithmetic: Arithmetic,
+    ) -> FloatTensor<Self> {
+        let table = table.to_contiguous();
+        let shape = AttentionShape {
+            window,
+            head_dim: qkv.shape()[3] / (3 * table.shape()[0]),
+            layout: Layout::HeadThenPart,
+        };
+        run_attention(
+            &qkv,
+            &padding,
+            Bias::Table(values(&table)),
+            shape,
+            arithmetic,
+        )
+    }
+
+    fn tokens_to_image(
+        query: FloatTensor<Self>,
+        map: FloatTensor<Self>,
+        position: FloatTensor<Self>,
+        key_weight: FloatTensor<Self>,
+        key_bias: FloatTensor<Self>,
+        value_weight: FloatTensor<Self>,
+        value_bias: FloatTensor<Self>,
+        heads: usize,
+    ) -> FloatTensor<Self> {
+        let [_, tokens, inner] = query.shape().dims();
+        if !folding_pays(tokens, heads, inner) {
+            let weights = [key_weight, key_bias, value_weight, value_bias];
+            return two_way::tokens_to_image::<Self>(query, map, position, weights, heads);
+        }
+        let shape = query.shape();
+        let [query, map, position] = [query, map, position].map(|t| t.to_contiguous());
+        let [key_weight, value_weight, value_bias] =
+            [key_weight, value_weight, value_bias].map(|t| t.to_contiguous());
+        let attention = TokensToImage {
+            query: values(&query),
+            image: image_keys(&map, &position),
+            key_weight: values(&key_weight),
+            value_weight: values(&value_weight),
+            value_bias: values(&value_bias),
+            heads,
+        };
+        tensor::<3>(attention.run(Isa::best()), shape.dims())
+    }
+
+    fn image_to_tokens(
+        map: FloatTensor<Self>,
+        position: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        query_weight: FloatTensor<Self>,
+        query_bias: FloatTensor<Self>,
+        out_weight: FloatTensor<Self>,
+        out_bias: FloatTensor<Self>,
+        heads: usize,
+    ) -> FloatTensor<Self> {
+        let [objects, tokens, inner] = key.shape().dims();
+        if !folding_pays(tokens, heads, inner) {
+            let weights = [query_weight, query_bias, out_weight, out_bias];
+            return two_way::image_to_tokens::<Self>(map, position, [key, value], weights, heads);
+        }
+        let [_, n, channels] = map.shape().dims();
+        let [map, position, key, value] = [map, position, key, value].map(|t| t.to_contiguous());
+        let [query_weight, query_bias, out_weight, out_bias] =
+            [query_weight, query_bias, out_weight, out_bias].map(|t| t.to_contiguous());
+        let attention = ImageToTokens {
+            image: image_keys(&map, &position),
+            key: values(&key),
+            value: values(&value),
+            query_weight: values(&query_weight),
+            query_bias: values(&query_bias),
+            out_weight: values(&out_weight),
+            out_bias: values(&out_bias),
+            objects,
+            heads,
+        };
+        tensor(attention.run(Isa::best()), [objects, n, channels])
+    }
+
+    fn exact_gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        let mut x = x.to_contiguous();
+        if let Some(values) = own(&mut x) {
+            kernels::gelu(Isa::best(), values);
+            return x;
+        }
+        let mut out = values(&x).to_vec();
+        kernels::gelu(Isa::best(), &mut out);
+        FloatTensor::<Self>::from_data(TensorData::new(out, x.shape()))
+    }
+
+    fn exact_gelu_grad(x: FloatTensor<Self>, grad: FloatTensor<Self>) -> FloatTensor<Self> {
+        let (x, grad) = (x.to_contiguous(), grad.to_contiguous());
+        FloatTensor::<Self>::from_data(TensorData::new(
+            kernels::gelu_grad(Isa::best(), values(&x), values(&grad)),
+            x.shape(),
+        ))
+    }
+}

@@ -1,0 +1,462 @@
+//! Tensor operations with hand-written CPU kernels and hand-written gradients.
+//!
+//! Each has a body composed of the tensor library's own operations, which every backend but the CPU
+//! one uses and which the kernels are tested against, and a gradient of its own.
+
+mod attention;
+mod autodiff;
+mod flex;
+mod two_way;
+
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Backend, Dispatch, TensorMetadata, backend_extension};
+use burn::tensor::ops::ConvOptions;
+use burn::tensor::{Shape, Tensor};
+
+pub use crate::kernels::{Activation, Arithmetic};
+
+/// SAM's hot operations. Tensors are channels-last; weights as the modules store them.
+#[cfg_attr(feature = "gpu", backend_extension(Flex, Cube, Autodiff))]
+#[cfg_attr(not(feature = "gpu"), backend_extension(Flex, Autodiff))]
+pub trait SamOps: Backend {
+    /// `x`: `[B, H, W, C]`, `weight`: `[s, s, C, O]`, `bias`: `[O]` -> `[B, H, W, O]`; `ReLU` if asked.
+    fn conv(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        relu: bool,
+    ) -> FloatTensor<Self> {
+        let out = Self::conv2d(
+            nchw::<Self>(x),
+            oihw::<Self>(weight.clone()),
+            Some(bias),
+            options(&weight.shape()),
+        );
+        let out = Self::float_permute(out, &[0, 2, 3, 1]);
+        if relu { Self::relu(out) } else { out }
+    }
+
+    /// Gradient of [`SamOps::conv`] (without `ReLU`) by its input; `grad`: `[B, H, W, O]`.
+    fn conv_input_grad(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let options = options(&weight.shape());
+        let grad = Self::conv2d_x_backward(
+            nchw::<Self>(x),
+            oihw::<Self>(weight),
+            nchw::<Self>(grad),
+            options,
+        );
+        Self::float_permute(grad, &[0, 2, 3, 1])
+    }
+
+    /// Gradients of [`SamOps::conv`] by weight, flattened, and bias, one after the other.
+    fn conv_param_grad(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let [s, _, c, o] = weight.shape().dims();
+        let options = options(&weight.shape());
+        let rows = x.shape().num_elements() / c;
+        let by_bias = Self::float_reshape(grad.clone(), Shape::from([rows, o]));
+        let by_bias = Self::float_reshape(Self::float_sum_dim(by_bias, 0), Shape::from([o]));
+        let by_weight = Self::conv2d_weight_backward(
+            nchw::<Self>(x),
+            oihw::<Self>(weight),
+            nchw::<Self>(grad),
+            options,
+        );
+        let by_weight = Self::float_permute(by_weight, &[2, 3, 1, 0]);
+        let by_weight = Self::float_reshape(by_weight, Shape::from([s * s * c * o]));
+        Self::float_cat(vec![by_weight, by_bias], 0)
+    }
+
+    /// Layer normalisation over the last axis; `x`: `[M, C]`, `gamma`, `beta`: `[C]`.
+    fn channel_norm(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> FloatTensor<Self> {
+        let c = gamma.shape()[0];
+        let (centred, scale) = standardise::<Self>(x, epsilon);
+        let normal = Self::float_mul(centred, scale);
+        let row = |t| Self::float_reshape(t, Shape::from([1, c]));
+        Self::float_add(Self::float_mul(normal, row(gamma)), row(beta))
+    }
+
+    /// Gradient of [`SamOps::channel_norm`] by its input.
+    fn channel_norm_input_grad(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> FloatTensor<Self> {
+        let c = gamma.shape()[0];
+        let (centred, scale) = standardise::<Self>(x, epsilon);
+        let normal = Self::float_mul(centred, scale.clone());
+        let grad = Self::float_mul(grad, Self::float_reshape(gamma, Shape::from([1, c])));
+        let mean = Self::float_mean_dim(grad.clone(), 1);
+        let dot = Self::float_mean_dim(Self::float_mul(grad.clone(), normal.clone()), 1);
+        let grad = Self::float_sub(Self::float_sub(grad, mean), Self::float_mul(normal, dot));
+        Self::float_mul(grad, scale)
+    }
+
+    /// Gradients of [`SamOps::channel_norm`] by `gamma` and `beta`, one after the other: `[2·C]`.
+    fn channel_norm_param_grad(
+        x: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> FloatTensor<Self> {
+        let c = x.shape()[1];
+        let (centred, scale) = standardise::<Self>(x, epsilon);
+        let by_gamma = Self::float_mul(Self::float_mul(centred, scale), grad.clone());
+        let total = |t| Self::float_reshape(Self::float_sum_dim(t, 0), Shape::from([c]));
+        Self::float_cat(vec![total(by_gamma), total(grad)], 0)
+    }
+
+    /// `activation(x · weight + bias)`; `x`: `[M, K]`, `weight`: `[K, N]`, `bias`: `[N]` -> `[M, N]`.
+    fn affine(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        activation: Activation,
+        arithmetic: Arithmetic,
+    ) -> FloatTensor<Self> {
+        // Other devices choose their own arithmetic.
+        let _ = arithmetic;
+        let n = bias.shape()[0];
+        let bias = Self::float_reshape(bias, Shape::from([1, n]));
+        let out = Self::float_add(Self::float_matmul(x, weight), bias);
+        match activation {
+            Activation::None => out,
+            Activation::Relu => Self::relu(out),
+            Activation::Gelu => Self::exact_gelu(out),
+        }
+    }
+
+    /// `x · weight + bias + residual`, see [`SamOps::affine`]; `residual`: `[M, N]`.
+    fn affine_residual(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        residual: FloatTensor<Self>,
+        arithmetic: Arithmetic,
+    ) -> FloatTensor<Self> {
+        let out = Self::affine(x, weight, bias, Activation::None, arithmetic);
+        Self::float_add(out, residual)
+    }
+
+    /// Attention inside the windows of a map with decomposed relative positions (Li et al. 2022, eq. 4):
+    /// `softmax(q·k / √d + q·rows[yq - yk + wh - 1] + q·columns[xq - xk + ww - 1]) v`.
+    ///
+    /// `qkv`: `[B, H, W, 3·C]`; a map that is no whole number of windows is filled up with tokens of which
+    /// `padding`, `[3·C]`, are queries, keys and values; `rows`: `[2·wh - 1, d]`, `columns`: `[2·ww - 1, d]`
+    /// give the windows' sides -> `[B, H, W, C]`.
+    fn window_attention(
+        qkv: FloatTensor<Self>,
+        padding: FloatTensor<Self>,
+        rows: FloatTensor<Self>,
+        columns: FloatTensor<Self>,
+        arithmetic: Arithmetic,
+    ) -> FloatTensor<Self> {
+        let _ = arithmetic;
+        attention::relative::<Self>(qkv, &padding, rows, columns)
+    }
+
+    /// The same with a table of what is added to the scores, `[heads, n, n]` by head, query and key, for
+    /// windows of n tokens; `qkv` holds query, key and value head by head, as `TinyViT`'s does.
+    fn table_attention(
+        qkv: FloatTensor<Self>,
+        padding: FloatTensor<Self>,
+        table: FloatTensor<Self>,
+        window: [usize; 2],
+        arithmetic: Arithmetic,
+    ) -> FloatTensor<Self> {
+        let _ = arithmetic;
+        attention::with_table::<Self>(qkv, &padding, table, window)
+    }
+
+    /// Tokens attend to a map whose keys and values are projected here; keys get a position code.
+    ///
+    /// `query`: `[N, T, I]`, projected; `map`: `[N, n, C]` or `[1, n, C]`; `position`: `[1, n, C]`; weights
+    /// `[C, I]` and biases `[I]` -> `[N, T, I]`.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "an operation names its tensors one by one; generated code repeats this attribute"
+    )]
+    fn tokens_to_image(
+        query: FloatTensor<Self>,
+        map: FloatTensor<Self>,
+        position: FloatTensor<Self>,
+        key_weight: FloatTensor<Self>,
+        key_bias: FloatTensor<Self>,
+        value_weight: FloatTensor<Self>,
+        value_bias: FloatTensor<Self>,
+        heads: usize,
+    ) -> FloatTensor<Self> {
+        let weights = [key_weight, key_bias, value_weight, value_bias];
+        two_way::tokens_to_image::<Self>(query, map, position, weights, heads)
+    }
+
+    /// A map attends to tokens and is added to the result; its queries, which get a position code, and the
+    /// result are projected here.
+    ///
+    /// `map`: `[N, n, C]` or `[1, n, C]`; `position`: `[1, n, C]`; `key`, `value`: `[N, T, I]`, projected;
+    /// `query_weight`: `[C, I]`, `query_bias`: `[I]`, `out_weight`: `[I, C]`, `out_bias`: `[C]` ->
+    /// `[N, n, C]`.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "an operation names its tensors one by one; generated code repeats this attribute"
+    )]
+    fn image_to_tokens(
+        map: FloatTensor<Self>,
+        position: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        query_weight: FloatTensor<Self>,
+        query_bias: FloatTensor<Self>,
+        out_weight: FloatTensor<Self>,
+        out_bias: FloatTensor<Self>,
+        heads: usize,
+    ) -> FloatTensor<Self> {
+        let weights = [query_weight, query_bias, out_weight, out_bias];
+        two_way::image_to_tokens::<Self>(map, position, [key, value], weights, heads)
+    }
+
+    /// GELU with the error function; any shape.
+    fn exact_gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::gelu(x)
+    }
+
+    /// Gradient of [`SamOps::exact_gelu`]: (Φ(x) + x·φ(x)) · grad.
+    fn exact_gelu_grad(x: FloatTensor<Self>, grad: FloatTensor<Self>) -> FloatTensor<Self> {
+        let erf = Self::float_erf(Self::float_mul_scalar(
+            x.clone(),
+            std::f64::consts::FRAC_1_SQRT_2.into(),
+        ));
+        let cdf = Self::float_mul_scalar(Self::float_add_scalar(erf, 1.0.into()), 0.5.into());
+        let square = Self::float_mul(x.clone(), x.clone());
+        let pdf = Self::float_exp(Self::float_mul_scalar(square, (-0.5).into()));
+        let slope = Self::float_mul_scalar(Self::float_mul(x, pdf), 0.398_942_280_401_432_7.into());
+        Self::float_mul(Self::float_add(cdf, slope), grad)
+    }
+}
+
+fn nchw<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
+    B::float_permute(x, &[0, 3, 1, 2])
+}
+
+fn oihw<B: Backend>(weight: FloatTensor<B>) -> FloatTensor<B> {
+    B::float_permute(weight, &[3, 2, 0, 1])
+}
+
+fn options(weight: &Shape) -> ConvOptions<2> {
+    let reach = weight[0] / 2;
+    ConvOptions::new([1, 1], [reach, reach], [1, 1], 1)
+}
+
+/// `x` less its mean over the last axis, and the reciprocal standard deviation.
+fn standardise<B: Backend>(x: FloatTensor<B>, epsilon: f64) -> (FloatTensor<B>, FloatTensor<B>) {
+    let centred = B::float_sub(x.clone(), B::float_mean_dim(x, 1));
+    let variance = B::float_mean_dim(B::float_mul(centred.clone(), centred.clone()), 1);
+    let scale = B::float_recip(B::float_sqrt(B::float_add_scalar(variance, epsilon.into())));
+    (centred, scale)
+}
+
+#[cfg(feature = "gpu")]
+impl SamOps for burn::backend::wgpu::CubeBackend {}
+
+/// Convolution with stride 1 and zero padding that keeps the size; `ReLU` if asked.
+///
+/// # Shapes
+/// `x`: `[B, H, W, C]`, `weight`: `[s, s, C, O]` (s odd), `bias`: `[O]` -> `[B, H, W, O]`
+pub fn conv(x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>, relu: bool) -> Tensor<4> {
+    Tensor::from_dispatch(<Dispatch as SamOps>::conv(
+        x.into_dispatch(),
+        weight.into_dispatch(),
+        bias.into_dispatch(),
+        relu,
+    ))
+}
+
+/// Layer normalisation over the last axis, biased variance.
+///
+/// # Shapes
+/// `x`: `[.., C]`, `gamma`, `beta`: `[C]` -> as `x`
+pub fn layer_norm<const D: usize>(
+    x: Tensor<D>,
+    gamma: Tensor<1>,
+    beta: Tensor<1>,
+    epsilon: f64,
+) -> Tensor<D> {
+    let shape = x.shape();
+    let out = <Dispatch as SamOps>::channel_norm(
+        rows(x).into_dispatch(),
+        gamma.into_dispatch(),
+        beta.into_dispatch(),
+        epsilon,
+    );
+    Tensor::<2>::from_dispatch(out).reshape(shape)
+}
+
+/// GELU with the error function, x·Φ(x), with its exact derivative. Any shape.
+pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    Tensor::from_dispatch(<Dispatch as SamOps>::exact_gelu(x.into_dispatch()))
+}
+
+/// The rows of a tensor: `[.., C]` -> `[M, C]`.
+fn rows<const D: usize>(x: Tensor<D>) -> Tensor<2> {
+    let shape = x.shape();
+    let c = shape[D - 1];
+    x.reshape([shape.num_elements() / c.max(1), c])
+}
+
+/// The shape with another last axis.
+fn with_last(mut shape: Shape, last: usize) -> Shape {
+    let rank = shape.rank();
+    shape[rank - 1] = last;
+    shape
+}
+
+/// `activation(x · weight + bias)`.
+///
+/// # Shapes
+/// `x`: `[.., K]`, `weight`: `[K, N]`, `bias`: `[N]` -> `[.., N]`
+pub fn linear<const D: usize>(
+    x: Tensor<D>,
+    weight: Tensor<2>,
+    bias: Tensor<1>,
+    activation: Activation,
+    arithmetic: Arithmetic,
+) -> Tensor<D> {
+    let shape = with_last(x.shape(), weight.dims()[1]);
+    let out = <Dispatch as SamOps>::affine(
+        rows(x).into_dispatch(),
+        weight.into_dispatch(),
+        bias.into_dispatch(),
+        activation,
+        arithmetic,
+    );
+    Tensor::<2>::from_dispatch(out).reshape(shape)
+}
+
+/// `x · weight + bias + residual`.
+///
+/// # Shapes
+/// `x`: `[.., K]`, `weight`: `[K, N]`, `bias`: `[N]`, `residual`: `[.., N]` -> `[.., N]`
+pub fn linear_residual<const D: usize>(
+    x: Tensor<D>,
+    weight: Tensor<2>,
+    bias: Tensor<1>,
+    residual: Tensor<D>,
+    arithmetic: Arithmetic,
+) -> Tensor<D> {
+    let shape = residual.shape();
+    let out = <Dispatch as SamOps>::affine_residual(
+        rows(x).into_dispatch(),
+        weight.into_dispatch(),
+        bias.into_dispatch(),
+        rows(residual).into_dispatch(),
+        arithmetic,
+    );
+    Tensor::<2>::from_dispatch(out).reshape(shape)
+}
+
+/// Attention inside windows of a map with decomposed relative positions, see
+/// [`SamOps::window_attention`].
+///
+/// # Shapes
+/// `qkv`: `[B, H, W, 3·C]`, `padding`: `[3·C]`, `rows`: `[2·wh - 1, d]`, `columns`: `[2·ww - 1, d]` ->
+/// `[B, H, W, C]`
+pub fn window_attention(
+    qkv: Tensor<4>,
+    padding: Tensor<1>,
+    rows: Tensor<2>,
+    columns: Tensor<2>,
+    arithmetic: Arithmetic,
+) -> Tensor<4> {
+    Tensor::from_dispatch(<Dispatch as SamOps>::window_attention(
+        qkv.into_dispatch(),
+        padding.into_dispatch(),
+        rows.into_dispatch(),
+        columns.into_dispatch(),
+        arithmetic,
+    ))
+}
+
+/// Attention inside windows of a map with a table of biases, see [`SamOps::table_attention`].
+///
+/// # Shapes
+/// `qkv`: `[B, H, W, heads·3·d]`, `padding`: `[heads·3·d]`, `table`: `[heads, n, n]` for windows of n tokens
+/// -> `[B, H, W, heads·d]`
+pub fn table_attention(
+    qkv: Tensor<4>,
+    padding: Tensor<1>,
+    table: Tensor<3>,
+    window: [usize; 2],
+    arithmetic: Arithmetic,
+) -> Tensor<4> {
+    Tensor::from_dispatch(<Dispatch as SamOps>::table_attention(
+        qkv.into_dispatch(),
+        padding.into_dispatch(),
+        table.into_dispatch(),
+        window,
+        arithmetic,
+    ))
+}
+
+/// A projection: weight `[in, out]` and bias `[out]`.
+pub type Projection = (Tensor<2>, Tensor<1>);
+
+/// Tokens attend to an image map, see [`SamOps::tokens_to_image`].
+///
+/// # Shapes
+/// `query`: `[N, T, I]`, `map`: `[N, n, C]` or `[1, n, C]`, `position`: `[1, n, C]`, `key` and `value` from C
+/// to I -> `[N, T, I]`
+pub fn tokens_to_image(
+    query: Tensor<3>,
+    [map, position]: [Tensor<3>; 2],
+    key: Projection,
+    value: Projection,
+    heads: usize,
+) -> Tensor<3> {
+    Tensor::from_dispatch(<Dispatch as SamOps>::tokens_to_image(
+        query.into_dispatch(),
+        map.into_dispatch(),
+        position.into_dispatch(),
+        key.0.into_dispatch(),
+        key.1.into_dispatch(),
+        value.0.into_dispatch(),
+        value.1.into_dispatch(),
+        heads,
+    ))
+}
+
+/// An image map attends to tokens and is added to the result, see [`SamOps::image_to_tokens`].
+///
+/// # Shapes
+/// `map`: `[N, n, C]` or `[1, n, C]`, `position`: `[1, n, C]`, `key_value`: `[N, T, I]` each, `query` from C to
+/// I, `out` from I to C -> `[N, n, C]`
+pub fn image_to_tokens(
+    [map, position]: [Tensor<3>; 2],
+    [key, value]: [Tensor<3>; 2],
+    query: Projection,
+    out: Projection,
+    heads: usize,
+) -> Tensor<3> {
+    Tensor::from_dispatch(<Dispatch as SamOps>::image_to_tokens(
+        map.into_dispatch(),
+        position.into_dispatch(),
+        key.into_dispatch(),
+        value.into_dispatch(),
+        query.0.into_dispatch(),
+        query.1.into_dispatch(),
+        out.0.into_dispatch(),
+        out.1.into_dispatch(),
+        heads,
+    ))
+}

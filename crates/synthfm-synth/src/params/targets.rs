@@ -1,0 +1,72 @@
+//! Which structures and regions become targets.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Result;
+use crate::check::{at_most, numbers};
+
+/// What a target is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TargetKind {
+    /// The outline that holds everything.
+    Body,
+    /// A larger structure.
+    Organ,
+    /// Something abnormal inside or beside an organ.
+    Lesion,
+    /// The ring around a lumen.
+    Wall,
+    /// The inside of a wall.
+    Lumen,
+    /// A long, thin structure.
+    Tube,
+    /// One of many similar small objects.
+    Cell,
+    /// A region of a label map.
+    Region,
+}
+
+/// Which pixels of a structure are a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TargetRule {
+    /// None.
+    No,
+    /// Those where it is on top.
+    Visible,
+    /// Those where it or anything nested in it is on top.
+    Whole,
+}
+
+/// Which regions and structures become targets.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TargetParams {
+    /// Most targets.
+    pub max_count: u32,
+    /// Smallest share of the image.
+    pub min_area: f32,
+    /// Largest share of the image.
+    pub max_area: f32,
+    /// Least visibility of its boundary; 0 keeps all.
+    pub min_visibility: f32,
+    /// Region indices of the label map that are targets, by connected component.
+    pub regions: Vec<u16>,
+}
+
+impl TargetParams {
+    pub(super) fn validate(&self) -> Result<()> {
+        numbers(
+            "targets",
+            &[self.min_area, self.max_area, self.min_visibility],
+        )?;
+        at_most("targets.regions", self.regions.len(), 256, "at most 256")?;
+        at_most(
+            "targets.max_count",
+            self.max_count as usize,
+            256,
+            "at most 256",
+        )
+    }
+}

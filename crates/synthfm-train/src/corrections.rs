@@ -1,0 +1,216 @@
+//! Clicks that correct the model's own answers while it trains, on the grid of its logits.
+
+use burn::tensor::{Int, Tensor, TensorData};
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+use synthfm_image::{Mask, Size};
+use synthfm_sam::{LABEL_PADDING, PointPrompts, PromptBatch};
+
+use crate::clicks::{Click, centre_correction, uniform_correction};
+use crate::config::CorrectionConfig;
+
+/// The corrections of one step; what they turn out to be depends on the answers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Corrections {
+    /// Answers that are corrected before the one that counts.
+    pub rounds: usize,
+    show_logits: bool,
+    centre: bool,
+    rng: ChaCha8Rng,
+}
+
+impl Corrections {
+    /// Draws their number and kind; the positions come from the same `rng` later.
+    pub fn draw(config: CorrectionConfig, mut rng: ChaCha8Rng) -> Self {
+        let mut chance = |probability: f32| rng.random::<f32>() < probability;
+        let (any, show_logits, centre) = (
+            chance(config.probability),
+            chance(config.show_logits),
+            chance(config.centre),
+        );
+        let rounds = rng.random_range(1..=config.max_rounds);
+        Self {
+            rounds: if any { rounds } else { 0 },
+            show_logits,
+            centre,
+            rng,
+        }
+    }
+
+    /// The prompts with one click more for each object, where its thresholded answer is wrong, and with the answer
+    /// itself if the model is to see it. An object without anything to correct gets a padding point.
+    ///
+    /// # Shapes
+    /// `logits` `[N, 1, m, m]`, `targets` `[N, m, m]` (shares of the cells), `input_side` in pixels
+    pub(crate) fn correct(
+        &mut self,
+        prompts: PromptBatch,
+        logits: Tensor<4>,
+        targets: &[f32],
+        input_side: usize,
+    ) -> PromptBatch {
+        let [objects, _, m, _] = logits.dims();
+        let device = logits.device();
+        let answers: Vec<f32> = logits
+            .clone()
+            .into_data()
+            .try_into_vec()
+            .expect("logits are f32");
+        let (mut coords, mut labels) = (Vec::new(), Vec::new());
+        for (answer, target) in answers.chunks_exact(m * m).zip(targets.chunks_exact(m * m)) {
+            let (point, label) = match self.click(answer, target, m) {
+                Some(click) => (
+                    input_from_cell(click, m, input_side),
+                    i64::from(click.positive),
+                ),
+                None => ([0.0; 2], LABEL_PADDING),
+            };
+            coords.extend(point);
+            labels.push(label);
+        }
+        let coords = Tensor::from_data(TensorData::new(coords, [objects, 1, 2]), &device);
+        let labels = TensorData::new(labels, [objects, 1]);
+        let labels = Tensor::<2, Int>::from_data(labels, &device);
+        let points = match prompts.points {
+            Some(earlier) => PointPrompts {
+                coords: Tensor::cat(vec![earlier.coords, coords], 1),
+                labels: Tensor::cat(vec![earlier.labels, labels], 1),
+            },
+            None => PointPrompts { coords, labels },
+        };
+        PromptBatch {
+            points: Some(points),
+            boxes: prompts.boxes,
+            masks: self.show_logits.then_some(logits),
+        }
+    }
+
+    /// A click in cells, from one object's answer.
+    fn click(&mut self, answer: &[f32], target: &[f32], m: usize) -> Option<Click> {
+        let mask = |data: Vec<bool>| Mask::new(Size::new(m, m), data).expect("m x m values");
+        let truth = mask(target.iter().map(|&share| share > 0.5).collect());
+        let prediction = mask(answer.iter().map(|&logit| logit > 0.0).collect());
+        let click = if self.centre {
+            centre_correction(&truth, &prediction, &[])
+        } else {
+            uniform_correction(&truth, &prediction, &mut self.rng)
+        };
+        click.expect("both masks have m x m cells")
+    }
+}
+
+/// Centre of the clicked cell in pixels of the input, where 0 is the centre of the first pixel.
+fn input_from_cell(click: Click, m: usize, input_side: usize) -> [f32; 2] {
+    let pixels_per_cell = input_side as f64 / m as f64;
+    [click.point.x, click.point.y].map(|cell| ((cell + 0.5) * pixels_per_cell - 0.5) as f32)
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::clicks::seeded_rng;
+
+    const SIDE: usize = 32;
+    const M: usize = 16;
+    const PIXELS_PER_CELL: f32 = (SIDE / M) as f32;
+
+    fn corrections(centre: bool, show_logits: bool) -> Corrections {
+        let config = CorrectionConfig {
+            probability: 1.0,
+            max_rounds: 1,
+            show_logits: f32::from(u8::from(show_logits)),
+            centre: f32::from(u8::from(centre)),
+        };
+        Corrections::draw(config, seeded_rng(3, &["test"]))
+    }
+
+    /// 1 in the block of rows and columns, 0 elsewhere.
+    fn block(rows: std::ops::Range<usize>, cols: std::ops::Range<usize>) -> Vec<f32> {
+        let inside = |i: usize| rows.contains(&(i / M)) && cols.contains(&(i % M));
+        (0..M * M).map(|i| f32::from(u8::from(inside(i)))).collect()
+    }
+
+    fn logits(answers: &[Vec<f32>]) -> Tensor<4> {
+        let values: Vec<f32> = answers.concat().iter().map(|v| v * 8.0 - 4.0).collect();
+        Tensor::from_data(
+            TensorData::new(values, [answers.len(), 1, M, M]),
+            &Device::flex(),
+        )
+    }
+
+    fn points(prompts: &PromptBatch) -> (Vec<f32>, Vec<i64>) {
+        let points = prompts.points.as_ref().expect("a click was added");
+        let coords = points.coords.clone().into_data();
+        let labels = points.labels.clone().into_data();
+        (
+            coords.try_into_vec().expect("f32"),
+            labels.iter::<i64>().collect(),
+        )
+    }
+
+    #[test]
+    fn clicks_fall_where_the_answer_is_wrong() {
+        // Missed: rows 2-4, columns 9-11, whose middle cell (3, 10) is input pixels 20-21, 6-7. Extra: one row of
+        // cells less deep than the middle of the miss.
+        let targets = [block(2..5, 9..12), block(2..5, 9..12)].concat();
+        let answers = [block(0..0, 0..0), block(1..6, 8..13)];
+        let prompts = corrections(true, false).correct(
+            PromptBatch::default(),
+            logits(&answers),
+            &targets,
+            SIDE,
+        );
+        let (coords, labels) = points(&prompts);
+        assert_eq!(coords[..2], [20.5, 6.5]);
+        assert_eq!(labels, [1, 0]);
+        assert!(prompts.masks.is_none() && prompts.boxes.is_none());
+        for _ in 0..20 {
+            let prompts = corrections(false, false).correct(
+                PromptBatch::default(),
+                logits(&answers),
+                &targets,
+                SIDE,
+            );
+            let (coords, labels) = points(&prompts);
+            assert_eq!(labels, [1, 0]);
+            let cell = |v: f32| ((v + 0.5) / PIXELS_PER_CELL) as usize;
+            assert!((9..12).contains(&cell(coords[0])) && (2..5).contains(&cell(coords[1])));
+            let (x, y) = (cell(coords[2]), cell(coords[3]));
+            assert!((8..13).contains(&x) && (1..6).contains(&y));
+            assert!(!((9..12).contains(&x) && (2..5).contains(&y)));
+        }
+    }
+
+    #[test]
+    fn earlier_prompts_stay_and_the_answer_may_be_shown() {
+        let device = Device::flex();
+        let before = PromptBatch {
+            boxes: Some(Tensor::ones([1, 4], &device)),
+            ..PromptBatch::from_points(
+                Tensor::zeros([1, 2, 2], &device),
+                Tensor::<2, Int>::ones([1, 2], &device),
+            )
+        };
+        let target = block(2..5, 9..12);
+        let answers = [target.clone()];
+        let after = corrections(true, true).correct(before, logits(&answers), &target, SIDE);
+        let (coords, labels) = points(&after);
+        // Nothing to correct: the third point is padding.
+        assert_eq!((coords.len(), labels), (6, vec![1, 1, LABEL_PADDING]));
+        assert_eq!(after.boxes.expect("the box").dims(), [1, 4]);
+        assert_eq!(after.masks.expect("the answer").dims(), [1, 1, M, M]);
+    }
+
+    #[test]
+    fn probability_zero_corrects_nothing() {
+        for step in 0..50 {
+            let rng = seeded_rng(step, &[]);
+            assert_eq!(
+                Corrections::draw(CorrectionConfig::default(), rng).rounds,
+                0
+            );
+        }
+    }
+}
