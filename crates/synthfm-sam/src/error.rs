@@ -70,8 +70,8 @@ pub enum Error {
         path: PathBuf,
     },
 
-    /// A stored image embedding was made by another encoder or for another input.
-    #[error("{}: this embedding does not fit the model: {reason}; embed the image again", path.display())]
+    /// A stored image embedding is damaged, or of another image, preparation, precision or encoder.
+    #[error("{}: this embedding cannot be used: {reason}; embed the image again", path.display())]
     Embedding {
         /// What does not fit.
         reason: String,

@@ -5,11 +5,14 @@
 //! that prompts outside the image are refused, and that objects prompted alike share one decoder call.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::{Arc, OnceLock};
 
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use synthfm_image::{BoxXyxy, Image, Mask, Point2, RgbImage, Size};
 
+use crate::embedding::EmbeddingCache;
 use crate::error::{Error, Result};
 use crate::image_encoder::ImageEmbedding;
 use crate::mask_decoder::{DecoderImage, MaskOutput, MaskPrediction};
@@ -18,6 +21,7 @@ use crate::precision::PrecisionChoice;
 use crate::preprocess::InputTransform;
 use crate::prompt_encoder::{LABEL_BACKGROUND, LABEL_FOREGROUND, PointPrompts, PromptBatch};
 use crate::sam::Sam;
+use crate::weights::weights_sha256;
 
 /// A mask is where its logits exceed this.
 pub const MASK_THRESHOLD: f32 = 0.0;
@@ -100,6 +104,9 @@ pub struct Predictor {
     /// Of every cell, see [`crate::PromptEncoder::dense_pe`]: takes longer than a click.
     image_pe: Tensor<3>,
     image: Option<EncodedImage>,
+    /// Computed when first asked for: it reads all weights.
+    encoder_sha256: Arc<OnceLock<String>>,
+    cache: Option<Arc<EmbeddingCache>>,
 }
 
 impl Predictor {
@@ -112,6 +119,8 @@ impl Predictor {
             device: device.clone().without_autodiff(),
             arithmetic: Arithmetic::F32,
             image: None,
+            encoder_sha256: Arc::default(),
+            cache: None,
         }
     }
 
@@ -122,6 +131,24 @@ impl Predictor {
     pub fn with_precision(self, precision: PrecisionChoice) -> Result<Self> {
         let arithmetic = precision.on(&self.device)?;
         Ok(Self { arithmetic, ..self })
+    }
+
+    /// The same with images that are looked up before they are encoded. Clones share the cache.
+    #[must_use]
+    pub fn with_cache(self, cache: EmbeddingCache) -> Self {
+        let cache = Some(Arc::new(cache));
+        Self { cache, ..self }
+    }
+
+    /// Where images are looked up.
+    pub fn cache(&self) -> Option<&EmbeddingCache> {
+        self.cache.as_deref()
+    }
+
+    /// [`weights_sha256`] of the image encoder.
+    pub fn encoder_sha256(&self) -> &str {
+        self.encoder_sha256
+            .get_or_init(|| weights_sha256(&self.sam.image_encoder))
     }
 
     /// How images are encoded.
@@ -144,9 +171,9 @@ impl Predictor {
         self.image.as_ref()
     }
 
-    /// Encodes an image; prompts refer to it from here on.
+    /// Encodes an image, or takes its embedding from the cache; prompts refer to it from here on.
     pub fn set_image(&mut self, image: &RgbImage) -> Result<()> {
-        self.image = Some(self.encode(image)?);
+        self.image = Some(self.encode_or_recall(image)?);
         Ok(())
     }
 
@@ -155,7 +182,7 @@ impl Predictor {
         self.image = Some(image);
     }
 
-    /// Encodes an image without keeping it.
+    /// Encodes an image without keeping it, and without a look into the cache.
     pub fn encode(&self, image: &RgbImage) -> Result<EncodedImage> {
         let config = self.sam.config();
         let transform = InputTransform::new(image.size(), config)?;
@@ -175,32 +202,66 @@ impl Predictor {
         Ok(Prediction { masks })
     }
 
-    /// Masks for several objects on the image, in the order of their prompts.
+    /// Masks for several objects on the image, in the order of their prompts; fails at the first bad prompt.
     pub fn predict_many(&self, prompts: &[Prompts], output: MaskOutput) -> Result<Vec<Prediction>> {
         let image = self.image.as_ref().ok_or(Error::NoImage)?;
-        let side = self.sam.config().low_res_side();
-        let on_image = |mask: LowResMask| PredictedMask {
-            logits: image.transform.postprocess(&mask.logits, side),
-            iou: mask.iou,
-            low_res_logits: mask.logits,
-        };
-        let answers = self.decode(prompts, output)?.into_iter();
-        Ok(answers
-            .map(|masks| Prediction {
-                masks: masks.into_iter().map(on_image).collect(),
-            })
-            .collect())
+        let on_image = |masks| self.on_image(image, masks);
+        let answers = self.decode(prompts, output)?;
+        Ok(answers.into_iter().map(on_image).collect())
+    }
+
+    /// Masks for many objects on the image, handed to `consume` with their place in `prompts` as soon as their
+    /// decoder call is done, so that only the masks of one call are held. Objects prompted alike share calls,
+    /// hence the order. A bad prompt gets its error and the others still come; `consume` can end it all.
+    pub fn predict_each(
+        &self,
+        prompts: &[Prompts],
+        output: MaskOutput,
+        mut consume: impl FnMut(usize, Result<Prediction>) -> ControlFlow<()>,
+    ) -> Result<()> {
+        let image = self.image.as_ref().ok_or(Error::NoImage)?;
+        let on_image = |masks| self.on_image(image, masks);
+        let consume = |i, masks: Result<_>| consume(i, masks.map(on_image));
+        // Whether it was ended is known to who ended it.
+        let _ = self.decode_each(image, prompts, output, consume);
+        Ok(())
     }
 
     /// Masks for several objects as the decoder gives them, in the order of their prompts: one or the
-    /// alternatives for each.
+    /// alternatives for each. Fails at the first bad prompt.
     pub fn decode(&self, prompts: &[Prompts], output: MaskOutput) -> Result<Vec<Vec<LowResMask>>> {
         let image = self.image.as_ref().ok_or(Error::NoImage)?;
+        let mut answers: Vec<Vec<LowResMask>> = vec![Vec::new(); prompts.len()];
+        let mut failure = None;
+        let _ = self.decode_each(image, prompts, output, |i, masks| match masks {
+            Ok(masks) => {
+                answers[i] = masks;
+                ControlFlow::Continue(())
+            }
+            Err(error) => {
+                failure = Some(error);
+                ControlFlow::Break(())
+            }
+        });
+        failure.map_or(Ok(answers), Err)
+    }
+
+    /// Bad prompts first, then one decoder call after the other.
+    fn decode_each(
+        &self,
+        image: &EncodedImage,
+        prompts: &[Prompts],
+        output: MaskOutput,
+        mut consume: impl FnMut(usize, Result<Vec<LowResMask>>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
         let low_res_side = self.sam.config().low_res_side();
         // A call needs equally many points for each object: filling up would change the answer.
         let mut alike: BTreeMap<(usize, bool, bool), Vec<usize>> = BTreeMap::new();
         for (i, prompt) in prompts.iter().enumerate() {
-            check(prompt, image.transform.original(), low_res_side)?;
+            if let Err(error) = check(prompt, image.transform.original(), low_res_side) {
+                consume(i, Err(error))?;
+                continue;
+            }
             let kind = (
                 prompt.points.len(),
                 prompt.box_.is_some(),
@@ -208,7 +269,6 @@ impl Predictor {
             );
             alike.entry(kind).or_default().push(i);
         }
-        let mut answers: Vec<Option<Vec<LowResMask>>> = vec![None; prompts.len()];
         for group in alike
             .values()
             .flat_map(|g| g.chunks(self.objects_per_call()))
@@ -222,10 +282,23 @@ impl Predictor {
             };
             let answer = on_host(self.sam.decode_on(&image, &batch, output));
             for (&i, masks) in group.iter().zip(answer) {
-                answers[i] = Some(masks);
+                consume(i, Ok(masks))?;
             }
         }
-        Ok(answers.into_iter().flatten().collect())
+        ControlFlow::Continue(())
+    }
+
+    /// Masks of one object on the image's grid.
+    fn on_image(&self, image: &EncodedImage, masks: Vec<LowResMask>) -> Prediction {
+        let side = self.sam.config().low_res_side();
+        let masks = masks.into_iter().map(|mask| PredictedMask {
+            logits: image.transform.postprocess(&mask.logits, side),
+            iou: mask.iou,
+            low_res_logits: mask.logits,
+        });
+        Prediction {
+            masks: masks.collect(),
+        }
     }
 
     fn objects_per_call(&self) -> usize {
@@ -490,6 +563,90 @@ mod tests {
             let (got, alone) = (&got.masks[0], &alone.masks[0]);
             assert_close("object", got.logits.data(), alone.logits.data());
         }
+    }
+
+    /// Every kind of prompt on the 75 x 100 image, three times and mixed.
+    fn mixed_prompts(side: usize) -> Vec<Prompts> {
+        let mask = |i: usize| {
+            let value = |at: usize| ((at % side + i) as f32 / 5.0).sin() * 6.0;
+            (0..side * side).map(value).collect()
+        };
+        let kind = |i: usize| {
+            let x = 10.0 + 3.0 * i as f64;
+            let points = [(Point2::new(x, 20.0), true), (Point2::new(x, 60.5), false)];
+            let with_box = i % 2 == 1;
+            Prompts {
+                points: points[..[1, 0, 2, 1, 0, 2][i % 6]].to_vec(),
+                box_: with_box.then(|| box_of(&[5.0, 6.0 + i as f32, 70.0, 66.0])),
+                mask_input: (i % 3 == 1).then(|| mask(i)),
+            }
+        };
+        (0..18).map(kind).collect()
+    }
+
+    fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
+        assert_eq!(a.len(), b.len());
+        let differences = a.iter().zip(b).map(|(a, b)| (a - b).abs());
+        differences.fold(0.0, f32::max) / b.iter().fold(1.0, |m: f32, v| m.max(v.abs()))
+    }
+
+    #[test]
+    fn each_of_many_equals_one_by_one() {
+        let image = RgbImage::new(
+            Size::new(75, 100),
+            (0..3 * 7500).map(|i| (i % 241) as u8).collect(),
+        );
+        let image = image.unwrap();
+        for sam in [sam_tiny(), crate::testing::sam_small()] {
+            let mut predictor = Predictor::new(&sam, &Device::flex());
+            predictor.set_image(&image).unwrap();
+            let prompts = mixed_prompts(sam.config().low_res_side());
+            for output in [MaskOutput::Single, MaskOutput::Multi] {
+                let mut seen = vec![0; prompts.len()];
+                let check = |i: usize, got: Result<Prediction>| {
+                    seen[i] += 1;
+                    let (got, alone) = (got.unwrap(), predictor.predict(&prompts[i], output));
+                    let alone = alone.unwrap();
+                    assert_eq!(got.masks.len(), alone.masks.len());
+                    for (a, b) in got.masks.iter().zip(&alone.masks) {
+                        let logits = largest_difference(a.logits.data(), b.logits.data());
+                        let low = largest_difference(&a.low_res_logits, &b.low_res_logits);
+                        assert!(logits.max(low).max((a.iou - b.iou).abs()) < 1e-5, "{i}");
+                    }
+                    ControlFlow::Continue(())
+                };
+                predictor.predict_each(&prompts, output, check).unwrap();
+                assert_eq!(seen, [1; 18]);
+            }
+        }
+    }
+
+    #[test]
+    fn bad_prompts_do_not_stop_the_others_but_the_caller_can() {
+        let io = Recorded::open();
+        let predictor = predictor(&io);
+        let good = recorded_prompt(&io, "box");
+        let prompts = [good.clone(), Prompts::default(), good.clone(), good];
+        let mut seen = Vec::new();
+        let note = |i, answer: Result<Prediction>| {
+            seen.push((i, answer.is_ok()));
+            ControlFlow::Continue(())
+        };
+        predictor
+            .predict_each(&prompts, MaskOutput::Single, note)
+            .unwrap();
+        assert_eq!(seen, [(1, false), (0, true), (2, true), (3, true)]);
+        let mut count = 0;
+        let stop = |_, _| {
+            count += 1;
+            ControlFlow::Break(())
+        };
+        predictor
+            .predict_each(&prompts, MaskOutput::Single, stop)
+            .unwrap();
+        assert_eq!(count, 1);
+        let error = predictor.predict_many(&prompts, MaskOutput::Single);
+        assert!(matches!(error, Err(Error::EmptyPrompt)));
     }
 
     #[test]

@@ -42,6 +42,12 @@ impl Sam {
         &self.config
     }
 
+    /// The same weights under other settings.
+    #[cfg(test)]
+    pub(crate) fn with_config(self, config: SamConfig) -> Self {
+        Self { config, ..self }
+    }
+
     /// # Shapes
     /// Normalised and padded images `[B, 3, S, S]` -> embedding `[B, C, g, g]`
     pub fn encode(&self, images: Tensor<4>) -> ImageEmbedding {

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
+use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use safetensors::SafeTensors;
 
-use crate::{ModelFile, ModelHints, Sam};
+use crate::{EncoderConfig, ModelFile, ModelHints, Sam, SamConfig, SmallEncoderConfig};
 
 /// A file of `tests/fixtures`.
 pub(crate) fn fixture(name: &str) -> PathBuf {
@@ -25,6 +26,37 @@ pub(crate) fn sam_tiny() -> Sam {
         .unwrap()
         .load(&Device::flex())
         .unwrap()
+}
+
+/// A small model of our own kind with made-up weights: finer maps of 16 x 16 and 32 x 32, and prompts as maps.
+pub(crate) fn sam_small() -> Sam {
+    let small = SmallEncoderConfig {
+        channels: [8, 8, 8, 8],
+        blocks: [1, 1, 1],
+        attention_blocks: 1,
+        num_heads: 2,
+    };
+    let config = SamConfig {
+        high_res_features: true,
+        prompt_embed_dim: 32,
+        decoder_heads: 2,
+        dense_prompts: 1,
+        ..SamConfig::with_encoder(64, EncoderConfig::Small(small))
+    };
+    Sam::new(&config, &Device::flex()).map(&mut Filler)
+}
+
+/// Gives every parameter values of its own: our own encoder starts from zeros.
+struct Filler;
+
+impl ModuleMapper for Filler {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let shape = param.lazy_shape();
+        let value = |i: usize| (0.7 * i as f32 + shape.num_elements() as f32).sin() / 5.0;
+        let values = (0..shape.num_elements()).map(value).collect();
+        let data = TensorData::new(values, shape.clone());
+        Param::initialized(param.id, Tensor::from_data(data, &Device::flex()))
+    }
 }
 
 /// What Meta's code computed with `sam_tiny`.

@@ -13,6 +13,7 @@ use synthfm_synth::SizeConfig;
 use synthfm_train::clicks::Negatives;
 use synthfm_train::evaluate::{PromptSetting, Target};
 
+use crate::cache::CacheArgs;
 use crate::generate::Shard;
 use crate::input::Window;
 
@@ -171,6 +172,8 @@ pub(crate) struct EvaluateArgs {
     pub(crate) model: Vec<String>,
     #[arg(long, default_value = "f32", value_name = "PRECISION", help = PRECISION_HELP)]
     pub(crate) precision: PrecisionChoice,
+    #[command(flatten)]
+    pub(crate) cache: CacheArgs,
     /// Prompt settings: P,N positive and negative clicks, or box
     #[arg(long, value_name = "P,N|box", num_args = 1.., default_values = ["1,0", "3,0", "1,2", "3,2"])]
     pub(crate) prompts: Vec<PromptSetting>,
@@ -283,15 +286,17 @@ pub(crate) struct PredictArgs {
     /// A rough mask to improve, on the grid of the input
     #[arg(long, value_name = "FILE")]
     pub(crate) mask_prompt: Option<PathBuf>,
-    /// Many prompts, also for many images: a JSON list of `{image, id, points, point_labels, box}`
+    /// Many prompts, also for many images: a JSON list of `{image, id, points, point_labels, box, mask}`
     #[arg(long, value_name = "FILE.json", conflicts_with_all = ["point", "negative", "box_", "mask_prompt", "overlay", "embedding"])]
     pub(crate) prompts: Option<PathBuf>,
     #[arg(long, default_value = "f32", value_name = "PRECISION", help = PRECISION_HELP)]
     pub(crate) precision: PrecisionChoice,
     #[command(flatten)]
+    pub(crate) cache: CacheArgs,
+    #[command(flatten)]
     pub(crate) view: ViewArgs,
     /// An embedding of this input by `synthfm embed`, instead of encoding it
-    #[arg(long, value_name = "EMB.safetensors")]
+    #[arg(long, value_name = "EMB.safetensors", conflicts_with = "cache")]
     pub(crate) embedding: Option<PathBuf>,
     /// Choose the best of the model's alternatives (whole, part, subpart) for an ambiguous click
     #[arg(long)]
@@ -313,6 +318,8 @@ pub(crate) struct EmbedArgs {
     pub(crate) model: Option<String>,
     #[arg(long, default_value = "f32", value_name = "PRECISION", help = PRECISION_HELP)]
     pub(crate) precision: PrecisionChoice,
+    #[command(flatten)]
+    pub(crate) cache: CacheArgs,
     #[command(flatten)]
     pub(crate) view: ViewArgs,
 }

@@ -3,10 +3,12 @@
 use anyhow::Result;
 use serde_json::json;
 
+use crate::cache::CacheArgs;
 use crate::cli::EmbedArgs;
 use crate::input;
 use crate::model::Model;
 use crate::output::{Session, VERSION, create_parent, write_json};
+use crate::predict::since_ms;
 use crate::progress::spinner;
 
 /// Writes the embedding and, beside it, what it was made from.
@@ -14,12 +16,13 @@ pub(crate) fn run(args: &EmbedArgs, session: &Session) -> Result<()> {
     create_parent(&args.out)?;
     let input = input::read(&args.input, (&args.view).into())?;
     let model = Model::open(args.model.as_deref())?;
-    let mut predictor = model.predictor(session, args.precision)?;
+    let predictor = model.predictor(session, args.precision)?;
+    let mut predictor = args.cache.attach(predictor, session)?;
     let busy = spinner(session, "encoding");
+    let encoder_sha256 = predictor.encoder_sha256().to_owned();
     let started = std::time::Instant::now();
-    predictor.set_image(&input.rgb)?;
-    let encode_ms = started.elapsed().as_secs_f64() * 1e3;
-    predictor.save_embedding(&args.out)?;
+    predictor.save_embedding(&input.rgb, &args.out)?;
+    let encode_ms = since_ms(started);
     busy.finish_and_clear();
     let (slice, axis) = input.place.slice().unzip();
     let record = json!({
@@ -30,6 +33,8 @@ pub(crate) fn run(args: &EmbedArgs, session: &Session) -> Result<()> {
         "window": input.window,
         "size": [input.rgb.size().height, input.rgb.size().width],
         "model": model.record()?,
+        "encoder_sha256": encoder_sha256,
+        "cache": CacheArgs::stats(&predictor),
         "precision": predictor.arithmetic().to_string(),
         "embedding": args.out,
         "encode_ms": encode_ms,

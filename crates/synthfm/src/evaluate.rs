@@ -51,7 +51,7 @@ pub(crate) fn run(args: &EvaluateArgs, session: &Session) -> Result<()> {
         device: session.device()?.description,
         precision: args.precision,
     };
-    let mut segmenters = segmenters(&args.model, &mut record.models, args.precision, session)?;
+    let mut segmenters = segmenters(args, &mut record.models, session)?;
 
     let stop = interrupt::flag()?;
     let bar = bar(session, 0, "cases");
@@ -85,14 +85,13 @@ pub(crate) fn run(args: &EvaluateArgs, session: &Session) -> Result<()> {
 
 /// One segmenter per name, each with a name of its own.
 fn segmenters(
-    names: &[String],
+    args: &EvaluateArgs,
     records: &mut Vec<ModelRecord>,
-    precision: PrecisionChoice,
     session: &Session,
 ) -> Result<Vec<Box<dyn Segmenter>>> {
     let mut taken = BTreeSet::new();
     let mut segmenters: Vec<Box<dyn Segmenter>> = Vec::new();
-    for name in names {
+    for name in &args.model {
         if !taken.insert(name.clone()) {
             bail!("--model {name} was given twice");
         }
@@ -105,7 +104,8 @@ fn segmenters(
                     model.name.clone_from(name);
                 }
                 records.push(model.record()?);
-                let predictor = model.predictor(session, precision)?;
+                let predictor = model.predictor(session, args.precision)?;
+                let predictor = args.cache.attach(predictor, session)?;
                 Box::new(SamSegmenter::new(model.name, predictor, MaskOutput::Single))
             }
         });

@@ -4,6 +4,7 @@
 //! codes: 0 done, 1 failed, 2 wrong usage. Not a medical device; for research use.
 
 mod bench;
+mod cache;
 mod cli;
 mod embed;
 mod evaluate;

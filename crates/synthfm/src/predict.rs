@@ -9,10 +9,11 @@ use synthfm_image::{BoxXyxy, Mask, Point2, RgbImage, draw, write_rgb_png};
 use synthfm_sam::{MaskOutput, Predictor, Prompts, SamConfig};
 use synthfm_train::coverage;
 
+use crate::cache::CacheArgs;
 use crate::cli::PredictArgs;
 use crate::input::{self, Input};
 use crate::model::Model;
-use crate::output::{Session, VERSION, create_parent, usage, write_json};
+use crate::output::{Session, VERSION, create_parent, write_json};
 use crate::progress::spinner;
 use crate::prompts_file;
 
@@ -32,19 +33,15 @@ pub(crate) fn run(args: &PredictArgs, session: &Session) -> Result<()> {
 }
 
 /// What the model says to one prompt.
-pub(crate) struct Answer {
-    pub(crate) mask: Mask,
+struct Answer {
+    mask: Mask,
     /// The model's own estimate of the mask's `IoU`.
-    pub(crate) iou: f32,
-    pub(crate) predict_ms: f64,
+    iou: f32,
+    predict_ms: f64,
 }
 
 /// Asks about the image that is set.
-pub(crate) fn answer(
-    predictor: &Predictor,
-    prompts: &Prompts,
-    output: MaskOutput,
-) -> Result<Answer> {
+fn answer(predictor: &Predictor, prompts: &Prompts, output: MaskOutput) -> Result<Answer> {
     let started = Instant::now();
     let prediction = predictor.predict(prompts, output)?;
     let best = prediction.best().context("the model gave no mask")?;
@@ -79,7 +76,8 @@ fn one(args: &PredictArgs, session: &Session) -> Result<()> {
     }
     let model = Model::open(args.model.as_deref())?;
     let prompts = prompts(args, &input, model.file.config())?;
-    let mut predictor = model.predictor(session, args.precision)?;
+    let predictor = model.predictor(session, args.precision)?;
+    let mut predictor = args.cache.attach(predictor, session)?;
 
     let busy = spinner(session, "encoding");
     let started = Instant::now();
@@ -95,6 +93,7 @@ fn one(args: &PredictArgs, session: &Session) -> Result<()> {
     let mut record = record(args, &input, &prompts, &answer);
     record["model"] = json!(model.record()?);
     record["precision"] = json!(predictor.arithmetic().to_string());
+    record["cache"] = json!(CacheArgs::stats(&predictor));
     record["encode_ms"] = json!(encode_ms);
     write_json(&record_path(&args.out), &record)?;
     let Answer {
@@ -131,16 +130,7 @@ fn prompts(args: &PredictArgs, input: &Input, config: &SamConfig) -> Result<Prom
     let negative = args.negative.iter().map(|&point| (point, false));
     let mask_input = match &args.mask_prompt {
         None => None,
-        Some(path) => {
-            let mask = input.place.read_mask(path, &input.rgb)?;
-            let share = coverage(&mask, config.image_size, config.low_res_side());
-            Some(
-                share
-                    .into_iter()
-                    .map(|v| SURE_LOGIT * (2.0 * v - 1.0))
-                    .collect(),
-            )
-        }
+        Some(path) => Some(mask_logits(path, input, config)?),
     };
     Ok(Prompts {
         points: positive.chain(negative).collect(),
@@ -149,21 +139,20 @@ fn prompts(args: &PredictArgs, input: &Input, config: &SamConfig) -> Result<Prom
     })
 }
 
+/// A rough mask as logits at the decoder's resolution.
+pub(crate) fn mask_logits(path: &Path, input: &Input, config: &SamConfig) -> Result<Vec<f32>> {
+    let mask = input.place.read_mask(path, &input.rgb)?;
+    let share = coverage(&mask, config.image_size, config.low_res_side());
+    Ok(share
+        .into_iter()
+        .map(|v| SURE_LOGIT * (2.0 * v - 1.0))
+        .collect())
+}
+
 fn set_image(predictor: &mut Predictor, args: &PredictArgs, input: &Input) -> Result<()> {
-    let Some(path) = &args.embedding else {
-        return Ok(predictor.set_image(&input.rgb)?);
-    };
-    predictor.load_embedding(path)?;
-    let embedded = predictor
-        .image()
-        .context("the embedding was set")?
-        .transform
-        .original();
-    if embedded != input.rgb.size() {
-        let (path, size) = (path.display(), input.rgb.size());
-        return Err(usage(format!(
-            "--embedding {path}: made from an image of {embedded}, but the input has {size}"
-        )));
+    match &args.embedding {
+        Some(path) => predictor.load_embedding(&input.rgb, path)?,
+        None => predictor.set_image(&input.rgb)?,
     }
     Ok(())
 }

@@ -4,26 +4,32 @@
 //! volumes `.nii.gz`), and `OUT/predictions.json` lists every entry in the order of the file.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use synthfm_image::{BoxXyxy, Point2};
-use synthfm_sam::{Predictor, Prompts};
+use synthfm_sam::{Prediction, Predictor, Prompts, SamConfig};
 
+use crate::cache::CacheArgs;
 use crate::cli::PredictArgs;
-use crate::input::{self, View};
+use crate::input::{self, Input, View};
 use crate::interrupt;
 use crate::model::Model;
 use crate::output::{Session, VERSION, create_folder, one_line, write_json};
 use crate::overrides::read_text;
-use crate::predict::{answer, output_of, since_ms};
-use crate::progress::bar;
+use crate::predict::{mask_logits, output_of, since_ms};
+use crate::progress::Steps;
 
 /// More than any prompts file needs.
 const MAX_PROMPTS_BYTES: u64 = 256 << 20;
+/// Entries of an image whose rough masks are held at once.
+const TASKS_AT_ONCE: usize = 256;
 /// Longest `id`.
 const MAX_ID_CHARS: usize = 128;
 
@@ -42,6 +48,8 @@ struct Entry {
     box_: Option<[f64; 4]>,
     /// Slice of a volume; `--slice` if absent.
     slice: Option<usize>,
+    /// A rough mask to improve, on the grid of the image; its path is taken as the image's is.
+    mask: Option<PathBuf>,
 }
 
 fn text_or_number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
@@ -73,6 +81,7 @@ enum Outcome {
         iou: f32,
         area_px: usize,
         encode_ms: f64,
+        /// Mean over entries that were answered together.
         predict_ms: f64,
     },
     Failed {
@@ -83,7 +92,9 @@ enum Outcome {
 /// An entry that can be tried.
 struct Task {
     entry: usize,
+    /// Without the mask, which is read with its image.
     prompts: Prompts,
+    mask: Option<PathBuf>,
     /// Without its ending.
     output: String,
 }
@@ -96,37 +107,47 @@ pub(crate) fn run(file: &Path, args: &PredictArgs, session: &Session) -> Result<
     let entries = read(file)?;
     create_folder(&args.out)?;
     let model = Model::open(args.model.as_deref())?;
-    let stop = interrupt::flag()?;
     let mut outcomes: BTreeMap<usize, Outcome> = BTreeMap::new();
     let groups = plan(&entries, args, &mut outcomes);
-    let mut predictor = model.predictor(session, args.precision)?;
-    let bar = bar(session, entries.len() as u64, "masks");
-    bar.inc(outcomes.len() as u64);
+    let predictor = model.predictor(session, args.precision)?;
+    let mut predictor = args.cache.attach(predictor, session)?;
+    let run = Run {
+        args,
+        steps: Steps::new(session, entries.len() as u64, "masks"),
+        stop: interrupt::flag()?,
+    };
+    for _ in 0..outcomes.len() {
+        run.steps.inc();
+    }
     for ((image, slice), tasks) in &groups {
-        if stop.load(std::sync::atomic::Ordering::Relaxed) {
-            bar.finish_and_clear();
+        let place = (image.as_path(), *slice);
+        answer_image(place, tasks, &run, &mut predictor, &mut outcomes);
+        if run.stop.load(Relaxed) && outcomes.len() < entries.len() {
             bail!(
                 "stopped after {} of {} entries; predictions.json was not written",
                 outcomes.len(),
                 entries.len()
             );
         }
-        let view = View {
-            slice: slice.or(args.view.slice),
-            ..View::from(&args.view)
-        };
-        answer_image(image, view, tasks, args, &mut predictor, &mut outcomes);
-        bar.inc(tasks.len() as u64);
     }
-    bar.finish_and_clear();
-    report(file, &model, &entries, outcomes, args, session)
+    drop(run);
+    let about = json!({
+        "synthfm": VERSION,
+        "model": model.record()?,
+        "precision": predictor.arithmetic().to_string(),
+        "cache": CacheArgs::stats(&predictor),
+        "prompts": file,
+        "input": args.input,
+        "multimask": args.multimask,
+    });
+    report(about, &entries, outcomes, args, session)
 }
 
 fn read(file: &Path) -> Result<Vec<Value>> {
     let text = read_text(file, MAX_PROMPTS_BYTES)?;
     let entries: Vec<Value> = serde_json::from_str(&text).with_context(|| {
         let file = file.display();
-        format!("{file}: a JSON list of {{\"image\", \"id\", \"points\", \"point_labels\", \"box\"}} expected")
+        format!("{file}: a JSON list of {{\"image\", \"id\", \"points\", \"point_labels\", \"box\", \"mask\"}} expected")
     })?;
     if entries.is_empty() {
         bail!("{}: the list is empty", file.display());
@@ -168,6 +189,7 @@ fn task(index: usize, value: &Value, taken: &mut BTreeSet<String>) -> Result<(En
     let task = Task {
         entry: index,
         prompts,
+        mask: entry.mask.clone(),
         output,
     };
     Ok((entry, task))
@@ -222,53 +244,152 @@ fn output_name(entry: &Entry) -> Result<String> {
     Ok(format!("{stem}__{id}"))
 }
 
+/// What all entries share.
+struct Run<'a> {
+    args: &'a PredictArgs,
+    steps: Steps,
+    stop: Arc<AtomicBool>,
+}
+
+/// Encodes an image and answers its entries; returns early where the run is stopped.
 fn answer_image(
-    image: &Path,
-    view: View,
+    (image, slice): (&Path, Option<usize>),
     tasks: &[Task],
-    args: &PredictArgs,
+    run: &Run<'_>,
     predictor: &mut Predictor,
     outcomes: &mut BTreeMap<usize, Outcome>,
 ) {
+    let view = View {
+        slice: slice.or(run.args.view.slice),
+        ..View::from(&run.args.view)
+    };
     let started = Instant::now();
     let encoded = input::read(image, view).and_then(|input| {
         predictor.set_image(&input.rgb)?;
         Ok(input)
     });
     let encode_ms = since_ms(started);
-    for task in tasks {
-        let outcome = match &encoded {
-            Ok(input) => answer_task(task, input, encode_ms, args, predictor),
-            Err(error) => Err(anyhow::anyhow!(one_line(error))),
+    for tasks in tasks.chunks(TASKS_AT_ONCE) {
+        if run.stop.load(Relaxed) {
+            return;
+        }
+        let answered = match &encoded {
+            Ok(input) => answer_tasks(tasks, input, encode_ms, run, predictor),
+            Err(error) => {
+                let outcome = |task: &Task| {
+                    run.steps.inc();
+                    (task.entry, failed(error))
+                };
+                tasks.iter().map(outcome).collect()
+            }
         };
-        outcomes.insert(task.entry, outcome.unwrap_or_else(|error| failed(&error)));
+        outcomes.extend(answered);
     }
 }
 
-fn answer_task(
-    task: &Task,
-    input: &input::Input,
+/// Answers entries of one image, several in a decoder call.
+fn answer_tasks(
+    tasks: &[Task],
+    input: &Input,
     encode_ms: f64,
-    args: &PredictArgs,
+    run: &Run<'_>,
     predictor: &Predictor,
-) -> Result<Outcome> {
-    let answer = answer(predictor, &task.prompts, output_of(args))?;
-    let mask = format!("{}{}", task.output, input.place.ending());
-    input
-        .place
-        .write_mask(&args.out.join(&mask), &answer.mask)?;
-    Ok(Outcome::Done {
+) -> BTreeMap<usize, Outcome> {
+    let mut outcomes = BTreeMap::new();
+    let (mut ready, mut prompts) = (Vec::new(), Vec::new());
+    for task in tasks {
+        match with_mask(task, input, run.args, predictor.sam().config()) {
+            Ok(complete) => {
+                ready.push(task);
+                prompts.push(complete);
+            }
+            Err(error) => {
+                outcomes.insert(task.entry, failed(&error));
+                run.steps.inc();
+            }
+        }
+    }
+    // Objects share decoder calls, so that each is given the mean time.
+    let mut predict_ms = 0.0;
+    let mut started = Instant::now();
+    let mut done = Vec::new();
+    let answered = predictor.predict_each(&prompts, output_of(run.args), |i, prediction| {
+        predict_ms += since_ms(started);
+        let written = prediction
+            .map_err(anyhow::Error::from)
+            .and_then(|prediction| write(ready[i], &prediction, input, run.args));
+        done.push((ready[i].entry, written));
+        run.steps.inc();
+        started = Instant::now();
+        if run.stop.load(Relaxed) {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    });
+    let predict_ms = predict_ms / done.len().max(1) as f64;
+    outcomes.extend(done.into_iter().map(|(entry, written)| {
+        let outcome = written.map(|Written { mask, iou, area_px }| Outcome::Done {
+            mask,
+            iou,
+            area_px,
+            encode_ms,
+            predict_ms,
+        });
+        (entry, outcome.unwrap_or_else(|error| failed(&error)))
+    }));
+    if let Err(error) = answered {
+        let error = error.into();
+        outcomes.extend(ready.iter().map(|task| (task.entry, failed(&error))));
+    }
+    outcomes
+}
+
+/// The entry's prompts with its rough mask.
+fn with_mask(
+    task: &Task,
+    input: &Input,
+    args: &PredictArgs,
+    config: &SamConfig,
+) -> Result<Prompts> {
+    let mask = task.mask.as_ref().map(|mask| args.input.join(mask));
+    let mask_input = mask
+        .map(|mask| mask_logits(&mask, input, config))
+        .transpose()?;
+    Ok(Prompts {
+        mask_input,
+        ..task.prompts.clone()
+    })
+}
+
+/// A mask that was written.
+struct Written {
+    mask: String,
+    iou: f32,
+    area_px: usize,
+}
+
+fn write(
+    task: &Task,
+    prediction: &Prediction,
+    input: &Input,
+    args: &PredictArgs,
+) -> Result<Written> {
+    let best = prediction.best().context("the model gave no mask")?;
+    let (mask, pixels) = (
+        format!("{}{}", task.output, input.place.ending()),
+        best.mask(),
+    );
+    input.place.write_mask(&args.out.join(&mask), &pixels)?;
+    Ok(Written {
         mask,
-        iou: answer.iou,
-        area_px: answer.mask.area(),
-        encode_ms,
-        predict_ms: answer.predict_ms,
+        iou: best.iou,
+        area_px: pixels.area(),
     })
 }
 
 fn report(
-    file: &Path,
-    model: &Model,
+    mut result: Value,
     entries: &[Value],
     outcomes: BTreeMap<usize, Outcome>,
     args: &PredictArgs,
@@ -291,14 +412,7 @@ fn report(
             eprintln!("entry {} ({} {}): {error}", line.entry, line.image, line.id);
         }
     }
-    let result = json!({
-        "synthfm": VERSION,
-        "model": model.record()?,
-        "prompts": file,
-        "input": args.input,
-        "multimask": args.multimask,
-        "predictions": lines,
-    });
+    result["predictions"] = json!(lines);
     let path = args.out.join("predictions.json");
     write_json(&path, &result)?;
     session.print(&result, || {

@@ -19,8 +19,8 @@ mod unused;
 
 pub use model_file::{ModelFile, ModelHints, ModelReport, WeightsFormat};
 pub use names::{KeyPath, ParameterKey, expected_keys, is_buffer, parameter_keys};
-pub(crate) use save::write_atomically;
 pub use save::{Precision, save, weights_sha256};
+pub(crate) use save::{hex, write_atomically};
 pub(crate) use store::TensorStore;
 pub use torch_file::save_pth;
 pub use unused::ensure_published;

@@ -88,7 +88,7 @@ impl TensorStore {
     }
 
     /// Safetensors held in memory.
-    pub(super) fn from_bytes(bytes: Cow<'static, [u8]>) -> Result<Self> {
+    pub(crate) fn from_bytes(bytes: Cow<'static, [u8]>) -> Result<Self> {
         let name = Path::new("(embedded weights)");
         let header = read_header(&mut &*bytes, bytes.len() as u64)
             .map_err(|reason| Error::weights(name, reason))?;

@@ -131,7 +131,7 @@ fn an_embedding_answers_as_its_image() {
         "-o=m.nii",
         "--embedding=e.safetensors",
     ];
-    synthfm(folder.path(), &args).fails(2, &["--embedding e.safetensors", "40x60"]);
+    synthfm(folder.path(), &args).fails(1, &["e.safetensors", "image size", "40x60"]);
     let damaged = fs::read(folder.path().join("e.safetensors")).unwrap();
     fs::write(
         folder.path().join("d.safetensors"),

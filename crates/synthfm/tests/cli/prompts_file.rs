@@ -115,3 +115,50 @@ fn files_that_are_no_prompts_are_refused() {
     )
     .fails(2, &["--prompts"]);
 }
+
+#[test]
+fn entries_of_an_image_are_what_single_prompts_are() {
+    let folder = tempfile::tempdir().unwrap();
+    picture(&folder.path().join("a.png"));
+    let single = |out: &str, prompt: &[&str]| {
+        let args = ["predict", "a.png", "--multimask", "--json", "-o", out];
+        synthfm(folder.path(), &[args.as_slice(), prompt].concat())
+            .ok()
+            .json()
+    };
+    let alone = [
+        single("0.png", &["--point=30,20"]),
+        single("1.png", &["--box=18,8,42,32"]),
+        single("2.png", &["--mask-prompt=0.png", "--negative=2,3"]),
+        single("3.png", &["--point=25,20"]),
+        single("4.png", &["--mask-prompt=1.png", "--negative=7,3"]),
+    ];
+    let entries = json!([
+        { "image": "a.png", "id": 0, "points": [[30, 20]] },
+        { "image": "a.png", "id": 1, "box": [18, 8, 42, 32] },
+        { "image": "a.png", "id": 2, "mask": "0.png", "points": [[2, 3]], "point_labels": [0] },
+        { "image": "a.png", "id": 3, "points": [[25, 20]] },
+        { "image": "a.png", "id": 4, "mask": "1.png", "points": [[7, 3]], "point_labels": [0] },
+        { "image": "a.png", "id": 5, "mask": "none.png" },
+    ]);
+    fs::write(folder.path().join("p.json"), entries.to_string()).unwrap();
+    let run = synthfm(
+        folder.path(),
+        &[
+            "predict",
+            ".",
+            "--prompts=p.json",
+            "-o=out",
+            "--multimask",
+            "--json",
+        ],
+    );
+    let lines = run.fails(1, &["1 of 6", "none.png"]).json();
+    for (i, alone) in alone.iter().enumerate() {
+        let name = |folder: &str| format!("{folder}{i}.png");
+        let [together, by_hand] = ["out/a__", ""].map(|f| mask(&folder.path().join(name(f))));
+        assert_eq!(together, by_hand, "entry {i}");
+        let iou = |line: &Value| line["iou"].as_f64().unwrap();
+        assert!((iou(&lines["predictions"][i]) - iou(alone)).abs() < 1e-5);
+    }
+}
