@@ -58,8 +58,19 @@ impl Model {
                 file,
             });
         }
-        let path = locate(name)?;
-        let file = ModelFile::open(&path)?;
+        Self::at(locate(name)?, ModelFile::open)
+    }
+
+    /// Finds a model to report on, however little its file tells.
+    pub(crate) fn open_to_report(name: &str) -> Result<Self> {
+        if name == EMBEDDED && !Path::new(name).exists() {
+            return Self::open(None);
+        }
+        Self::at(locate(name)?, ModelFile::open_to_report)
+    }
+
+    fn at(path: PathBuf, open: impl Fn(&Path) -> synthfm_sam::Result<ModelFile>) -> Result<Self> {
+        let file = open(&path)?;
         Ok(Self {
             name: name_of(&path),
             path: Some(path),

@@ -12,9 +12,6 @@ use crate::model::{EMBEDDED, MODELS_VARIABLE, Model, registered};
 use crate::output::{Session, create_parent, usage};
 use crate::progress::spinner;
 
-/// Most keys of one kind that a text names.
-const LISTED_KEYS: usize = 10;
-
 /// Carries out the action.
 pub(crate) fn run(args: &ModelsArgs, session: &Session) -> Result<()> {
     match &args.action {
@@ -75,11 +72,11 @@ fn one_line(report: &ModelReport) -> String {
 }
 
 fn verify(name: &str, session: &Session) -> Result<()> {
-    let model = Model::open(Some(name))?;
+    let model = Model::open_to_report(name)?;
     let report = model.file.report()?;
     session.print(&report, || describe(&report))?;
     if !report.differences.is_empty() {
-        bail!("{name}: the weights do not fit the model: see the keys above");
+        bail!("{name}: the weights do not fit the model: see the keys in the report");
     }
     // Reading every tensor finds truncated data.
     model.load(session)?;
@@ -97,6 +94,16 @@ pub(crate) fn describe(report: &ModelReport) -> String {
     };
     let _ = writeln!(text, "format   {format}");
     let _ = writeln!(text, "sha256   {}", report.sha256);
+    let _ = writeln!(
+        text,
+        "values   {} in the image encoder, {} in the prompt encoder, {} in the mask decoder",
+        report.image_encoder_parameters,
+        report.prompt_encoder_parameters,
+        report.mask_decoder_parameters
+    );
+    if let Some(why) = &report.guessed {
+        let _ = writeln!(text, "sizes    those of the nearest published model: {why}");
+    }
     if !report.unused.is_empty() {
         let _ = writeln!(
             text,
@@ -118,15 +125,8 @@ pub(crate) fn describe(report: &ModelReport) -> String {
     ];
     for (what, keys) in lists.into_iter().filter(|(_, keys)| !keys.is_empty()) {
         let _ = writeln!(text, "{what} keys ({}):", keys.len());
-        for key in keys.iter().take(LISTED_KEYS) {
+        for key in keys {
             let _ = writeln!(text, "  {key}");
-        }
-        if keys.len() > LISTED_KEYS {
-            let _ = writeln!(
-                text,
-                "  and {} more (--json lists all)",
-                keys.len() - LISTED_KEYS
-            );
         }
     }
     text

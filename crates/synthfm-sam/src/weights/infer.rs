@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::model_file::ModelHints;
+use super::names::expected_keys;
 use super::store::TensorStore;
 use crate::config::{EncoderConfig, Preparation, SamConfig, VitConfig};
 use crate::error::{Error, Result};
@@ -46,6 +47,36 @@ pub(super) fn infer_config(store: &TensorStore, hints: &ModelHints) -> Result<Sa
     };
     config.validate()?;
     Ok(config)
+}
+
+/// The published model that has the most keys and shapes in common with a file whose sizes cannot be told.
+pub(super) fn nearest_published(store: &TensorStore) -> SamConfig {
+    let in_common = |config: &SamConfig| {
+        let keys = expected_keys(config).unwrap_or_default();
+        let found = |key: &String| store.tensors().get(key);
+        let shared = keys
+            .iter()
+            .filter_map(|(key, shape)| Some((found(key)?, shape)));
+        let (mut names, mut shapes) = (0, 0);
+        for (found, shape) in shared {
+            names += 1;
+            shapes += usize::from(found.shape == *shape);
+        }
+        (shapes, names)
+    };
+    let [first, rest @ ..] = [
+        SamConfig::vit_b(),
+        SamConfig::vit_l(),
+        SamConfig::vit_h(),
+        SamConfig::vit_t(),
+    ];
+    rest.into_iter().fold(first, |best, next| {
+        if in_common(&next) > in_common(&best) {
+            next
+        } else {
+            best
+        }
+    })
 }
 
 /// `MedSAM` keeps SAM's keys and prepares its images differently, which only the file's published name

@@ -15,7 +15,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::infer::infer_config;
+use super::infer::{infer_config, nearest_published};
 use super::names::{KeyPath, ParameterKey, parameter_keys};
 use super::save::hex;
 use super::store::TensorStore;
@@ -52,6 +52,8 @@ pub enum WeightsFormat {
 pub struct ModelFile {
     config: SamConfig,
     store: TensorStore,
+    /// Why the configuration is a guess.
+    guessed: Option<String>,
 }
 
 /// What a model file is and whether its keys are those of its configuration.
@@ -63,6 +65,8 @@ pub struct ModelReport {
     pub format: WeightsFormat,
     /// The sizes, stored or inferred.
     pub config: SamConfig,
+    /// Why the sizes are those of the nearest published model; `None` where the file tells them.
+    pub guessed: Option<String>,
     /// SHA-256 of the weights file, in hexadecimal.
     pub sha256: String,
     /// Values under `image_encoder`.
@@ -88,7 +92,11 @@ impl ModelFile {
         if path.is_dir() {
             let config = SamConfig::from_json(&read_config(&path.join(CONFIG_NAME))?)?;
             let store = TensorStore::open(&path.join(WEIGHTS_NAME))?;
-            return Ok(Self { config, store });
+            return Ok(Self {
+                config,
+                store,
+                guessed: None,
+            });
         }
         Self::from_store(TensorStore::open(path)?, hints)
     }
@@ -106,7 +114,30 @@ impl ModelFile {
             Some(text) => SamConfig::from_json(text)?,
             None => infer_config(&store, hints)?,
         };
-        Ok(Self { config, store })
+        Ok(Self {
+            config,
+            store,
+            guessed: None,
+        })
+    }
+
+    /// Opens a model folder or weights file for [`ModelFile::report`] even where it does not tell its sizes:
+    /// it is then compared with the published model that has the most in common with it.
+    pub fn open_to_report(path: &Path) -> Result<Self> {
+        let error = match Self::open(path) {
+            Err(error @ (Error::Weights { .. } | Error::Config { .. })) if path.is_file() => error,
+            opened => return opened,
+        };
+        // What cannot be opened at all fails again, for the same reason.
+        let store = TensorStore::open(path)?;
+        if store.metadata("config").is_some_and(is_own_config) {
+            return Err(error);
+        }
+        Ok(Self {
+            config: nearest_published(&store),
+            store,
+            guessed: Some(error.to_string()),
+        })
     }
 
     /// The model's sizes.
@@ -186,6 +217,7 @@ impl ModelFile {
                 WeightsFormat::Safetensors
             },
             config: self.config.clone(),
+            guessed: self.guessed.clone(),
             sha256: self.sha256()?,
             image_encoder_parameters: parameters("image_encoder"),
             prompt_encoder_parameters: parameters("prompt_encoder"),

@@ -200,6 +200,52 @@ fn models_that_do_not_fit_are_named_key_by_key() {
 }
 
 #[test]
+fn every_difference_is_listed_even_where_the_sizes_cannot_be_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = fs::read(recorded("sam_tiny.safetensors")).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let dropped = |key: &str| key.starts_with("image_encoder.p") || key.contains(".mask_tokens");
+    let kept = tensors
+        .tensors()
+        .into_iter()
+        .filter(|(key, _)| !dropped(key));
+    let stranger = TensorView::new(safetensors::Dtype::U8, vec![3], &[1, 2, 3]).unwrap();
+    let views = kept.chain((0..12).map(|i| (format!("stranger.{i}"), stranger.clone())));
+    let file = safetensors::serialize(views, None).unwrap();
+    fs::write(folder.path().join("part.safetensors"), file).unwrap();
+
+    let verify = ["models", "verify", "part.safetensors"];
+    let text = synthfm(folder.path(), &verify)
+        .fails(1, &["part.safetensors"])
+        .stdout;
+    let report = synthfm(folder.path(), &[&verify[..], &["--json"]].concat())
+        .fails(1, &[])
+        .json();
+    assert!(
+        report["guessed"].as_str().unwrap().contains("is missing"),
+        "{report}"
+    );
+    let keys = |kind: &str| report["differences"][kind].as_array().unwrap().clone();
+    for key in keys("missing").into_iter().chain(keys("unexpected")) {
+        assert!(text.contains(key.as_str().unwrap()), "{key}");
+    }
+    for key in tensors.names().into_iter().filter(|key| dropped(key)) {
+        assert!(keys("missing").contains(&key.into()), "{key}");
+    }
+    for i in 0..12 {
+        assert!(
+            keys("unexpected").contains(&format!("stranger.{i}").into()),
+            "{i}"
+        );
+    }
+    assert!(!keys("misshapen").is_empty());
+    assert!(
+        text.contains("in the mask decoder") && text.contains("sha256"),
+        "{text}"
+    );
+}
+
+#[test]
 fn damaged_models_are_named() {
     let folder = tempfile::tempdir().unwrap();
     picture(&folder.path().join("a.png"));
