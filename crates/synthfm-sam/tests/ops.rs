@@ -139,10 +139,10 @@ fn gelu_is_the_exact_one() {
 }
 
 /// What a kernel gives and what its composed body gives, which is what a device with gradients computes.
-fn both<const N: usize>(
-    inputs: [Tensor<2>; N],
-    run: impl Fn([Tensor<2>; N]) -> Tensor<2>,
-) -> [Tensor<2>; 2] {
+fn both<const D: usize, const N: usize>(
+    inputs: [Tensor<D>; N],
+    run: impl Fn([Tensor<D>; N]) -> Tensor<D>,
+) -> [Tensor<D>; 2] {
     let device = Device::flex().autodiff();
     let composed = run(inputs
         .clone()
@@ -229,6 +229,49 @@ fn linear_layers_equal_their_composed_bodies() {
         let [got, expected] = both(inputs.clone(), run);
         assert!(error(got, expected) < 1e-5, "{m} {k} {n} with a residual");
         assert_slope(&inputs, run);
+    }
+}
+
+#[test]
+fn convolutions_without_own_gradients_equal_their_composed_bodies() {
+    let device = Device::flex();
+    for (side, stride) in [(1, 2), (3, 1), (3, 2), (5, 2)] {
+        for activation in [Activation::None, Activation::Relu, Activation::Gelu] {
+            // More rows than one tile of the kernel, fewer channels than a vector.
+            let shape = [2, 41, 23, 5];
+            let inputs = [
+                noise(shape, 20, &device),
+                noise([side, side, 5, 7], 21, &device),
+                noise([1, 1, 1, 7], 22, &device),
+            ];
+            let run = |[x, weight, bias]: [Tensor<4>; 3]| {
+                ops::strided_conv(x, (weight, bias.reshape([7])), stride, activation)
+            };
+            let [got, expected] = both(inputs.clone(), run);
+            assert_eq!(
+                got.dims(),
+                [2, 41_usize.div_ceil(stride), 23_usize.div_ceil(stride), 7]
+            );
+            assert!(
+                error(got, expected) < 1e-5,
+                "{side} {stride} {activation:?}"
+            );
+
+            let inputs = [
+                noise(shape, 23, &device),
+                noise([side, side, 1, 5], 24, &device),
+                noise([1, 1, 1, 5], 25, &device),
+            ];
+            let run = |[x, weight, bias]: [Tensor<4>; 3]| {
+                let weight = weight.reshape([side, side, 5]);
+                ops::depthwise(x, (weight, bias.reshape([5])), stride, activation)
+            };
+            let [got, expected] = both(inputs.clone(), run);
+            assert!(
+                error(got, expected) < 1e-5,
+                "{side} {stride} {activation:?}, depthwise"
+            );
+        }
     }
 }
 

@@ -5,12 +5,15 @@
 use gemm::Parallelism;
 use rayon::prelude::*;
 
+use super::activation::gelu_of;
+use super::isa::{Isa, multiversion};
+use super::linear::Activation;
 use super::sum_parts;
 
 /// Output pixels that one task gathers: enough to amortise packing the weights.
 const TILE_PIXELS: usize = 512;
 
-/// Shape of a channels-last convolution with stride 1 and zero padding that keeps the size.
+/// Shape of a channels-last convolution with zero padding: an output pixel for every `stride`-th of the input.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ConvShape {
     /// Images.
@@ -25,49 +28,64 @@ pub(crate) struct ConvShape {
     pub(crate) output: usize,
     /// Side of the kernel: 1 or another odd number.
     pub(crate) side: usize,
+    /// 1 where gradients are asked for.
+    pub(crate) stride: usize,
 }
 
 impl ConvShape {
+    /// Rows and columns of the output.
+    pub(crate) const fn grid(self) -> [usize; 2] {
+        [
+            self.height.div_ceil(self.stride),
+            self.width.div_ceil(self.stride),
+        ]
+    }
+
     const fn patch(self) -> usize {
         self.side * self.side * self.input
     }
 
+    /// Pixels of the output.
     const fn pixels(self) -> usize {
-        self.batch * self.height * self.width
+        let [rows, columns] = self.grid();
+        self.batch * rows * columns
     }
 
-    /// Whole rows per tile.
+    /// Whole output rows per tile.
     fn tile_rows(self) -> usize {
-        (TILE_PIXELS / self.width.max(1)).clamp(1, self.height.max(1))
+        let [rows, columns] = self.grid();
+        (TILE_PIXELS / columns.max(1)).clamp(1, rows.max(1))
     }
 
-    /// `(image, first row, rows)` of every tile.
+    /// `(image, first row, rows)` of every tile of the output.
     fn tiles(self) -> Vec<(usize, usize, usize)> {
-        let step = self.tile_rows();
+        let (step, [height, _]) = (self.tile_rows(), self.grid());
         (0..self.batch)
             .flat_map(|image| {
-                (0..self.height)
+                (0..height)
                     .step_by(step)
-                    .map(move |row| (image, row, step.min(self.height - row)))
+                    .map(move |row| (image, row, step.min(height - row)))
             })
             .collect()
     }
 
-    /// Gathers the patches around `rows` rows of one image: `[rows·W, side·side·C]`.
+    /// Gathers the patches of `rows` rows of the output of one image: `[rows·columns, side·side·C]`.
     fn gather(self, image: &[f32], first: usize, rows: usize, patches: &mut [f32]) {
         let Self {
             height,
             width,
             input,
             side,
+            stride,
             ..
         } = self;
+        let [_, columns] = self.grid();
         let reach = (side / 2) as isize;
-        for (i, patch) in patches[..rows * width * self.patch()]
+        for (i, patch) in patches[..rows * columns * self.patch()]
             .chunks_exact_mut(self.patch())
             .enumerate()
         {
-            let (row, col) = ((first + i / width) as isize, (i % width) as isize);
+            let [row, col] = [first + i / columns, i % columns].map(|v| (v * stride) as isize);
             for (dy, line) in patch.chunks_exact_mut(side * input).enumerate() {
                 let y = row + dy as isize - reach;
                 if y < 0 || y >= height as isize {
@@ -94,12 +112,13 @@ impl ConvShape {
     ) -> &'a [f32] {
         let plane = self.height * self.width * self.input;
         let image = &x[image * plane..][..plane];
-        if self.side == 1 {
+        if self.side == 1 && self.stride == 1 {
             return &image[row * self.width * self.input..][..rows * self.width * self.input];
         }
-        buffer.resize(self.tile_rows() * self.width * self.patch(), 0.0);
+        let line = self.grid()[1] * self.patch();
+        buffer.resize(self.tile_rows() * line, 0.0);
         self.gather(image, row, rows, buffer);
-        &buffer[..rows * self.width * self.patch()]
+        &buffer[..rows * line]
     }
 }
 
@@ -174,22 +193,18 @@ fn product(a: Matrix, b: Matrix, out: &mut [f32], accumulate: bool, threads: Par
     }
 }
 
-/// Convolution, bias added and, if asked, negative values cut off.
+/// Convolution, bias and nonlinearity.
 ///
-/// `x`: `[B, H, W, C]`, `weight`: `[side, side, C, O]`, `bias`: `[O]` or empty; returns `[B, H, W, O]`.
+/// `x`: `[B, H, W, C]`, `weight`: `[side, side, C, O]`, `bias`: `[O]` or empty; returns `[B, rows, columns, O]`.
 pub(crate) fn conv(
+    isa: Isa,
     shape: ConvShape,
     x: &[f32],
     weight: &[f32],
     bias: &[f32],
-    relu: bool,
+    activation: Activation,
 ) -> Vec<f32> {
-    let ConvShape {
-        height,
-        width,
-        output,
-        ..
-    } = shape;
+    let ([height, width], output) = (shape.grid(), shape.output);
     let mut out = vec![0.0; shape.pixels() * output];
     let weight = Matrix::new(weight, shape.patch(), output);
     let step = shape.tile_rows();
@@ -203,7 +218,7 @@ pub(crate) fn conv(
             false,
             Parallelism::None,
         );
-        add_bias(out, bias, relu);
+        finish(isa, out, bias, activation);
     };
     out.par_chunks_mut((height * width * output).max(1))
         .enumerate()
@@ -218,22 +233,35 @@ pub(crate) fn conv(
     out
 }
 
-fn add_bias(out: &mut [f32], bias: &[f32], relu: bool) {
-    if !bias.is_empty() {
-        for pixel in out.chunks_exact_mut(bias.len()) {
-            pixel.iter_mut().zip(bias).for_each(|(v, b)| *v += b);
+multiversion! {
+    /// Adds `bias`, if there is one, to every pixel, and applies the nonlinearity.
+    fn finish(isa: Isa, out: &mut [f32], bias: &[f32], activation: Activation) {
+        if !bias.is_empty() {
+            for pixel in out.chunks_exact_mut(bias.len()) {
+                pixel.iter_mut().zip(bias).for_each(|(v, b)| *v += b);
+            }
         }
-    }
-    if relu {
-        for v in out {
-            *v = v.max(0.0);
+        match activation {
+            Activation::None => {}
+            Activation::Relu => out.iter_mut().for_each(|v| *v = v.max(0.0)),
+            Activation::Gelu => {
+                for v in out {
+                    *v = gelu_of(*v);
+                }
+            }
         }
     }
 }
 
 /// Gradient of [`conv`] by its input: the convolution of the output's gradient with the kernel turned
 /// by 180° and its channels swapped.
-pub(crate) fn conv_input_grad(shape: ConvShape, grad: &[f32], weight: &[f32]) -> Vec<f32> {
+pub(crate) fn conv_input_grad(
+    isa: Isa,
+    shape: ConvShape,
+    grad: &[f32],
+    weight: &[f32],
+) -> Vec<f32> {
+    assert_eq!(shape.stride, 1, "gradients are those of stride 1");
     let ConvShape {
         input,
         output,
@@ -250,21 +278,17 @@ pub(crate) fn conv_input_grad(shape: ConvShape, grad: &[f32], weight: &[f32]) ->
                 .for_each(|(c, v)| *v = source[c * output + o]);
         }
     }
-    conv(
-        ConvShape {
-            input: output,
-            output: input,
-            ..shape
-        },
-        grad,
-        &turned,
-        &[],
-        false,
-    )
+    let turned_shape = ConvShape {
+        input: output,
+        output: input,
+        ..shape
+    };
+    conv(isa, turned_shape, grad, &turned, &[], Activation::None)
 }
 
 /// Gradients of [`conv`] by weight and bias: `[side, side, C, O]` followed by `[O]`.
 pub(crate) fn conv_param_grad(shape: ConvShape, x: &[f32], grad: &[f32]) -> Vec<f32> {
+    assert_eq!(shape.stride, 1, "gradients are those of stride 1");
     let ConvShape {
         height,
         width,

@@ -13,6 +13,7 @@
 
 mod activation;
 mod conv;
+mod depthwise;
 mod isa;
 mod linear;
 mod norm;
@@ -26,6 +27,7 @@ use rayon::prelude::*;
 
 pub(crate) use activation::{gelu, gelu_grad};
 pub(crate) use conv::{ConvShape, conv, conv_input_grad, conv_param_grad};
+pub(crate) use depthwise::Depthwise;
 pub(crate) use isa::Isa;
 pub(crate) use linear::Linear;
 pub use linear::{Activation, Arithmetic};

@@ -6,8 +6,8 @@ use burn::tensor::{Shape, TensorData};
 
 use super::{SamOps, two_way};
 use crate::kernels::{
-    self, Activation, Arithmetic, Bias, ConvShape, ImageKeys, ImageToTokens, Isa, Layout, Linear,
-    TokensToImage, WindowAttention,
+    self, Activation, Arithmetic, Bias, ConvShape, Depthwise, ImageKeys, ImageToTokens, Isa,
+    Layout, Linear, TokensToImage, WindowAttention,
 };
 
 /// The values of a CPU tensor; the modules of this crate compute in `f32`.
@@ -29,7 +29,7 @@ fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> FloatTensor<Fl
     FloatTensor::<Flex>::from_data(TensorData::new(values, shape))
 }
 
-fn conv_shape(x: &Shape, weight: &Shape) -> ConvShape {
+fn conv_shape(x: &Shape, weight: &Shape, stride: usize) -> ConvShape {
     let ([batch, height, width, input], [side, _, _, output]) = (x.dims(), weight.dims());
     ConvShape {
         batch,
@@ -38,7 +38,21 @@ fn conv_shape(x: &Shape, weight: &Shape) -> ConvShape {
         input,
         output,
         side,
+        stride,
     }
+}
+
+fn run_conv(
+    [x, weight, bias]: [FloatTensor<Flex>; 3],
+    stride: usize,
+    activation: Activation,
+) -> FloatTensor<Flex> {
+    let [x, weight, bias] = [x, weight, bias].map(|t| t.to_contiguous());
+    let shape = conv_shape(&x.shape(), &weight.shape(), stride);
+    let (x, weight, bias) = (values(&x), values(&weight), values(&bias));
+    let out = kernels::conv(Isa::best(), shape, x, weight, bias, activation);
+    let [rows, columns] = shape.grid();
+    tensor(out, [shape.batch, rows, columns, shape.output])
 }
 
 /// Whether fewer products with the map are left when its projection is folded into the tokens.
@@ -120,14 +134,44 @@ impl SamOps for Flex {
         bias: FloatTensor<Self>,
         relu: bool,
     ) -> FloatTensor<Self> {
-        let (x, weight, bias) = (
-            x.to_contiguous(),
-            weight.to_contiguous(),
-            bias.to_contiguous(),
-        );
-        let s = conv_shape(&x.shape(), &weight.shape());
-        let out = kernels::conv(s, values(&x), values(&weight), values(&bias), relu);
-        tensor(out, [s.batch, s.height, s.width, s.output])
+        let activation = if relu {
+            Activation::Relu
+        } else {
+            Activation::None
+        };
+        run_conv([x, weight, bias], 1, activation)
+    }
+
+    fn strided_conv(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        stride: usize,
+        activation: Activation,
+    ) -> FloatTensor<Self> {
+        run_conv([x, weight, bias], stride, activation)
+    }
+
+    fn depthwise(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        stride: usize,
+        activation: Activation,
+    ) -> FloatTensor<Self> {
+        let [x, weight, bias] = [x, weight, bias].map(|t| t.to_contiguous());
+        let shape @ [batch, height, width, channels] = x.shape().dims();
+        let conv = Depthwise {
+            x: values(&x),
+            weight: values(&weight),
+            bias: values(&bias),
+            shape,
+            side: weight.shape()[0],
+            stride,
+            activation,
+        };
+        let [rows, columns] = [height, width].map(|n| n.div_ceil(stride));
+        tensor(conv.run(Isa::best()), [batch, rows, columns, channels])
     }
 
     fn conv_input_grad(
@@ -136,11 +180,9 @@ impl SamOps for Flex {
         grad: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
         let (weight, grad) = (weight.to_contiguous(), grad.to_contiguous());
-        let s = conv_shape(&x.shape(), &weight.shape());
-        tensor(
-            kernels::conv_input_grad(s, values(&grad), values(&weight)),
-            [s.batch, s.height, s.width, s.input],
-        )
+        let s = conv_shape(&x.shape(), &weight.shape(), 1);
+        let out = kernels::conv_input_grad(Isa::best(), s, values(&grad), values(&weight));
+        tensor(out, [s.batch, s.height, s.width, s.input])
     }
 
     fn conv_param_grad(
@@ -150,7 +192,7 @@ impl SamOps for Flex {
     ) -> FloatTensor<Self> {
         let (x, grad) = (x.to_contiguous(), grad.to_contiguous());
         let out = kernels::conv_param_grad(
-            conv_shape(&x.shape(), &weight.shape()),
+            conv_shape(&x.shape(), &weight.shape(), 1),
             values(&x),
             values(&grad),
         );

@@ -36,6 +36,37 @@ pub trait SamOps: Backend {
         if relu { Self::relu(out) } else { out }
     }
 
+    /// The same with an output pixel for every `stride`-th of the input and any nonlinearity;
+    /// -> `[B, ceil(H / stride), ceil(W / stride), O]`.
+    fn strided_conv(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        stride: usize,
+        activation: Activation,
+    ) -> FloatTensor<Self> {
+        let reach = weight.shape()[0] / 2;
+        let options = ConvOptions::new([stride; 2], [reach; 2], [1, 1], 1);
+        let out = Self::conv2d(nchw::<Self>(x), oihw::<Self>(weight), Some(bias), options);
+        activate::<Self>(Self::float_permute(out, &[0, 2, 3, 1]), activation)
+    }
+
+    /// Convolution of each channel with a kernel of its own, as [`SamOps::strided_conv`] otherwise; `weight`:
+    /// `[s, s, C]`, `bias`: `[C]`.
+    fn depthwise(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        stride: usize,
+        activation: Activation,
+    ) -> FloatTensor<Self> {
+        let [side, _, channels] = weight.shape().dims();
+        let weight = Self::float_reshape(weight, Shape::from([side, side, 1, channels]));
+        let options = ConvOptions::new([stride; 2], [side / 2; 2], [1, 1], channels);
+        let out = Self::conv2d(nchw::<Self>(x), oihw::<Self>(weight), Some(bias), options);
+        activate::<Self>(Self::float_permute(out, &[0, 2, 3, 1]), activation)
+    }
+
     /// Gradient of [`SamOps::conv`] (without `ReLU`) by its input; `grad`: `[B, H, W, O]`.
     fn conv_input_grad(
         x: FloatTensor<Self>,
@@ -131,11 +162,7 @@ pub trait SamOps: Backend {
         let n = bias.shape()[0];
         let bias = Self::float_reshape(bias, Shape::from([1, n]));
         let out = Self::float_add(Self::float_matmul(x, weight), bias);
-        match activation {
-            Activation::None => out,
-            Activation::Relu => Self::relu(out),
-            Activation::Gelu => Self::exact_gelu(out),
-        }
+        activate::<Self>(out, activation)
     }
 
     /// `x · weight + bias + residual`, see [`SamOps::affine`]; `residual`: `[M, N]`.
@@ -246,6 +273,14 @@ pub trait SamOps: Backend {
     }
 }
 
+fn activate<B: SamOps>(x: FloatTensor<B>, activation: Activation) -> FloatTensor<B> {
+    match activation {
+        Activation::None => x,
+        Activation::Relu => B::relu(x),
+        Activation::Gelu => B::exact_gelu(x),
+    }
+}
+
 fn nchw<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
     B::float_permute(x, &[0, 3, 1, 2])
 }
@@ -280,6 +315,46 @@ pub fn conv(x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>, relu: bool) -> Ten
         weight.into_dispatch(),
         bias.into_dispatch(),
         relu,
+    ))
+}
+
+/// Convolution with zero padding and any stride, and a nonlinearity.
+///
+/// # Shapes
+/// `x`: `[B, H, W, C]`, `weight`: `[s, s, C, O]` (s odd), `bias`: `[O]` ->
+/// `[B, ceil(H / stride), ceil(W / stride), O]`
+pub fn strided_conv(
+    x: Tensor<4>,
+    (weight, bias): (Tensor<4>, Tensor<1>),
+    stride: usize,
+    activation: Activation,
+) -> Tensor<4> {
+    Tensor::from_dispatch(<Dispatch as SamOps>::strided_conv(
+        x.into_dispatch(),
+        weight.into_dispatch(),
+        bias.into_dispatch(),
+        stride,
+        activation,
+    ))
+}
+
+/// Convolution of each channel with a kernel of its own, and a nonlinearity.
+///
+/// # Shapes
+/// `x`: `[B, H, W, C]`, `weight`: `[s, s, C]` (s odd), `bias`: `[C]` ->
+/// `[B, ceil(H / stride), ceil(W / stride), C]`
+pub fn depthwise(
+    x: Tensor<4>,
+    (weight, bias): (Tensor<3>, Tensor<1>),
+    stride: usize,
+    activation: Activation,
+) -> Tensor<4> {
+    Tensor::from_dispatch(<Dispatch as SamOps>::depthwise(
+        x.into_dispatch(),
+        weight.into_dispatch(),
+        bias.into_dispatch(),
+        stride,
+        activation,
     ))
 }
 

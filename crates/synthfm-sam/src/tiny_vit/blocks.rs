@@ -7,7 +7,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::TinyVitConfig;
 use super::conv_bn::ConvBn;
-use crate::layers::{LayerNorm, apply, apply_residual, channels_first, channels_last};
+use crate::layers::{LayerNorm, apply, apply_residual};
 use crate::ops::{self, Activation, Arithmetic};
 
 /// `torch.nn.LayerNorm`.
@@ -31,11 +31,11 @@ impl MbConv {
     }
 
     /// # Shapes
-    /// `[B, C, h, w]` -> `[B, C, h, w]`
-    pub(super) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let wide = ops::gelu(self.conv1.forward(x.clone()));
-        let wide = ops::gelu(self.conv2.forward(wide));
-        ops::gelu(x + self.conv3.forward(wide))
+    /// `[B, h, w, C]` -> `[B, h, w, C]`
+    pub(super) fn forward(&self, x: Tensor<4>, arithmetic: Arithmetic) -> Tensor<4> {
+        let wide = self.conv1.forward(x.clone(), Activation::Gelu, arithmetic);
+        let wide = self.conv2.forward(wide, Activation::Gelu, arithmetic);
+        ops::gelu(self.conv3.forward_residual(wide, x, arithmetic))
     }
 }
 
@@ -57,11 +57,11 @@ impl PatchMerging {
     }
 
     /// # Shapes
-    /// `[B, C, h, w]` -> `[B, C', h / stride, w / stride]`
-    pub(super) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let x = ops::gelu(self.conv1.forward(x));
-        let x = ops::gelu(self.conv2.forward(x));
-        self.conv3.forward(x)
+    /// `[B, h, w, C]` -> `[B, ceil(h / stride), ceil(w / stride), C']`
+    pub(super) fn forward(&self, x: Tensor<4>, arithmetic: Arithmetic) -> Tensor<4> {
+        let x = self.conv1.forward(x, Activation::Gelu, arithmetic);
+        let x = self.conv2.forward(x, Activation::Gelu, arithmetic);
+        self.conv3.forward(x, Activation::None, arithmetic)
     }
 }
 
@@ -88,7 +88,7 @@ impl TinyVitBlock {
     /// `[B, h, w, C]` -> `[B, h, w, C]`
     pub(super) fn forward(&self, x: Tensor<4>, arithmetic: Arithmetic) -> Tensor<4> {
         let x = self.attn.forward_residual(x, arithmetic);
-        let x = channels_last(self.local_conv.forward(channels_first(x)));
+        let x = self.local_conv.forward(x, Activation::None, arithmetic);
         self.mlp.forward_residual(x, arithmetic)
     }
 }

@@ -4,8 +4,9 @@
 //! runs: the parameters stay those of the checkpoint, and the fold costs less than a row of the image.
 
 use burn::module::{Initializer, Module, Param};
-use burn::tensor::ops::ConvOptions;
-use burn::tensor::{Device, Tensor, module::conv2d};
+use burn::tensor::{Device, Tensor};
+
+use crate::ops::{self, Activation, Arithmetic};
 
 /// `torch.nn.BatchNorm2d`.
 const EPSILON: f64 = 1e-5;
@@ -69,19 +70,49 @@ impl ConvBn {
     }
 
     /// # Shapes
-    /// `[B, in, h, w]` -> `[B, out, ceil(h / stride), ceil(w / stride)]`
-    pub(super) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+    /// `[B, h, w, in]` -> `[B, ceil(h / stride), ceil(w / stride), out]`
+    pub(super) fn forward(
+        &self,
+        x: Tensor<4>,
+        activation: Activation,
+        arithmetic: Arithmetic,
+    ) -> Tensor<4> {
+        let (weight, shift) = self.folded();
+        let [out, input, side, _] = weight.dims();
+        if self.groups > 1 {
+            let weight = weight.permute([2, 3, 0, 1]).reshape([side, side, out]);
+            ops::depthwise(x, (weight, shift), self.stride, activation)
+        } else if side == 1 && self.stride == 1 {
+            let weight = weight.reshape([out, input]).transpose();
+            ops::linear(x, weight, shift, activation, arithmetic)
+        } else {
+            let weight = weight.permute([2, 3, 1, 0]);
+            ops::strided_conv(x, (weight, shift), self.stride, activation)
+        }
+    }
+
+    /// A convolution with a 1×1 kernel, around which `residual` is led.
+    ///
+    /// # Shapes
+    /// `[B, h, w, in]`, `[B, h, w, out]` -> `[B, h, w, out]`
+    pub(super) fn forward_residual(
+        &self,
+        x: Tensor<4>,
+        residual: Tensor<4>,
+        arithmetic: Arithmetic,
+    ) -> Tensor<4> {
+        let (weight, shift) = self.folded();
+        let [out, input, ..] = weight.dims();
+        let weight = weight.reshape([out, input]).transpose();
+        ops::linear_residual(x, weight, shift, residual, arithmetic)
+    }
+
+    /// The kernel, `[out, in / groups, k, k]`, and the bias, `[out]`, with the normalisation in them.
+    fn folded(&self) -> (Tensor<4>, Tensor<1>) {
         let (scale, shift) = self.bn.scale_and_shift();
         let weight = self.c.weight.val();
-        let [out, _, kernel, _] = weight.dims();
-        let weight = weight * scale.reshape([out, 1, 1, 1]);
-        let options = ConvOptions::new(
-            [self.stride, self.stride],
-            [kernel / 2, kernel / 2],
-            [1, 1],
-            self.groups,
-        );
-        conv2d(x, weight, Some(shift), options)
+        let out = weight.dims()[0];
+        (weight * scale.reshape([out, 1, 1, 1]), shift)
     }
 }
 

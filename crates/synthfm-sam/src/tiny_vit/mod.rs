@@ -14,8 +14,8 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::image_encoder::Neck;
-use crate::layers::{channels_first, channels_last};
-use crate::ops::{self, Arithmetic};
+use crate::layers::channels_last;
+use crate::ops::{Activation, Arithmetic};
 use blocks::{MbConv, PatchMerging, TinyVitBlock};
 use conv_bn::ConvBn;
 
@@ -94,7 +94,7 @@ impl TinyVit {
     /// # Shapes
     /// `[B, 3, S, S]`, S a multiple of 16 -> `[B, C, S/16, S/16]`
     pub(crate) fn forward(&self, image: Tensor<4>, arithmetic: Arithmetic) -> Tensor<4> {
-        let x = self.patch_embed.forward(image);
+        let x = self.patch_embed.forward(image, arithmetic);
         let stages = self.layers.iter();
         let x = stages.fold(x, |x, stage| stage.forward(x, arithmetic));
         self.neck.forward(x, arithmetic)
@@ -124,10 +124,11 @@ impl PatchEmbed {
     }
 
     /// # Shapes
-    /// `[B, 3, S, S]` -> `[B, D, S/4, S/4]`
-    fn forward(&self, image: Tensor<4>) -> Tensor<4> {
-        let x = ops::gelu(self.seq.conv_0.forward(image));
-        self.seq.conv_2.forward(x)
+    /// `[B, 3, S, S]` -> `[B, S/4, S/4, D]`
+    fn forward(&self, image: Tensor<4>, arithmetic: Arithmetic) -> Tensor<4> {
+        let x = channels_last(image);
+        let x = self.seq.conv_0.forward(x, Activation::Gelu, arithmetic);
+        self.seq.conv_2.forward(x, Activation::None, arithmetic)
     }
 }
 
@@ -140,10 +141,10 @@ enum Stage {
 
 impl Stage {
     /// # Shapes
-    /// The first takes `[B, C, h, w]`, the others `[B, h, w, C]`, as all of them return
+    /// `[B, h, w, C]` -> `[B, h/s, w/s, C']`, s the stride of the merging
     fn forward(&self, x: Tensor<4>, arithmetic: Arithmetic) -> Tensor<4> {
         match self {
-            Self::Conv(stage) => stage.forward(x),
+            Self::Conv(stage) => stage.forward(x, arithmetic),
             Self::Attention(stage) => stage.forward(x, arithmetic),
         }
     }
@@ -168,10 +169,11 @@ impl ConvStage {
     }
 
     /// # Shapes
-    /// `[B, D0, h, w]` -> `[B, h/2, w/2, D1]`
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let x = self.blocks.iter().fold(x, |x, block| block.forward(x));
-        channels_last(self.downsample.forward(x))
+    /// `[B, h, w, D0]` -> `[B, h/2, w/2, D1]`
+    fn forward(&self, x: Tensor<4>, arithmetic: Arithmetic) -> Tensor<4> {
+        let blocks = self.blocks.iter();
+        let x = blocks.fold(x, |x, block| block.forward(x, arithmetic));
+        self.downsample.forward(x, arithmetic)
     }
 }
 
@@ -202,7 +204,7 @@ impl AttentionStage {
         let blocks = self.blocks.iter();
         let x = blocks.fold(x, |x, block| block.forward(x, arithmetic));
         match &self.downsample {
-            Some(merging) => channels_last(merging.forward(channels_first(x))),
+            Some(merging) => merging.forward(x, arithmetic),
             None => x,
         }
     }

@@ -4,6 +4,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::*;
 use crate::image_encoder::ImageEncoder;
+use crate::layers::channels_first;
 use crate::testing::{Recorded, TINY, fixture};
 use crate::{EncoderConfig, MaskOutput, ModelFile, PromptBatch, Sam};
 
@@ -32,6 +33,11 @@ fn assert_tokens(io: &Recorded, name: &str, map: Tensor<4>) {
     io.assert_tensor(name, map.flatten::<3>(1, 2));
 }
 
+/// The stem and the first stage are channels-first there.
+fn assert_map(io: &Recorded, name: &str, map: Tensor<4>) {
+    io.assert_tensor(name, channels_first(map));
+}
+
 #[test]
 fn the_configuration_shows_in_the_keys() {
     let expected = TinyVitConfig {
@@ -55,16 +61,18 @@ fn the_configuration_shows_in_the_keys() {
 fn every_block_matches_mobile_sam() {
     let (io, sam) = (recorded(), mobile_sam_tiny());
     let encoder = encoder(&sam);
-    let mut x = encoder.patch_embed.forward(io.tensor("input"));
-    io.assert_tensor("patch_embed", x.clone());
+    let mut x = encoder
+        .patch_embed
+        .forward(io.tensor("input"), Arithmetic::F32);
+    assert_map(&io, "patch_embed", x.clone());
     for (i, stage) in encoder.layers.iter().enumerate() {
         let name = |j: usize| format!("layers.{i}.blocks.{j}");
         let mut inside = x.clone();
         match stage {
             Stage::Conv(stage) => {
                 for (j, block) in stage.blocks.iter().enumerate() {
-                    inside = block.forward(inside);
-                    io.assert_tensor(&name(j), inside.clone());
+                    inside = block.forward(inside, Arithmetic::F32);
+                    assert_map(&io, &name(j), inside.clone());
                 }
             }
             Stage::Attention(stage) => {
