@@ -17,6 +17,7 @@ mod raster;
 mod rle;
 #[cfg(test)]
 mod testing;
+mod tidy;
 mod volume;
 
 pub use components::{Components, Connectivity, connected_components, largest_component};
@@ -32,4 +33,5 @@ pub use metrics::{MaskPair, Scores, SurfaceDistances, SurfaceElements};
 pub use morphology::{dilate, erode, outline};
 pub use raster::{Image, LabelMap, Mask, RgbImage};
 pub use rle::compressed_rle;
+pub use tidy::{fill_holes, parts_at};
 pub use volume::{LabelVolume, Plane, Slice, Volume, VolumeGeometry};

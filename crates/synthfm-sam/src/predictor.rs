@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use synthfm_image::{BoxXyxy, Image, Mask, Point2, RgbImage, Size};
+use synthfm_image::{BoxXyxy, Image, Mask, Point2, RgbImage, Size, fill_holes, parts_at};
 
 use crate::embedding::EmbeddingCache;
 use crate::error::{Error, Result};
@@ -25,6 +25,8 @@ use crate::weights::weights_sha256;
 
 /// A mask is where its logits exceed this.
 pub const MASK_THRESHOLD: f32 = 0.0;
+/// Holes of our own model's masks are filled up to the mask's area divided by this.
+const LARGEST_HOLE: usize = 10;
 /// Objects per decoder call on a GPU: bounds the memory of a long prompt list.
 const MAX_OBJECTS_PER_CALL: usize = 16;
 /// Objects per decoder call on a CPU: more of them do not fit its caches (8 MB of map each).
@@ -225,6 +227,24 @@ impl Predictor {
         // Whether it was ended is known to who ended it.
         let _ = self.decode_each(image, prompts, output, consume);
         Ok(())
+    }
+
+    /// The structure that `prompts` mean, from one of the masks that they gave.
+    ///
+    /// SAM's models: where the logits exceed [`MASK_THRESHOLD`], as Meta's code has it. Our own model is trained on
+    /// connected structures: parts without a positive click go ([`parts_at`]), and holes up to a tenth of the mask
+    /// without a negative click are filled ([`fill_holes`]).
+    pub fn mask(&self, answer: &PredictedMask, prompts: &Prompts) -> Mask {
+        let mask = answer.mask();
+        if self.sam.config().dense_prompts == 0 {
+            return mask;
+        }
+        let clicks = |on_object: bool| -> Vec<Point2> {
+            let kind = prompts.points.iter().filter(|(_, on)| *on == on_object);
+            kind.map(|&(point, _)| point).collect()
+        };
+        let mask = parts_at(&mask, &clicks(true));
+        fill_holes(&mask, mask.area() / LARGEST_HOLE, &clicks(false))
     }
 
     /// Masks for several objects as the decoder gives them, in the order of their prompts: one or the
@@ -658,6 +678,38 @@ mod tests {
             low_res_logits: Vec::new(),
         };
         assert_eq!(mask.mask().data(), [false, false, true]);
+    }
+
+    #[test]
+    fn only_our_own_models_masks_are_tidied() {
+        // A ring of 24 pixels around one, and a stray pixel.
+        let inside = |row: usize, col: usize| match (row, col) {
+            (2, 2) => false,
+            (5, 6) => true,
+            _ => row < 5 && col < 5,
+        };
+        let logits = (0..42).map(|i| if inside(i / 7, i % 7) { 1.0 } else { -1.0 });
+        let answer = PredictedMask {
+            logits: Image::new(Size::new(6, 7), logits.collect()).unwrap(),
+            iou: 0.5,
+            low_res_logits: Vec::new(),
+        };
+        let prompts = |negative: bool| Prompts {
+            points: vec![
+                (Point2::new(1.0, 1.0), true),
+                (Point2::new(if negative { 2.0 } else { 6.0 }, 2.0), false),
+            ],
+            ..Prompts::default()
+        };
+        let meta = Predictor::new(&sam_tiny(), &Device::flex());
+        assert_eq!(meta.mask(&answer, &prompts(false)), answer.mask());
+        let ours = Predictor::new(&crate::testing::sam_small(), &Device::flex());
+        let area = |negative| ours.mask(&answer, &prompts(negative)).area();
+        assert_eq!(
+            [answer.mask().area(), area(false), area(true)],
+            [25, 25, 24]
+        );
+        assert!(!ours.mask(&answer, &prompts(false)).at(5, 6));
     }
 
     #[test]

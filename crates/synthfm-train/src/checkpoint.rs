@@ -26,12 +26,27 @@ pub struct State {
     pub seconds: f64,
     /// SHA-256 of the frozen encoder's parameters; empty if nothing is frozen.
     pub frozen_sha256: String,
+    /// The best validation so far; absent without one.
+    #[serde(default)]
+    pub best: Option<Best>,
+}
+
+/// The step whose model is kept as `best.safetensors`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Best {
+    /// Steps done.
+    pub step: u64,
+    /// Its validation's mean Dice, 0 to 1.
+    pub dice: f64,
 }
 
 const STATE: &str = "state.json";
 const OPTIMIZER: &str = "optimizer.safetensors";
 /// The model in a checkpoint or run folder.
 pub(crate) const MODEL: &str = "model.safetensors";
+/// The model of the best validation, in the run folder.
+pub(crate) const BEST: &str = "best.safetensors";
 
 fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Error + '_ {
     move |source| Error::Io {

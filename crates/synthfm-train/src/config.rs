@@ -10,6 +10,7 @@ use crate::clicks::BoxJitter;
 use crate::loss::LossConfig;
 use crate::optimizer::AdamWConfig;
 use crate::schedule::ScheduleConfig;
+use crate::validation::ValidationConfig;
 use crate::{Error, Result};
 
 /// What is trained.
@@ -201,6 +202,8 @@ pub struct TrainConfig {
     pub optimizer: AdamWConfig,
     /// The learning rate.
     pub schedule: ScheduleConfig,
+    /// Scores on held-back samples along the way.
+    pub validation: ValidationConfig,
     /// The synthetic images.
     pub generator: GeneratorConfig,
 }
@@ -226,6 +229,7 @@ impl Default for TrainConfig {
             loss: LossConfig::default(),
             optimizer: AdamWConfig::default(),
             schedule: ScheduleConfig::default(),
+            validation: ValidationConfig::default(),
             generator: GeneratorConfig::default(),
         }
     }
@@ -323,6 +327,7 @@ impl TrainConfig {
             return Err(Error::Parameter(problem));
         }
         self.schedule.validate()?;
+        self.validation.validate()?;
         self.generator
             .validate()
             .map_err(|e| Error::Parameter(format!("generator: {e}")))?;

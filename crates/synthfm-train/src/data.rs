@@ -16,8 +16,9 @@ use crate::clicks::{
     Click, Negatives, Positives, jittered_box, negative_clicks, positive_clicks, seeded_rng,
     training_negatives,
 };
-use crate::config::{PromptConfig, TrainConfig};
+use crate::config::{CorrectionConfig, PromptConfig, TrainConfig};
 use crate::corrections::Corrections;
+use crate::validation::HELD_BACK;
 
 /// Smallest side of a generated sample.
 const MIN_SIDE: usize = 128;
@@ -47,12 +48,26 @@ pub struct Batch {
     pub corrections: Corrections,
 }
 
+impl Batch {
+    fn empty(corrections: Corrections) -> Self {
+        Self {
+            images: Vec::new(),
+            image_of_object: Vec::new(),
+            points: Vec::new(),
+            labels: Vec::new(),
+            boxes: Vec::new(),
+            targets: Vec::new(),
+            corrections,
+        }
+    }
+}
+
 /// The kind of prompt that all objects of one step get.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct PromptKind {
-    positives: usize,
-    negatives: usize,
-    with_box: bool,
+pub(crate) struct PromptKind {
+    pub(crate) positives: usize,
+    pub(crate) negatives: usize,
+    pub(crate) with_box: bool,
 }
 
 impl PromptKind {
@@ -111,15 +126,7 @@ impl BatchMaker {
         let mut rng = seeded_rng(self.config.seed, &["step", &name]);
         let kind = PromptKind::draw(prompts, &mut rng);
         let rng = seeded_rng(self.config.seed, &["corrections", &name]);
-        let mut batch = Batch {
-            images: Vec::new(),
-            image_of_object: Vec::new(),
-            points: Vec::new(),
-            labels: Vec::new(),
-            boxes: Vec::new(),
-            targets: Vec::new(),
-            corrections: Corrections::draw(prompts.corrections, rng),
-        };
+        let mut batch = Batch::empty(Corrections::draw(prompts.corrections, rng));
         for image in 0..self.config.batch_size {
             self.push_image(
                 &mut batch,
@@ -129,6 +136,19 @@ impl BatchMaker {
             );
         }
         batch
+    }
+
+    /// One of the held-back samples with prompts of one kind, and no corrections.
+    pub(crate) fn held_back(&self, image: u64, kind: PromptKind) -> Batch {
+        let rng = seeded_rng(self.config.seed, &["held back"]);
+        let mut batch = Batch::empty(Corrections::draw(CorrectionConfig::default(), rng));
+        self.push_image(&mut batch, 0, HELD_BACK + image, kind);
+        batch
+    }
+
+    /// The sizes of the model.
+    pub(crate) fn model(&self) -> &SamConfig {
+        &self.model
     }
 
     fn push_image(&self, batch: &mut Batch, image: usize, index: u64, kind: PromptKind) {

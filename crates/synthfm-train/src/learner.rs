@@ -16,6 +16,8 @@ use crate::optimizer::GradientSet;
 pub struct StepOutput {
     /// Mean loss over the objects: `[1]`.
     pub loss: Tensor<1>,
+    /// The answers, without a record for gradients: `[N, m, m]`.
+    pub logits: Tensor<3>,
     /// Mean Dice of the thresholded logits, 0 to 1.
     pub dice: f32,
 }
@@ -84,10 +86,15 @@ impl Learner {
         let logits = output.low_res_logits.reshape([objects, m, m]);
         let target = self.floats(&batch.targets, [objects, m, m]);
 
-        let dice = hard_dice(logits.clone().inner(), target.clone().inner());
+        let answers = logits.clone().inner();
+        let dice = hard_dice(answers.clone(), target.clone().inner());
         let iou = output.iou.reshape([objects]);
         let loss = total_loss(self.loss, logits, target, iou).mean();
-        Some(StepOutput { loss, dice })
+        Some(StepOutput {
+            loss,
+            logits: answers,
+            dice,
+        })
     }
 
     /// Gradients of every trainable parameter.

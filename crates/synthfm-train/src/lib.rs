@@ -5,6 +5,7 @@ mod checkpoint;
 pub mod clicks;
 mod config;
 mod corrections;
+mod curves;
 mod data;
 pub mod dataset;
 mod error;
@@ -17,8 +18,9 @@ pub mod report;
 mod sam_segmenter;
 mod schedule;
 mod train;
+mod validation;
 
-pub use checkpoint::State;
+pub use checkpoint::{Best, State};
 pub use config::{CorrectionConfig, Mode, ModelSpec, PromptConfig, TrainConfig};
 pub use corrections::Corrections;
 pub use data::{Batch, BatchMaker, Loader, coverage};
@@ -29,4 +31,5 @@ pub use loss::{LossConfig, balanced_loss, dice_loss, focal_loss, iou_loss, total
 pub use optimizer::{AdamW, AdamWConfig, GradientSet};
 pub use sam_segmenter::SamSegmenter;
 pub use schedule::{Decay, ScheduleConfig};
-pub use train::{Outcome, RunOptions, StepReport, resolve_model, train};
+pub use train::{Event, Outcome, RunOptions, StepReport, resolve_model, train};
+pub use validation::{SettingScore, Validation, ValidationConfig};

@@ -47,6 +47,6 @@ impl Segmenter for SamSegmenter {
         let best = prediction
             .best()
             .expect("a prediction holds at least one mask");
-        Ok(best.mask())
+        Ok(self.predictor.mask(best, &prompts))
     }
 }

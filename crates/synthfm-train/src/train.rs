@@ -14,14 +14,18 @@ use burn::tensor::Device;
 use serde::Serialize;
 use synthfm_sam::{ModelFile, Precision, Sam, SamConfig};
 
-use crate::checkpoint::{self, MODEL, State, write_atomic};
+use crate::checkpoint::{self, BEST, Best, MODEL, State, write_atomic};
 use crate::config::{Mode, TrainConfig};
+use crate::curves;
 use crate::data::{BatchMaker, Loader};
 use crate::init::initialise;
 use crate::learner::Learner;
 use crate::optimizer::AdamW;
+use crate::validation::{Validation, validate};
 use crate::{Error, Result};
 
+const METRICS: &str = "metrics.jsonl";
+const VALIDATION: &str = "validation.jsonl";
 /// Steps in a row without finite gradients after which a run gives up.
 const MAX_SKIPPED_IN_A_ROW: u64 = 20;
 
@@ -63,6 +67,15 @@ pub struct StepReport {
     pub waiting: f64,
 }
 
+/// What a run tells while it goes on.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A line of `metrics.jsonl`.
+    Steps(&'a StepReport),
+    /// A line of `validation.jsonl`.
+    Validated(&'a Validation),
+}
+
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
@@ -85,11 +98,11 @@ struct Window {
     waiting: f64,
 }
 
-/// Trains until the last step or until stopped. `on_log` sees every line of the log as it is written.
+/// Trains until the last step or until stopped. `on_event` sees every line of the logs as it is written.
 pub fn train(
     config: &TrainConfig,
     options: &RunOptions,
-    on_log: &mut dyn FnMut(&StepReport),
+    on_event: &mut dyn FnMut(&Event),
 ) -> Result<Outcome> {
     config.validate()?;
     let model = resolve_model(config)?;
@@ -131,9 +144,15 @@ pub fn train(
         window.steps += 1;
         if run.state.step % config.log_every == 0 || run.state.step == steps {
             let report = window.report(run.state.step, steps, lr, grad_norm, since);
-            run.log(&report)?;
-            on_log(&report);
+            run.log(METRICS, &report)?;
+            on_event(&Event::Steps(&report));
             (window, since) = (Window::default(), Instant::now());
+        }
+        if run.validation_is_due() {
+            let started = Instant::now();
+            let validation = run.validate(&learner, &maker)?;
+            on_event(&Event::Validated(&validation));
+            since += started.elapsed();
         }
         if run.state.step % config.checkpoint_every == 0 {
             run.save(&learner, &optimizer)?;
@@ -235,6 +254,7 @@ impl<'a> Run<'a> {
             skipped: 0,
             seconds: 0.0,
             frozen_sha256: String::new(),
+            best: None,
         };
         let (mut state, sam, optimizer) = match newest {
             Some(path) if options.resume => {
@@ -270,7 +290,8 @@ impl<'a> Run<'a> {
             &options.device,
         );
         state.frozen_sha256 = learner.frozen_sha256();
-        truncate_log(&out.join("metrics.jsonl"), state.step)?;
+        truncate_log(&out.join(METRICS), state.step)?;
+        truncate_log(&out.join(VALIDATION), state.step)?;
         let saved = state.step;
         Ok((
             Self {
@@ -284,8 +305,50 @@ impl<'a> Run<'a> {
         ))
     }
 
-    fn log(&self, report: &StepReport) -> Result<()> {
-        let path = self.out.join("metrics.jsonl");
+    fn validation_is_due(&self) -> bool {
+        let (step, every) = (self.state.step, self.config.validation.every);
+        every > 0 && (step.is_multiple_of(every) || step == self.config.steps())
+    }
+
+    /// Scores the model on held-back samples, draws some of them, and keeps the model if it is the best so far.
+    fn validate(&mut self, learner: &Learner, maker: &BatchMaker) -> Result<Validation> {
+        let (step, images) = (self.state.step, self.config.validation.images);
+        let (validation, picture) = validate(learner, maker, step, images)?;
+        self.log(VALIDATION, &validation)?;
+        let folder = self.out.join("pictures");
+        fs::create_dir_all(&folder).map_err(|source| Error::Io {
+            path: folder.clone(),
+            source,
+        })?;
+        synthfm_image::write_rgb_png(&folder.join(format!("step-{step:08}.png")), &picture)?;
+        if self
+            .state
+            .best
+            .is_none_or(|best| validation.dice > best.dice)
+        {
+            let dice = validation.dice;
+            synthfm_sam::save(&learner.sam, Precision::F32, &self.out.join(BEST))?;
+            self.state.best = Some(Best { step, dice });
+        }
+        curves::write(self.out, &self.title())?;
+        Ok(validation)
+    }
+
+    /// What stands above the curves.
+    fn title(&self) -> String {
+        let State { step, best, .. } = &self.state;
+        let best = best.map_or_else(String::new, |Best { step, dice }| {
+            format!(
+                " Best validation so far: Dice {:.1} % after step {step}.",
+                100.0 * dice
+            )
+        });
+        format!("Step {step} of {}.{best}", self.config.steps())
+    }
+
+    /// Adds a line to one of the run's logs.
+    fn log(&self, name: &str, line: &impl Serialize) -> Result<()> {
+        let path = self.out.join(name);
         let io = |source| Error::Io {
             path: path.clone(),
             source,
@@ -295,7 +358,7 @@ impl<'a> Run<'a> {
             .append(true)
             .open(&path)
             .map_err(io)?;
-        let line = serde_json::to_string(report).expect("plain numbers serialise");
+        let line = serde_json::to_string(line).expect("plain numbers serialise");
         writeln!(file, "{line}").map_err(io)
     }
 
@@ -314,6 +377,7 @@ impl<'a> Run<'a> {
             |path| Ok(synthfm_sam::save(&learner.sam, Precision::F32, path)?),
         )?;
         self.saved = self.state.step;
+        curves::write(self.out, &self.title())?;
         Ok(path.join(MODEL))
     }
 

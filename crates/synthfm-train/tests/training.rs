@@ -10,8 +10,8 @@ use std::sync::atomic::AtomicBool;
 use burn::tensor::Device;
 use synthfm_sam::{ModelFile, Sam, parameter_keys};
 use synthfm_train::{
-    AdamW, BatchMaker, Learner, Loader, Mode, Outcome, RunOptions, StepReport, TrainConfig,
-    initialise, train,
+    AdamW, BatchMaker, Event, Learner, Loader, Mode, Outcome, RunOptions, StepReport, TrainConfig,
+    ValidationConfig, initialise, train,
 };
 
 fn tiny() -> TrainConfig {
@@ -39,7 +39,11 @@ fn run(
         stop: &stop,
     };
     let mut reports = Vec::new();
-    let outcome = train(config, &options, &mut |report| reports.push(report.clone()))?;
+    let outcome = train(config, &options, &mut |event| {
+        if let Event::Steps(report) = event {
+            reports.push((*report).clone());
+        }
+    })?;
     Ok((outcome, reports))
 }
 
@@ -191,6 +195,10 @@ fn a_resumed_run_equals_the_uninterrupted_one() {
         images_per_epoch: 24,
         checkpoint_every: 5,
         log_every: 1,
+        validation: ValidationConfig {
+            every: 4,
+            images: 3,
+        },
         ..tiny()
     };
     let (whole, resumed) = (folder.path().join("whole"), folder.path().join("resumed"));
@@ -204,10 +212,22 @@ fn a_resumed_run_equals_the_uninterrupted_one() {
     let (outcome, reports) = run(&config, &resumed, true, 2).unwrap();
     assert!(outcome.finished);
     assert_eq!(reports.len(), 2, "two steps were left");
-    let model = |run: &Path| fs::read(run.join("model.safetensors")).unwrap();
-    assert!(model(&whole) == model(&resumed), "the models differ");
-    let log = fs::read_to_string(resumed.join("metrics.jsonl")).unwrap();
-    assert_eq!(log.lines().count(), 12, "one line per step, none twice");
+    let read = |run: &Path, name: &str| fs::read(run.join(name)).unwrap();
+    let same = |name: &str| read(&whole, name) == read(&resumed, name);
+    assert!(same("model.safetensors"), "the models differ");
+    assert!(same("best.safetensors"), "the best models differ");
+    assert!(same("validation.jsonl"), "the validations differ");
+    let count = |name: &str| {
+        let log = fs::read_to_string(resumed.join(name)).unwrap();
+        log.lines().count()
+    };
+    assert_eq!(count("metrics.jsonl"), 12, "one line per step, none twice");
+    assert_eq!(count("validation.jsonl"), 3, "after steps 4, 8 and 12");
+    for name in ["pictures/step-00000008.png", "pictures/step-00000012.png"] {
+        assert!(same(name), "{name}");
+    }
+    let page = fs::read_to_string(whole.join("curves.html")).unwrap();
+    assert!(page.contains("Step 12 of 12.") && page.contains("validation 3,2"));
 }
 
 #[test]

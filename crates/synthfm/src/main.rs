@@ -3,6 +3,7 @@
 //! One file per verb. Results go to files and standard output, progress and errors to standard error. Exit
 //! codes: 0 done, 1 failed, 2 wrong usage. Not a medical device; for research use.
 
+mod allocator;
 mod bench;
 mod cache;
 mod cli;
@@ -27,9 +28,6 @@ use clap::Parser;
 
 use crate::cli::{Cli, Verb};
 use crate::output::{Session, UsageError, one_line};
-
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();

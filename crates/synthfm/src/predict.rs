@@ -46,7 +46,7 @@ fn answer(predictor: &Predictor, prompts: &Prompts, output: MaskOutput) -> Resul
     let prediction = predictor.predict(prompts, output)?;
     let best = prediction.best().context("the model gave no mask")?;
     Ok(Answer {
-        mask: best.mask(),
+        mask: predictor.mask(best, prompts),
         iou: best.iou,
         predict_ms: since_ms(started),
     })

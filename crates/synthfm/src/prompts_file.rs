@@ -13,8 +13,8 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use synthfm_image::{BoxXyxy, Point2};
-use synthfm_sam::{Prediction, Predictor, Prompts, SamConfig};
+use synthfm_image::{BoxXyxy, Mask, Point2};
+use synthfm_sam::{Predictor, Prompts, SamConfig};
 
 use crate::cache::CacheArgs;
 use crate::cli::PredictArgs;
@@ -317,7 +317,16 @@ fn answer_tasks(
         predict_ms += since_ms(started);
         let written = prediction
             .map_err(anyhow::Error::from)
-            .and_then(|prediction| write(ready[i], &prediction, input, run.args));
+            .and_then(|prediction| {
+                let best = prediction.best().context("the model gave no mask")?;
+                let mask = predictor.mask(best, &prompts[i]);
+                let name = write(ready[i], &mask, input, run.args)?;
+                Ok(Written {
+                    mask: name,
+                    iou: best.iou,
+                    area_px: mask.area(),
+                })
+            });
         done.push((ready[i].entry, written));
         run.steps.inc();
         started = Instant::now();
@@ -369,23 +378,11 @@ struct Written {
     area_px: usize,
 }
 
-fn write(
-    task: &Task,
-    prediction: &Prediction,
-    input: &Input,
-    args: &PredictArgs,
-) -> Result<Written> {
-    let best = prediction.best().context("the model gave no mask")?;
-    let (mask, pixels) = (
-        format!("{}{}", task.output, input.place.ending()),
-        best.mask(),
-    );
-    input.place.write_mask(&args.out.join(&mask), &pixels)?;
-    Ok(Written {
-        mask,
-        iou: best.iou,
-        area_px: pixels.area(),
-    })
+/// Writes the mask of one entry; returns its file's name.
+fn write(task: &Task, mask: &Mask, input: &Input, args: &PredictArgs) -> Result<String> {
+    let name = format!("{}{}", task.output, input.place.ending());
+    input.place.write_mask(&args.out.join(&name), mask)?;
+    Ok(name)
 }
 
 fn report(

@@ -7,9 +7,10 @@ use std::thread;
 use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
 use serde_json::json;
-use synthfm_train::{RunOptions, StepReport, TrainConfig, train};
+use synthfm_train::{Event, RunOptions, SettingScore, StepReport, TrainConfig, Validation, train};
 use toml::Table;
 
+use crate::allocator;
 use crate::cli::TrainArgs;
 use crate::interrupt;
 use crate::output::{Session, create_folder};
@@ -21,6 +22,7 @@ pub(crate) fn run(args: &TrainArgs, session: &Session) -> Result<()> {
     let config = config(args)?;
     config.validate()?;
     create_folder(&args.out)?;
+    allocator::keep_freed_memory();
     let opened = session.device()?;
     session.note(&format!(
         "{} steps on {}, into {}",
@@ -37,7 +39,10 @@ pub(crate) fn run(args: &TrainArgs, session: &Session) -> Result<()> {
         stop: &stop,
     };
     let bar = bar(session, config.steps(), "steps");
-    let outcome = train(&config, &options, &mut |report| show(&bar, report, session));
+    let outcome = train(&config, &options, &mut |event| match event {
+        Event::Steps(report) => show(&bar, report, session),
+        Event::Validated(validation) => bar.suspend(|| show_validation(validation, session)),
+    });
     bar.finish_and_clear();
     let outcome = outcome?;
     if !outcome.finished {
@@ -98,6 +103,16 @@ fn workers(args: &TrainArgs) -> usize {
     };
     args.workers
         .map_or_else(|| (cores() / 2).max(1), usize::from)
+}
+
+fn show_validation(validation: &Validation, session: &Session) {
+    let Validation { step, settings, .. } = validation;
+    let dice = |s: &SettingScore| format!("{} {:.1} %", s.prompts, 100.0 * s.dice);
+    let dice: Vec<String> = settings.iter().map(dice).collect();
+    session.note(&format!(
+        "step {step}  validation Dice: {}",
+        dice.join("  ")
+    ));
 }
 
 /// On a terminal beside the bar; elsewhere one line per report, for logs.

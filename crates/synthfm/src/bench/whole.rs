@@ -6,6 +6,7 @@ use synthfm_sam::{EncoderConfig, MaskOutput, Predictor, Prompts};
 use synthfm_train::{AdamW, BatchMaker, Learner, Mode, ModelSpec, TrainConfig};
 
 use super::{SIDES, encode, image_with_click, memory_text, peak_memory_mb, spread};
+use crate::allocator;
 use crate::cli::BenchArgs;
 use crate::model::Model;
 use crate::output::Session;
@@ -75,6 +76,7 @@ fn click_once(predictor: &Predictor, prompts: &Prompts) -> Result<()> {
 }
 
 fn training(model: &Model, mode: Mode, repeats: usize, session: &Session) -> Result<f64> {
+    allocator::keep_freed_memory();
     let sizes = model.file.config().clone();
     let mut config = TrainConfig {
         mode,

@@ -1,0 +1,225 @@
+//! Validation while training: loss and Dice on synthetic samples that training never sees.
+//!
+//! The held-back samples come from the same generator and seed at indices that no run reaches, and every validation
+//! of a run sees the same samples with the same prompts, so that its numbers can be compared from step to step. Real
+//! images play no part.
+
+use std::fmt;
+
+use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+use synthfm_image::{BoxXyxy, Mask, Point2, RgbImage, Size, draw};
+
+use crate::data::{Batch, BatchMaker, PromptKind};
+use crate::learner::Learner;
+use crate::{Error, Result};
+
+/// Index of the first held-back sample.
+pub(crate) const HELD_BACK: u64 = 1 << 60;
+/// Samples with a picture.
+const PICTURES: u64 = 8;
+/// Colours of the truth and of the model's answer.
+const TRUTH: draw::Colour = [60, 220, 90];
+const ANSWER: draw::Colour = [255, 190, 0];
+const BOX: draw::Colour = [90, 160, 255];
+
+/// When and on what a run is validated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ValidationConfig {
+    /// Steps between validations; 0 turns them off.
+    pub every: u64,
+    /// Held-back images, 1 to 10,000.
+    pub images: u64,
+}
+
+impl Default for ValidationConfig {
+    fn default() -> Self {
+        Self {
+            every: 0,
+            images: 32,
+        }
+    }
+}
+
+impl ValidationConfig {
+    /// Checks the ranges.
+    pub fn validate(&self) -> Result<()> {
+        if (1..=10_000).contains(&self.images) {
+            return Ok(());
+        }
+        Err(Error::Parameter(format!(
+            "validation.images: {} is outside 1 to 10000",
+            self.images
+        )))
+    }
+}
+
+/// What the model is told about each structure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Setting {
+    Clicks(usize, usize),
+    Box,
+}
+
+/// One click; a few clicks; a box.
+const SETTINGS: [Setting; 3] = [Setting::Clicks(1, 0), Setting::Clicks(3, 2), Setting::Box];
+
+impl Setting {
+    fn kind(self) -> PromptKind {
+        let (positives, negatives, with_box) = match self {
+            Self::Clicks(positives, negatives) => (positives, negatives, false),
+            Self::Box => (0, 0, true),
+        };
+        PromptKind {
+            positives,
+            negatives,
+            with_box,
+        }
+    }
+}
+
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Clicks(positives, negatives) => write!(f, "{positives},{negatives}"),
+            Self::Box => f.write_str("box"),
+        }
+    }
+}
+
+/// One line of `validation.jsonl`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Validation {
+    /// Steps done.
+    pub step: u64,
+    /// Mean Dice over the prompt settings, 0 to 1.
+    pub dice: f64,
+    /// Each prompt setting by itself.
+    pub settings: Vec<SettingScore>,
+}
+
+/// The scores of one prompt setting.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SettingScore {
+    /// `P,N` positive and negative clicks, or `box`.
+    pub prompts: String,
+    /// Mean loss over the structures.
+    pub loss: f64,
+    /// Mean Dice over the structures, 0 to 1.
+    pub dice: f64,
+    /// How many structures.
+    pub objects: usize,
+}
+
+/// Scores the model on the held-back samples, and draws the first of them.
+pub(crate) fn validate(
+    learner: &Learner,
+    maker: &BatchMaker,
+    step: u64,
+    images: u64,
+) -> Result<(Validation, RgbImage)> {
+    let (mut settings, mut tiles) = (Vec::new(), Vec::new());
+    for setting in SETTINGS {
+        let (mut loss, mut dice, mut objects) = (0.0, 0.0, 0_usize);
+        for image in 0..images {
+            let batch = maker.held_back(image, setting.kind());
+            let count = batch.image_of_object.len();
+            if let Some(output) = learner.forward(&batch) {
+                loss += f64::from(output.loss.clone().into_scalar::<f32>()) * count as f64;
+                dice += f64::from(output.dice) * count as f64;
+                objects += count;
+                if image < PICTURES {
+                    tiles.push(tile(&batch, output.logits, maker)?);
+                }
+            }
+        }
+        let mean = |sum: f64| sum / objects.max(1) as f64;
+        settings.push(SettingScore {
+            prompts: setting.to_string(),
+            loss: mean(loss),
+            dice: mean(dice),
+            objects,
+        });
+    }
+    let dice = settings.iter().map(|s| s.dice).sum::<f64>() / settings.len() as f64;
+    let columns = (tiles.len() / SETTINGS.len()).max(1);
+    if tiles.is_empty() {
+        tiles.push(RgbImage::zeros(Size::new(1, 1)));
+    }
+    let picture = draw::grid(&tiles, columns, 2)?;
+    let validation = Validation {
+        step,
+        dice,
+        settings,
+    };
+    Ok((validation, picture))
+}
+
+/// The first structure of a held-back image: outlines of truth and answer, and the prompt.
+fn tile(batch: &Batch, logits: Tensor<3>, maker: &BatchMaker) -> Result<RgbImage> {
+    let config = maker.model();
+    let (side, m) = (config.image_size, config.low_res_side());
+    let mut picture = RgbImage::zeros(Size::new(side, side));
+    for (i, byte) in picture.data_mut().iter_mut().enumerate() {
+        let (pixel, channel) = (i / 3, i % 3);
+        let value = batch.images[channel * side * side + pixel];
+        let grey = value * config.pixel_std[channel] + config.pixel_mean[channel];
+        *byte = grey.clamp(0.0, 255.0).round() as u8;
+    }
+    let answer: Vec<f32> = logits.into_data().iter::<f32>().take(m * m).collect();
+    for (values, limit, colour) in [
+        (&batch.targets[..m * m], 0.5, TRUTH),
+        (answer.as_slice(), 0.0, ANSWER),
+    ] {
+        draw::outline_on(&mut picture, &enlarged(values, m, side, limit), colour)?;
+    }
+    let objects = batch.image_of_object.len();
+    let clicks = batch.labels.len() / objects;
+    for (xy, &label) in batch.points.chunks_exact(2).zip(&batch.labels).take(clicks) {
+        let at = Point2::new(xy[0].into(), xy[1].into());
+        match label {
+            1 => draw::positive_click(&mut picture, at),
+            0 => draw::negative_click(&mut picture, at),
+            _ => {}
+        }
+    }
+    if let Some(&[x0, y0, x1, y1]) = batch.boxes.first_chunk() {
+        let region = BoxXyxy {
+            min: Point2::new(x0.into(), y0.into()),
+            max: Point2::new(x1.into(), y1.into()),
+        };
+        draw::box_outline(&mut picture, region, BOX);
+    }
+    Ok(picture)
+}
+
+/// Where the nearest of `m × m` cells exceeds `limit`, on `side × side` pixels.
+fn enlarged(values: &[f32], m: usize, side: usize, limit: f32) -> Mask {
+    let mut mask = Mask::zeros(Size::new(side, side));
+    for (i, inside) in mask.data_mut().iter_mut().enumerate() {
+        let (row, col) = (i / side * m / side, i % side * m / side);
+        *inside = values[row * m + col] > limit;
+    }
+    mask
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_become_squares_of_pixels() {
+        let mask = enlarged(&[0.0, 0.9, 0.2, 0.6], 2, 6, 0.5);
+        let rows: Vec<Vec<bool>> = mask.data().chunks(6).map(<[_]>::to_vec).collect();
+        assert_eq!(rows[2], [false, false, false, true, true, true]);
+        assert_eq!(rows[3], [false, false, false, true, true, true]);
+        assert_eq!(mask.area(), 18);
+    }
+
+    #[test]
+    fn settings_are_named_as_in_an_evaluation() {
+        let names: Vec<String> = SETTINGS.iter().map(ToString::to_string).collect();
+        assert_eq!(names, ["1,0", "3,2", "box"]);
+    }
+}
