@@ -1,26 +1,30 @@
 #!/usr/bin/env python3
 """Compares the program with Meta's and MobileSAM's own Python code at full size, with random weights.
 
-    python -m venv env && env/bin/pip install torch torchvision segment-anything mobilesam-mirror timm safetensors pillow
-    env/bin/python tools/parity.py target/release/synthfm vit_t vit_b [vit_l vit_h] [--threads 2] [--options "..."]
+    python -m venv env && env/bin/pip install torch torchvision segment-anything mobilesam-mirror timm safetensors pillow \
+        onnx onnxruntime
+    env/bin/python tools/parity.py target/release/synthfm vit_t vit_b [vit_l vit_h] [--threads 2] [--no-bf16] [--no-onnx]
 
 For each model: random weights (every zero-initialised table and batch normalisation's statistics included) are saved as
 a .pth, `synthfm embed` and `synthfm predict` run on one non-square image, and PyTorch runs on the same. Printed:
 
-  embedding   largest difference over the largest magnitude
-  masks       share of equal pixels over all prompts (clicks, boxes, both), and that of the worst prompt
+  embedding   largest difference over the largest magnitude, in f32 and in bf16
+  masks       share of equal pixels over all prompts (clicks, boxes, both) and that of the worst prompt in f32, and over
+              all prompts in bf16
   foreground  share of pixels above the threshold, which tells whether the masks could differ at all
   export      whether `models export` to pth and safetensors is loaded strictly, and bit for bit, by their code
+  onnx        `models export --format onnx` through onnx.checker and ONNX Runtime against their code, embedding and the
+              worst prompt's masks (SamOnnxModel with return_single_mask) as above; left out with --no-onnx
   seconds     encoding: ours, PyTorch's (both with --threads; the first call of a process)
   memory      peak of `synthfm models verify`, which loads every weight, over the file's size
 
-vit_h needs 2.6 GB of disk, 8 GB of memory and some minutes.
+vit_h needs 6 GB of disk, 12 GB of memory and some minutes.
 """
 
 import argparse
+import gc
 import json
 import os
-import shlex
 import subprocess
 import sys
 import tempfile
@@ -103,6 +107,7 @@ def peak_memory(command):
 
 
 def reference(name, checkpoint, image):
+    """Embedding, masks of every prompt, seconds, and what ONNX Runtime is given and should return."""
     sam = build(name, checkpoint)
     predictor = package(name).SamPredictor(sam)
     started = time.perf_counter()
@@ -116,7 +121,7 @@ def reference(name, checkpoint, image):
             box=np.array(prompt["box"]) if "box" in prompt else None,
             multimask_output=False)
         masks[prompt["id"]] = mask[0]
-    return predictor.get_image_embedding().numpy(), masks, seconds
+    return predictor.get_image_embedding().numpy(), masks, seconds, onnx_reference(sam, predictor, image)
 
 
 def exports_load(run, name, checkpoint, work):
@@ -136,35 +141,108 @@ def exports_load(run, name, checkpoint, work):
     return "loads"
 
 
+def onnx_prompt(prompt, predictor):
+    """Points and labels as tools give them to the decoder: a box is its corners, a padding point stands for none."""
+    points = list(prompt.get("points", []))
+    labels = list(prompt.get("point_labels", []))
+    if "box" in prompt:
+        x0, y0, x1, y1 = prompt["box"]
+        points, labels = points + [[x0, y0], [x1, y1]], labels + [2, 3]
+    else:
+        points, labels = points + [[0, 0]], labels + [-1]
+    coords = predictor.transform.apply_coords(np.array(points, np.float64), (HEIGHT, WIDTH))
+    side = 4 * 64
+    return {
+        "point_coords": coords[None].astype(np.float32),
+        "point_labels": np.array([labels], np.float32),
+        "mask_input": np.zeros((1, 1, side, side), np.float32),
+        "has_mask_input": np.zeros(1, np.float32),
+        "orig_im_size": np.array([HEIGHT, WIDTH], np.float32),
+    }
+
+
+def onnx_reference(sam, predictor, image):
+    """Input of the encoder, prompts of the decoder, and what PyTorch makes of these."""
+    from segment_anything.utils.onnx import SamOnnxModel
+
+    pixels = predictor.transform.apply_image(image)
+    tensor = sam.preprocess(torch.as_tensor(pixels).permute(2, 0, 1)[None].float()).numpy()
+    decoder = SamOnnxModel(sam, return_single_mask=True)
+    embedding = predictor.get_image_embedding()
+    feeds = [onnx_prompt(prompt, predictor) for prompt in PROMPTS]
+    answers = [decoder(embedding, *map(torch.as_tensor, feed.values())) for feed in feeds]
+    return tensor, feeds, [(masks.numpy() > 0, scores.numpy()) for masks, scores, _ in answers]
+
+
+def onnx_agrees(run, checkpoint, expected, work):
+    """Largest difference of the embedding, and the smallest share of equal pixels, of ONNX Runtime and PyTorch."""
+    import onnx
+    import onnxruntime
+
+    theirs, (tensor, feeds, answers) = expected
+    run("models", "export", checkpoint, work / "model", "--format", "onnx")
+    sessions = []
+    for part in ("encoder", "decoder"):
+        path = work / f"model.{part}.onnx"
+        onnx.checker.check_model(str(path), full_check=path.stat().st_size < 1 << 30)
+        sessions.append(onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"]))
+    encoder, decoder = sessions
+    embedding = encoder.run(None, {"x": tensor})[0]
+    difference = np.abs(embedding - theirs).max() / np.abs(theirs).max()
+    equal = []
+    for feed, (masks, scores) in zip(feeds, answers):
+        got, ious, _ = decoder.run(None, {"image_embeddings": embedding, **feed})
+        assert got.shape == (1, 1, HEIGHT, WIDTH) and np.abs(ious - scores).max() < 1e-3
+        equal.append(((got > 0) == masks).mean())
+    return difference, min(equal)
+
+
+def ours(run, checkpoint, precision, expected, work):
+    """Largest difference of the embedding, share of equal pixels by prompt, and seconds."""
+    theirs, masks = expected
+    options = ("--model", checkpoint, "--precision", precision)
+    embedded = run("embed", work / "image.png", "-o", work / "embedding.safetensors", *options)
+    run("predict", work, "--prompts", work / "prompts.json", "-o", work / "masks", *options)
+    embedding = load_file(work / "embedding.safetensors")["image_embedding"].numpy()
+    equal = {}
+    for prompt in PROMPTS:
+        got = np.asarray(Image.open(work / "masks" / f"image__{prompt['id']}.png")) > 0
+        equal[prompt["id"]] = (got == masks[prompt["id"]]).mean()
+    return np.abs(embedding - theirs).max() / np.abs(theirs).max(), equal, embedded["encode_ms"] / 1e3
+
+
 def compare(args, name, image, work):
     checkpoint = work / f"{name}.pth"
     torch.manual_seed(args.seed)
     torch.save(randomise(build(name), args.seed).state_dict(), checkpoint)
 
     def run(*command):
-        options = shlex.split(args.options) if command[0] in ("embed", "predict") else []
-        command = [args.synthfm, *map(str, command), "--threads", str(args.threads), "--quiet", "--json", *options]
+        command = [args.synthfm, *map(str, command), "--threads", str(args.threads), "--quiet", "--json"]
         return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
-    embedded = run("embed", work / "image.png", "-o", work / "embedding.safetensors", "--model", checkpoint)
-    run("predict", work, "--prompts", work / "prompts.json", "-o", work / "masks", "--model", checkpoint)
-    ours = load_file(work / "embedding.safetensors")["image_embedding"].numpy()
-    theirs, masks, seconds = reference(name, checkpoint, image)
-    equal, foreground = {}, []
-    for prompt in PROMPTS:
-        expected = masks[prompt["id"]]
-        got = np.asarray(Image.open(work / "masks" / f"image__{prompt['id']}.png")) > 0
-        equal[prompt["id"]] = (got == expected).mean()
-        foreground.append(expected.mean())
+    theirs, masks, seconds, for_onnx = reference(name, checkpoint, image)
+    gc.collect()
+    difference, equal, own_seconds = ours(run, checkpoint, "f32", (theirs, masks), work)
+    mean = np.mean(list(equal.values()))
     worst = min(equal, key=equal.get)
-    difference = np.abs(ours - theirs).max() / np.abs(theirs).max()
+    fine = difference <= 1e-3 and mean >= 0.999
+    half = "no bf16 here"
+    if args.bf16:
+        half_difference, half_equal, _ = ours(run, checkpoint, "bf16", (theirs, masks), work)
+        half = f"{half_difference:.1e}, {100 * np.mean(list(half_equal.values())):.2f} %"
+    onnx = "not asked for"
+    if args.onnx:
+        onnx_difference, onnx_equal = onnx_agrees(run, checkpoint, (theirs, for_onnx), work)
+        onnx = f"{onnx_difference:.1e}, {100 * onnx_equal:.3f} %"
+        fine = fine and onnx_difference <= 1e-3 and onnx_equal >= 0.999
+    foreground = [mask.mean() for mask in masks.values()]
     command = [args.synthfm, "models", "verify", str(checkpoint), "--threads", str(args.threads), "--quiet"]
     memory = peak_memory(command) / checkpoint.stat().st_size
-    row = (f"| {name} | {difference:.1e} | {100 * np.mean(list(equal.values())):.3f} % | {100 * equal[worst]:.3f} % ({worst}) | "
+    row = (f"| {name} | {difference:.1e} | {100 * mean:.3f} % | {100 * equal[worst]:.3f} % ({worst}) | {half} | "
            f"{100 * min(foreground):.0f} to {100 * max(foreground):.0f} % | {exports_load(run, name, checkpoint, work)} | "
-           f"{embedded['encode_ms'] / 1e3:.2f} | {seconds:.2f} | {memory:.2f} |")
+           f"{onnx} | {own_seconds:.2f} | {seconds:.2f} | {memory:.2f} |")
     checkpoint.unlink()
-    return row, difference <= args.embedding_limit and np.mean(list(equal.values())) >= 0.999
+    return row, fine
 
 
 def main():
@@ -173,12 +251,13 @@ def main():
     parser.add_argument("models", nargs="+", choices=["vit_t", "vit_b", "vit_l", "vit_h"])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--options", default="", help="more flags of embed and predict")
-    parser.add_argument("--embedding-limit", type=float, default=1e-3)
+    parser.add_argument("--no-bf16", dest="bf16", action="store_false", help="for processors without AVX512-BF16")
+    parser.add_argument("--no-onnx", dest="onnx", action="store_false")
     args = parser.parse_args()
+    torch.set_grad_enabled(False)
     torch.set_num_threads(args.threads)
-    print("| model | embedding | masks | worst mask | foreground | export | ours, s | PyTorch, s | memory / file |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    print("| model | embedding | masks | worst mask | bf16 | foreground | export | onnx | ours, s | PyTorch, s | memory / file |")
+    print("|---|---|---|---|---|---|---|---|---|---|---|")
     good = True
     for name in args.models:
         with tempfile.TemporaryDirectory() as folder:

@@ -54,10 +54,10 @@ pub enum Error {
         path: PathBuf,
     },
 
-    /// A model whose encoder the Python code of SAM and MobileSAM does not have.
+    /// A model whose encoder the Python code of SAM and MobileSAM, and tools that go by it, do not have.
     #[error(
-        "the Python code of SAM and MobileSAM has no such encoder: only vit_b, vit_l, vit_h, vit_t and other \
-         sizes of these can be exported; `models convert` writes any model"
+        "the code of SAM and MobileSAM, by which other programs go, has no such encoder: only vit_b, vit_l, \
+         vit_h, vit_t and other sizes of these can be exported; `models convert` writes any model"
     )]
     NotPublished,
 

@@ -19,7 +19,7 @@ use crate::small_encoder::SmallEncoder;
 use crate::tiny_vit::TinyVit;
 
 /// `norm_layer` and `LayerNorm2d` of the image encoder.
-const EPSILON: f64 = 1e-6;
+pub(crate) const EPSILON: f64 = 1e-6;
 
 /// What the image encoder hands to the mask decoder.
 #[derive(Debug, Clone)]
@@ -223,7 +223,7 @@ impl Attention {
 
 /// A relative-position table of another length, as `get_rel_pos` makes it: linear interpolation along the rows
 /// (`align_corners = false`), as a product with the weights.
-fn interpolate_rows(table: Tensor<2>, rows: usize) -> Tensor<2> {
+pub(crate) fn interpolate_rows(table: Tensor<2>, rows: usize) -> Tensor<2> {
     let [length, _] = table.dims();
     if length == rows {
         return table;

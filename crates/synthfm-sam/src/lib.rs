@@ -13,6 +13,7 @@ mod image_encoder;
 mod kernels;
 mod layers;
 mod mask_decoder;
+mod onnx;
 pub mod ops;
 mod precision;
 mod predictor;
@@ -34,6 +35,7 @@ pub use embedding::{CacheOptions, CacheStats, EmbeddingCache};
 pub use error::{Error, KeyDifferences, Misshapen, Result};
 pub use image_encoder::{ImageEmbedding, ImageEncoder, Vit};
 pub use mask_decoder::{MaskDecoder, MaskOutput, MaskPrediction};
+pub use onnx::{OnnxFiles, OnnxInput, OnnxMasks, OnnxOptions};
 pub use precision::PrecisionChoice;
 pub use predictor::{
     EncodedImage, LowResMask, MASK_THRESHOLD, PredictedMask, Prediction, Predictor, Prompts,

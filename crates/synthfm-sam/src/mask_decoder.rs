@@ -17,9 +17,10 @@ use crate::ops::{Activation, Arithmetic, gelu};
 use crate::prompt_encoder::PromptEmbedding;
 use crate::transformer::TwoWayTransformer;
 
-const EPSILON: f64 = 1e-6;
+/// `LayerNorm2d` of the upscaling.
+pub(crate) const EPSILON: f64 = 1e-6;
 /// Layers of the `IoU` head and of each hypernetwork.
-const HEAD_DEPTH: usize = 3;
+pub(crate) const HEAD_DEPTH: usize = 3;
 
 /// Which of the decoder's masks to compute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,7 +14,8 @@ use crate::dense_prompts::prompt_maps;
 use crate::layers::{Embedding, LayerNorm, PatchConv};
 use crate::ops::gelu;
 
-const EPSILON: f64 = 1e-6;
+/// `LayerNorm2d` of the mask prompt.
+pub(crate) const EPSILON: f64 = 1e-6;
 
 /// Label of a background click.
 pub const LABEL_BACKGROUND: i64 = 0;
@@ -153,12 +154,9 @@ impl PromptEncoder {
     /// The same as tokens: `[1, g g, C]`.
     pub(crate) fn dense_pe_tokens(&self) -> Tensor<3> {
         let g = self.grid;
-        let centre = |i: usize| (i as f32 + 0.5) / g as f32;
-        let coords: Vec<f32> = (0..g * g)
-            .flat_map(|i| [centre(i % g), centre(i / g)])
-            .collect();
         let device = self.pe_layer.device();
-        let coords = Tensor::from_data(TensorData::new(coords, [1, g * g, 2]), &device);
+        let coords = TensorData::new(cell_centres(g), [1, g * g, 2]);
+        let coords = Tensor::from_data(coords, &device);
         self.pe_layer.encode(coords)
     }
 
@@ -204,6 +202,14 @@ impl PromptEncoder {
         self.pe_layer
             .encode((coords + 0.5) / self.image_size as f64)
     }
+}
+
+/// The centre (x, y) of every cell of a grid of `g × g` over the unit square, row by row.
+pub(crate) fn cell_centres(g: usize) -> Vec<f32> {
+    let centre = |i: usize| (i as f32 + 0.5) / g as f32;
+    (0..g * g)
+        .flat_map(|i| [centre(i % g), centre(i / g)])
+        .collect()
 }
 
 /// Appends one point at (0, 0) with the padding label to each object's points.

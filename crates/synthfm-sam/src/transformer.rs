@@ -13,9 +13,9 @@ use crate::layers::{LayerNorm, Mlp, apply, apply_residual, bias};
 use crate::ops::{self, Activation, Arithmetic};
 
 /// `torch.nn.LayerNorm`'s default.
-const EPSILON: f64 = 1e-5;
+pub(crate) const EPSILON: f64 = 1e-5;
 /// Cross-attention runs at half the width.
-const DOWNSAMPLE_RATE: usize = 2;
+pub(crate) const DOWNSAMPLE_RATE: usize = 2;
 
 /// Tokens and image map, both attended in both directions.
 #[derive(Module, Debug)]

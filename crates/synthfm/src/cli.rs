@@ -349,16 +349,45 @@ pub(crate) enum ModelsAction {
         #[arg(long)]
         half: bool,
     },
-    /// Write a SAM or MobileSAM for the Python code of its authors
-    Export {
-        /// A model file, folder or name
-        model: String,
-        /// The file to write
-        output: PathBuf,
-        /// The form of the file
-        #[arg(long, value_enum)]
-        format: ExportFormat,
-    },
+    /// Write a SAM or MobileSAM for other programs: the Python code of its authors, or ONNX
+    Export(ExportArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// A model file, folder or name
+    pub(crate) model: String,
+    /// The file to write; for ONNX the start of two names: OUT.encoder.onnx and OUT.decoder.onnx
+    pub(crate) output: PathBuf,
+    /// The form of the file
+    #[arg(long, value_enum)]
+    pub(crate) format: ExportFormat,
+    /// ONNX: what the encoder takes
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) onnx_input: OnnxInputKind,
+    /// ONNX: which masks the decoder returns
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) onnx_masks: OnnxMasksKind,
+}
+
+/// Inputs of an exported encoder.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OnnxInputKind {
+    /// `x` [1, 3, S, S], resized, normalised and padded: labelme (osam), samexporter
+    #[default]
+    Tensor,
+    /// `input_image` [height, width, 3], RGB 0 to 255, resized: `AnyLabeling`, samexporter --use-preprocess
+    Image,
+}
+
+/// Masks of an exported decoder.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OnnxMasksKind {
+    /// One: the best of three for one click, the single mask for more prompts
+    #[default]
+    Best,
+    /// All four: the single mask, then the three alternatives
+    All,
 }
 
 /// Forms of exported models.
@@ -368,6 +397,8 @@ pub(crate) enum ExportFormat {
     Safetensors,
     /// For `torch.load`, with `weights_only=True` or without
     Pth,
+    /// For ONNX Runtime and the annotation tools that use it
+    Onnx,
 }
 
 #[derive(Debug, Args)]

@@ -5,12 +5,19 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use serde_json::json;
-use synthfm_sam::{ModelFile, ModelReport, Precision, ensure_published, save, save_pth};
+use synthfm_sam::{
+    ModelFile, ModelReport, OnnxFiles, OnnxInput, OnnxMasks, OnnxOptions, Precision, Preparation,
+    ensure_published, save, save_pth,
+};
 
-use crate::cli::{ExportFormat, ModelsAction, ModelsArgs};
+use crate::cli::{
+    ExportArgs, ExportFormat, ModelsAction, ModelsArgs, OnnxInputKind, OnnxMasksKind,
+};
 use crate::model::{EMBEDDED, MODELS_VARIABLE, Model, registered};
 use crate::output::{Session, create_parent, usage};
-use crate::progress::spinner;
+use crate::progress::{bar, spinner};
+
+const MILLION: u64 = 1_000_000;
 
 /// Carries out the action.
 pub(crate) fn run(args: &ModelsArgs, session: &Session) -> Result<()> {
@@ -22,11 +29,7 @@ pub(crate) fn run(args: &ModelsArgs, session: &Session) -> Result<()> {
             output,
             half,
         } => convert(input, output, *half, session),
-        ModelsAction::Export {
-            model,
-            output,
-            format,
-        } => export(model, output, *format, session),
+        ModelsAction::Export(args) => export(args, session),
     }
 }
 
@@ -152,19 +155,78 @@ fn convert(input: &str, output: &Path, half: bool, session: &Session) -> Result<
     print_written(output, session)
 }
 
-/// For Python: what `load_state_dict` of SAM's or MobileSAM's code takes as it is.
-fn export(input: &str, output: &Path, format: ExportFormat, session: &Session) -> Result<()> {
+fn export(args: &ExportArgs, session: &Session) -> Result<()> {
+    let ExportArgs {
+        model,
+        output,
+        format,
+        ..
+    } = args;
+    let onnx_default =
+        args.onnx_input == OnnxInputKind::default() && args.onnx_masks == OnnxMasksKind::default();
+    if *format != ExportFormat::Onnx && !onnx_default {
+        return Err(usage(
+            "--onnx-input and --onnx-masks go with --format onnx".to_owned(),
+        ));
+    }
     create_parent(output)?;
-    let model = Model::open(Some(input))?;
-    ensure_published(model.file.config()).with_context(|| input.to_owned())?;
-    let sam = model.load(session)?;
+    let found = Model::open(Some(model))?;
+    ensure_published(found.file.config()).with_context(|| model.clone())?;
+    if *format == ExportFormat::Onnx {
+        return export_onnx(args, &found, session);
+    }
+    // For Python: what `load_state_dict` of SAM's or MobileSAM's code takes as it is.
+    let sam = found.load(session)?;
     let busy = spinner(session, "writing");
-    match format {
-        ExportFormat::Safetensors => save(&sam, Precision::F32, output)?,
-        ExportFormat::Pth => save_pth(&sam, output)?,
+    if *format == ExportFormat::Pth {
+        save_pth(&sam, output)?;
+    } else {
+        save(&sam, Precision::F32, output)?;
     }
     busy.finish_and_clear();
     print_written(output, session)
+}
+
+/// Encoder and decoder as ONNX files.
+fn export_onnx(args: &ExportArgs, model: &Model, session: &Session) -> Result<()> {
+    let options = OnnxOptions {
+        input: match args.onnx_input {
+            OnnxInputKind::Tensor => OnnxInput::Tensor,
+            OnnxInputKind::Image => OnnxInput::Image,
+        },
+        masks: match args.onnx_masks {
+            OnnxMasksKind::Best => OnnxMasks::Best,
+            OnnxMasksKind::All => OnnxMasks::All,
+        },
+    };
+    if model.file.config().preparation == Preparation::MedSam {
+        session.note(
+            "the tools that load these files prepare images as SAM's code does, not as MedSAM's: expect other masks",
+        );
+    }
+    let total = (model.file.parameters() as u64).div_ceil(MILLION);
+    let progress = bar(session, total, "M parameters");
+    let mut done = 0;
+    let files = OnnxFiles::named(&args.output);
+    let written = model.file.export_onnx(options, &files, &mut |values| {
+        done += values as u64;
+        progress.set_position(done / MILLION);
+    })?;
+    progress.finish_and_clear();
+    let sizes = written
+        .iter()
+        .map(|path| Ok((path, std::fs::metadata(path)?.len())))
+        .collect::<Result<Vec<_>>>()?;
+    let outputs: Vec<_> = sizes
+        .iter()
+        .map(|(path, bytes)| json!({ "output": path, "bytes": bytes }))
+        .collect();
+    session.print(&outputs, || {
+        sizes.iter().fold(String::new(), |mut text, (path, bytes)| {
+            let _ = writeln!(text, "{}: {:.1} MB", path.display(), *bytes as f64 / 1e6);
+            text
+        })
+    })
 }
 
 /// Reads back what was written and describes it.

@@ -286,7 +286,7 @@ fn pack_panel<T: Operand>(weight: &[f32], n: usize, first: usize, panel: &mut [T
 }
 
 /// Rows of x, and what is added to them, as `[tile][words][tile's rows]`; rows beyond x are zero.
-fn pack_rows<T: Operand>(
+pub(super) fn pack_rows<T: Operand>(
     isa: Isa,
     x: &[f32],
     offset: Option<&[f32]>,
@@ -295,34 +295,32 @@ fn pack_rows<T: Operand>(
 ) {
     let (rows, side) = (x.len() / k, T::rows(isa, PANEL_VECTORS));
     let words = k.div_ceil(T::PER_WORD);
-    packed.clear();
+    // Every word is written: what the buffer holds from the last block need not be cleared.
     packed.resize(rows.next_multiple_of(side) * words, T::default());
     let mut lines = vec![T::default(); side * words];
-    let mut sum = Vec::new();
+    let mut sums = vec![0.0; offset.map_or(0, |_| side * k)];
     for (tile, first) in packed
         .chunks_exact_mut(side * words)
-        .zip((0..).step_by(side))
+        .zip((0..).step_by(side * k))
     {
-        let count = side.min(rows - first);
-        for (r, line) in lines.chunks_exact_mut(words).enumerate().take(count) {
-            let range = (first + r) * k..(first + r + 1) * k;
-            let row = match offset {
-                Some(offset) => {
-                    sum.clear();
-                    sum.extend(
-                        x[range.clone()]
-                            .iter()
-                            .zip(&offset[range])
-                            .map(|(x, o)| x + o),
-                    );
-                    &sum
-                }
-                None => &x[range],
-            };
-            T::row_words(isa, row, line);
+        let part = first..x.len().min(first + side * k);
+        let rows = match offset {
+            Some(offset) => {
+                let sums = &mut sums[..part.len()];
+                add(isa, &x[part.clone()], &offset[part], sums);
+                sums
+            }
+            None => &x[part],
+        };
+        T::pack(isa, rows, k, &mut lines, tile);
+    }
+}
+
+multiversion! {
+    fn add(isa: Isa, a: &[f32], b: &[f32], sums: &mut [f32]) {
+        for (sum, (a, b)) in sums.iter_mut().zip(a.iter().zip(b)) {
+            *sum = a + b;
         }
-        lines[count * words..].fill(T::default());
-        T::turn(isa, &lines, side, tile);
     }
 }
 

@@ -58,6 +58,18 @@ pub(crate) trait Operand: Copy + Default + Send + Sync + 'static {
     /// A row of values as words; there may be one value less than the words hold.
     fn row_words(isa: Isa, row: &[f32], words: &mut [Self]);
 
+    /// Rows of `k` values as a tile's operand `[words][rows]`, where `lines` has room for all rows of the
+    /// tile as `[rows][words]`; rows beyond those given are zero.
+    fn pack(isa: Isa, rows: &[f32], k: usize, lines: &mut [Self], tile: &mut [Self]) {
+        let words = k.div_ceil(Self::PER_WORD);
+        let (given, all) = (rows.len() / k, lines.len() / words);
+        for (row, line) in rows.chunks_exact(k).zip(lines.chunks_exact_mut(words)) {
+            Self::row_words(isa, row, line);
+        }
+        lines[given * words..].fill(Self::default());
+        Self::turn(isa, lines, all, tile);
+    }
+
     /// `[rows][words]` as `[words][rows]`, as many rows as a tile has.
     fn turn(isa: Isa, lines: &[Self], rows: usize, turned: &mut [Self]);
 
@@ -99,6 +111,18 @@ impl Operand for f32 {
 
     fn row_words(_: Isa, row: &[f32], words: &mut [Self]) {
         words.copy_from_slice(row);
+    }
+
+    fn pack(isa: Isa, rows: &[f32], k: usize, lines: &mut [Self], tile: &mut [Self]) {
+        let all = lines.len() / k;
+        if rows.len() == lines.len() {
+            return turn(isa, rows, all, tile);
+        }
+        // The last rows of a matrix
+        let (given, rest) = lines.split_at_mut(rows.len());
+        given.copy_from_slice(rows);
+        rest.fill(0.0);
+        turn(isa, lines, all, tile);
     }
 
     fn turn(isa: Isa, lines: &[Self], rows: usize, turned: &mut [Self]) {

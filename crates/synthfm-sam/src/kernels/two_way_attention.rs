@@ -12,10 +12,8 @@ use std::mem::MaybeUninit;
 use rayon::prelude::*;
 
 use super::isa::{Isa, multiversion};
-use super::linear::{Activation, Arithmetic, Linear};
-use super::online_softmax::{
-    Block, KEY_STEP, KeysValues, Lanes, QUERIES, exp2_nonpositive, pack_keys,
-};
+use super::linear::{Activation, Arithmetic, Linear, pack_rows};
+use super::online_softmax::{Block, KEY_STEP, KeysValues, Lanes, QUERIES, exp2_nonpositive};
 use super::tile::LANES;
 use super::uninit;
 
@@ -104,15 +102,10 @@ impl TokensToImage<'_> {
             let map = self.image.of(i);
             let parts: Vec<Vec<Partial>> = (0..n.div_ceil(part))
                 .into_par_iter()
-                .map(|p| {
+                .map_init(Vec::new, |keys, p| {
                     let range = p * part * c..n.min((p + 1) * part) * c;
-                    part_averages(
-                        isa,
-                        queries,
-                        &map[range.clone()],
-                        &self.image.position[range],
-                        c,
-                    )
+                    let image = [&map[range.clone()], &self.image.position[range]];
+                    part_averages(isa, queries, image, c, keys)
                 })
                 .collect();
             for block in 0..per_map.div_ceil(QUERIES * c) {
@@ -131,17 +124,17 @@ struct Partial {
     out: Vec<f32>,
 }
 
-/// Every block of queries over one part of the map; `map` and `position` are that part's.
+/// Every block of queries over one part of the map; `map` and `position` are that part's, `keys` memory to use.
 fn part_averages(
     isa: Isa,
     queries: &[f32],
-    map: &[f32],
-    position: &[f32],
+    [map, position]: [&[f32]; 2],
     c: usize,
+    keys: &mut Vec<f32>,
 ) -> Vec<Partial> {
     let width = c.next_multiple_of(LANES);
-    let keys: Vec<f32> = map.iter().zip(position).map(|(x, p)| x + p).collect();
-    let keys: Vec<f32> = pack_keys(isa, keys.chunks_exact(c), c);
+    pack_rows(isa, map, Some(position), c, keys);
+    keys.resize((map.len() / c).next_multiple_of(KEY_STEP) * c, 0.0);
     let filled: Vec<f32>;
     let values = if width == c {
         map
@@ -150,7 +143,7 @@ fn part_averages(
         &filled
     };
     let packed = KeysValues {
-        keys: &keys,
+        keys,
         values,
         count: map.len() / c,
         words: c,

@@ -11,7 +11,7 @@ use crate::layers::{LayerNorm, apply, apply_residual};
 use crate::ops::{self, Activation, Arithmetic};
 
 /// `torch.nn.LayerNorm`.
-const EPSILON: f64 = 1e-5;
+pub(crate) const EPSILON: f64 = 1e-5;
 
 /// Inverted residual block: wide, depthwise, narrow.
 #[derive(Module, Debug)]
@@ -170,17 +170,24 @@ impl Attention {
         let table = self.attention_biases.val();
         let (heads, side) = (table.dims()[0], self.side);
         let n = side * side;
-        let index: Vec<i64> = (0..n * n)
-            .map(|i| {
-                let (query, key) = (i / n, i % n);
-                let rows = (query / side).abs_diff(key / side);
-                let cols = (query % side).abs_diff(key % side);
-                (rows * side + cols) as i64
-            })
-            .collect();
-        let index = Tensor::<1, Int>::from_data(TensorData::new(index, [n * n]), &table.device());
+        let index = TensorData::new(bias_indices(side), [n * n]);
+        let index = Tensor::<1, Int>::from_data(index, &table.device());
         table.select(1, index).reshape([heads, n, n])
     }
+}
+
+/// Which column of the table of biases each query and key of a window take (`attention_bias_idxs`):
+/// `[side², side²]`.
+pub(crate) fn bias_indices(side: usize) -> Vec<i64> {
+    let n = side * side;
+    (0..n * n)
+        .map(|i| {
+            let (query, key) = (i / n, i % n);
+            let rows = (query / side).abs_diff(key / side);
+            let cols = (query % side).abs_diff(key % side);
+            (rows * side + cols) as i64
+        })
+        .collect()
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use burn::tensor::{Device, Tensor};
 use crate::ops::{self, Activation, Arithmetic};
 
 /// `torch.nn.BatchNorm2d`.
-const EPSILON: f64 = 1e-5;
+pub(crate) const EPSILON: f64 = 1e-5;
 
 /// Convolution without bias, batch normalisation.
 #[derive(Module, Debug)]

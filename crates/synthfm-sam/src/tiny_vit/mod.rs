@@ -16,8 +16,10 @@ use serde::{Deserialize, Serialize};
 use crate::image_encoder::Neck;
 use crate::layers::channels_last;
 use crate::ops::{Activation, Arithmetic};
+pub(crate) use blocks::{EPSILON as LAYER_NORM_EPSILON, bias_indices};
 use blocks::{MbConv, PatchMerging, TinyVitBlock};
 use conv_bn::ConvBn;
+pub(crate) use conv_bn::EPSILON as BATCH_NORM_EPSILON;
 
 /// Pixels of the input per cell of the embedding's grid.
 pub(crate) const STRIDE: usize = 16;

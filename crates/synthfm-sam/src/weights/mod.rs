@@ -17,6 +17,7 @@ mod tests;
 mod torch_file;
 mod unused;
 
+pub(crate) use model_file::transpose;
 pub use model_file::{ModelFile, ModelHints, ModelReport, WeightsFormat};
 pub use names::{KeyPath, ParameterKey, expected_keys, is_buffer, parameter_keys};
 pub use save::{Precision, save, weights_sha256};

@@ -177,14 +177,7 @@ impl ModelFile {
     /// Reads the weights into a model on `device`, one tensor at a time; `progress` gets the number of
     /// values after each.
     pub fn load_with(&self, device: &Device, progress: &mut dyn FnMut(usize)) -> Result<Sam> {
-        let sam = Sam::new(&self.config, device);
-        let differences = self.compare(&parameter_keys(&sam));
-        if !differences.is_empty() {
-            return Err(Error::Keys {
-                differences,
-                path: self.store.path().to_owned(),
-            });
-        }
+        let sam = self.ensure_keys_of(Sam::new(&self.config, device))?;
         let mut loader = Loader {
             path: KeyPath::default(),
             store: &self.store,
@@ -197,6 +190,28 @@ impl ModelFile {
             None => Ok(sam),
             Some(error) => Err(error),
         }
+    }
+
+    /// Fails where the keys are not those of the model.
+    pub(crate) fn ensure_keys(&self) -> Result<()> {
+        self.ensure_keys_of(Sam::new(&self.config, &Device::flex()))
+            .map(|_| ())
+    }
+
+    fn ensure_keys_of(&self, sam: Sam) -> Result<Sam> {
+        let differences = self.compare(&parameter_keys(&sam));
+        if differences.is_empty() {
+            return Ok(sam);
+        }
+        Err(Error::Keys {
+            differences,
+            path: self.store.path().to_owned(),
+        })
+    }
+
+    /// The weights, by key.
+    pub(crate) fn store(&self) -> &TensorStore {
+        &self.store
     }
 
     /// Describes the file and compares its keys with those its configuration asks for.
@@ -347,7 +362,7 @@ impl ModuleMapper for Loader<'_> {
 }
 
 /// `[rows, cols]` to `[cols, rows]`, in blocks that fit the cache.
-pub(super) fn transpose(values: &[f32], rows: usize, cols: usize) -> Vec<f32> {
+pub(crate) fn transpose(values: &[f32], rows: usize, cols: usize) -> Vec<f32> {
     const BLOCK: usize = 32;
     let mut out = vec![0.0; values.len()];
     for row0 in (0..rows).step_by(BLOCK) {

@@ -4,11 +4,12 @@
 //! nothing else is stored.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io;
 use std::path::Path;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{DType, Tensor, TensorData};
-use safetensors::tensor::TensorView;
+use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use sha2::{Digest, Sha256};
 
 use super::model_file::transpose;
@@ -26,47 +27,108 @@ pub enum Precision {
     F16,
 }
 
-/// Writes a model as one safetensors file; zeros stand for what MobileSAM's own loader insists on and
-/// nothing uses.
+/// Writes a model as one safetensors file, one tensor at a time; zeros stand for what MobileSAM's own loader
+/// insists on and nothing uses.
 pub fn save(sam: &Sam, precision: Precision, path: &Path) -> Result<()> {
-    let tensors = converted(state_dict(sam), precision, path)?;
+    let state = state_dict(sam);
+    let made_up = required(sam.config(), state.keys().map(String::as_str));
     let dtype = match precision {
-        Precision::F32 => safetensors::Dtype::F32,
-        Precision::F16 => safetensors::Dtype::F16,
+        Precision::F32 => Dtype::F32,
+        Precision::F16 => Dtype::F16,
     };
-    let fail = |e: safetensors::SafeTensorError| Error::weights(path, e.to_string());
-    let own = tensors
-        .iter()
-        .map(|(key, data)| (key, dtype, data.shape().to_vec(), data.as_bytes()));
-    let made_up = required(sam.config(), tensors.keys().map(String::as_str));
-    let made_up: Vec<_> = made_up
-        .into_iter()
-        .map(|(key, what)| match what {
-            Required::Zeros(shape) => {
-                let bytes = dtype.bitsize() / 8 * shape.iter().product::<usize>();
-                (key, dtype, shape, vec![0; bytes])
-            }
-            Required::Counter => (key, safetensors::Dtype::I64, vec![], vec![0; 8]),
-        })
-        .collect();
-    let made_up = made_up
-        .iter()
-        .map(|(key, dtype, shape, bytes)| (key, *dtype, shape.clone(), &bytes[..]));
-    let views = own
-        .chain(made_up)
-        .map(|(key, dtype, shape, bytes)| Ok((key, TensorView::new(dtype, shape, bytes)?)))
-        .collect::<std::result::Result<Vec<_>, _>>()
-        .map_err(fail)?;
-    let metadata = HashMap::from([("config".to_owned(), sam.config().to_json())]);
-    let bytes = safetensors::serialize(views, Some(metadata)).map_err(fail)?;
-    write_atomically(path, &bytes)
+    let own = state.iter().map(|(key, lazy)| Entry {
+        key,
+        dtype,
+        shape: lazy.shape.clone(),
+        values: Some(lazy),
+    });
+    let made_up = made_up.iter().map(|(key, what)| match what {
+        Required::Zeros(shape) => Entry {
+            key,
+            dtype,
+            shape: shape.clone(),
+            values: None,
+        },
+        Required::Counter => Entry {
+            key,
+            dtype: Dtype::I64,
+            shape: vec![],
+            values: None,
+        },
+    });
+    let mut entries: Vec<Entry<'_>> = own.chain(made_up).collect();
+    // The format's own order: wide types first, so that all are aligned, then by name.
+    entries.sort_by(|a, b| b.dtype.cmp(&a.dtype).then(a.key.cmp(b.key)));
+    let header = header(&entries, sam.config().to_json())
+        .map_err(|e| Error::weights(path, e.to_string()))?;
+    Ok(synthfm_image::write_atomically(path, |file| {
+        file.write_all(&(header.len() as u64).to_le_bytes())?;
+        file.write_all(&header)?;
+        entries
+            .iter()
+            .try_for_each(|entry| file.write_all(&entry.bytes()?))
+    })?)
+}
+
+/// A tensor of a file to write.
+struct Entry<'a> {
+    key: &'a str,
+    dtype: Dtype,
+    shape: Vec<usize>,
+    /// `None`: zeros.
+    values: Option<&'a LazyTensor>,
+}
+
+impl Entry<'_> {
+    fn len(&self) -> usize {
+        self.dtype.bitsize() / 8 * self.shape.iter().product::<usize>()
+    }
+
+    fn bytes(&self) -> io::Result<Vec<u8>> {
+        let Some(lazy) = self.values else {
+            return Ok(vec![0; self.len()]);
+        };
+        let data = (lazy.read)();
+        if self.dtype == Dtype::F32 {
+            return Ok(data.as_bytes().to_vec());
+        }
+        let fail = |reason: String| io::Error::other(format!("{}: {reason}", self.key));
+        let half = data.try_cast(DType::F16).map_err(|e| fail(e.to_string()))?;
+        if half.iter::<f32>().all(f32::is_finite) {
+            Ok(half.as_bytes().to_vec())
+        } else {
+            Err(fail("does not fit half precision".to_owned()))
+        }
+    }
+}
+
+/// Names, shapes and places of the tensors, filled up to whole words.
+fn header(entries: &[Entry<'_>], config: String) -> serde_json::Result<Vec<u8>> {
+    let mut end = 0;
+    let infos = entries.iter().map(|entry| {
+        let start = end;
+        end += entry.len();
+        let info = TensorInfo {
+            dtype: entry.dtype,
+            shape: entry.shape.clone(),
+            data_offsets: (start, end),
+        };
+        (entry.key.to_owned(), info)
+    });
+    let config = HashMap::from([("config".to_owned(), config)]);
+    let metadata = Metadata::new(Some(config), infos.collect())
+        .expect("the places follow one another and are as long as the shapes say");
+    let mut header = serde_json::to_vec(&metadata)?;
+    header.resize(header.len().next_multiple_of(8), b' ');
+    Ok(header)
 }
 
 /// SHA-256 over names, shapes and values of a module's parameters, in hexadecimal. Two modules of equal
 /// weights agree, however they were stored.
 pub fn weights_sha256<M: Module>(module: &M) -> String {
     let mut hasher = Sha256::new();
-    for (key, data) in state_dict(module) {
+    for (key, lazy) in state_dict(module) {
+        let data = (lazy.read)();
         hasher.update(key.as_bytes());
         for &side in data.shape().iter() {
             hasher.update((side as u64).to_le_bytes());
@@ -92,41 +154,24 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     })
 }
 
-fn converted(
-    state: BTreeMap<String, TensorData>,
-    precision: Precision,
-    path: &Path,
-) -> Result<BTreeMap<String, TensorData>> {
-    if precision == Precision::F32 {
-        return Ok(state);
-    }
-    let half = |(key, data): (String, TensorData)| {
-        let data = data
-            .try_cast(DType::F16)
-            .map_err(|e| Error::weights(path, format!("{key}: {e}")))?;
-        if data.iter::<f32>().all(f32::is_finite) {
-            Ok((key, data))
-        } else {
-            Err(Error::weights(
-                path,
-                format!("{key}: does not fit half precision"),
-            ))
-        }
-    };
-    state.into_iter().map(half).collect()
+/// A parameter that is read when it is needed: a model's copy would double its memory.
+struct LazyTensor {
+    /// In a checkpoint.
+    shape: Vec<usize>,
+    read: Box<dyn Fn() -> TensorData>,
 }
 
 /// Every parameter in a checkpoint's layout, `f32`.
-fn state_dict<M: Module>(module: &M) -> BTreeMap<String, TensorData> {
+fn state_dict<M: Module>(module: &M) -> BTreeMap<String, LazyTensor> {
     let mut collector = Collector::default();
     module.visit(&mut collector);
     collector.found
 }
 
 /// A parameter in a checkpoint's layout, `f32`.
-pub(super) fn state_tensor<const D: usize>(param: &Param<Tensor<D>>, path: &KeyPath) -> TensorData {
-    let data = param.val().into_data_as::<f32>();
-    if !path.transposed(D) {
+pub(super) fn state_tensor<const D: usize>(tensor: Tensor<D>, transposed: bool) -> TensorData {
+    let data = tensor.into_data_as::<f32>();
+    if !transposed {
         return data;
     }
     let (rows, cols) = (data.shape()[0], data.shape()[1]);
@@ -137,7 +182,7 @@ pub(super) fn state_tensor<const D: usize>(param: &Param<Tensor<D>>, path: &KeyP
 #[derive(Default)]
 struct Collector {
     path: KeyPath,
-    found: BTreeMap<String, TensorData>,
+    found: BTreeMap<String, LazyTensor>,
 }
 
 impl ModuleVisitor for Collector {
@@ -150,7 +195,13 @@ impl ModuleVisitor for Collector {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let (tensor, transposed) = (param.val(), self.path.transposed(D));
+        let mut shape = tensor.dims().to_vec();
+        if transposed {
+            shape.reverse();
+        }
+        let read = Box::new(move || state_tensor(tensor.clone(), transposed));
         self.found
-            .insert(self.path.key(), state_tensor(param, &self.path));
+            .insert(self.path.key(), LazyTensor { shape, read });
     }
 }

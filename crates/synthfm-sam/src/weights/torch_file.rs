@@ -127,7 +127,7 @@ impl<W: Write + io::Seek> ModuleVisitor for ValueWriter<'_, W> {
         if self.failure.is_some() {
             return;
         }
-        let data = state_tensor(param, &self.path);
+        let data = state_tensor(param.val(), self.path.transposed(D));
         let name = format!("data/{}", self.order[self.path.key().as_str()]);
         let bytes = data.as_bytes();
         let written = start(self.zip, &name, bytes.len()).and_then(|()| self.zip.write_all(bytes));

@@ -135,6 +135,60 @@ fn exported_models_are_the_same_models() {
 }
 
 #[test]
+fn onnx_exports_are_two_files_that_say_what_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |args: &[&str]| synthfm(folder.path(), args);
+    let sam = recorded("sam_tiny.pth");
+    let written = run(&[
+        "models",
+        "export",
+        &sam,
+        "out/sam.onnx",
+        "--format=onnx",
+        "--json",
+    ])
+    .ok()
+    .json();
+    let mut bytes = 0;
+    for (file, part) in written
+        .as_array()
+        .unwrap()
+        .iter()
+        .zip(["encoder", "decoder"])
+    {
+        let name = format!("out/sam.{part}.onnx");
+        assert_eq!(file["output"], name.as_str());
+        let file_bytes = fs::metadata(folder.path().join(name)).unwrap().len();
+        assert_eq!(file["bytes"], file_bytes);
+        bytes += file_bytes;
+    }
+    // All weights and little else: shapes, indices, nodes.
+    let weights = fs::metadata(&sam).unwrap().len();
+    assert!(bytes > weights * 9 / 10 && bytes < weights * 3 / 2);
+    // Other forms write other graphs.
+    let plain = "--onnx-input=image";
+    run(&[
+        "models",
+        "export",
+        &sam,
+        "plain",
+        "--format=onnx",
+        plain,
+        "--onnx-masks=all",
+    ])
+    .ok();
+    for part in ["encoder", "decoder"] {
+        let read = |name: &str| fs::read(folder.path().join(name)).unwrap();
+        let [first, second] = ["out/sam", "plain"].map(|name| read(&format!("{name}.{part}.onnx")));
+        assert_ne!(first, second);
+    }
+    run(&["models", "export", &sam, "x.pth", "--format=pth", plain]).fails(2, &["--format onnx"]);
+    run(&["models", "export", "embedded", "own", "--format=onnx"])
+        .fails(1, &["no such encoder", "vit_t"]);
+    assert!(!folder.path().join("own.encoder.onnx").exists());
+}
+
+#[test]
 fn a_checkpoint_that_calls_something_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let attack = b"\x80\x02cos\nsystem\n(X\x09\x00\x00\x00touch rantR.";
