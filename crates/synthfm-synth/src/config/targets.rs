@@ -17,7 +17,7 @@ pub struct TargetsConfig {
     pub max_area: f32,
     /// Probability that a structure that holds others is a target together with them.
     pub whole: f32,
-    /// Least visibility of a target's boundary (see the crate's `visibility` module); 0 keeps all.
+    /// Least visibility of a target's boundary (`synthfm_image::boundary_visibility`); 0 keeps all.
     pub min_visibility: f32,
 }
 
