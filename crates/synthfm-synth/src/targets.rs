@@ -72,8 +72,12 @@ impl<'a> Search<'a> {
             return;
         }
         let whole;
-        let (components, candidates) = if structure.target == TargetRule::Whole {
-            let family = family(self.params, structure.id);
+        let together = match structure.target {
+            TargetRule::Whole => Some(family(self.params, structure.id)),
+            TargetRule::Clump => Some(of_kind(self.params, structure.kind)),
+            TargetRule::No | TargetRule::Visible => None,
+        };
+        let (components, candidates) = if let Some(family) = together {
             let rename = |label| {
                 if family.contains(&label) {
                     structure.id
@@ -148,6 +152,13 @@ fn family(params: &SampleParams, id: u16) -> BTreeSet<u16> {
         family.extend((0..map.paints.len()).map(|region| region as u16 + 1));
     }
     family
+}
+
+/// Identifiers of the structures of a kind that lie in nothing else.
+fn of_kind(params: &SampleParams, kind: TargetKind) -> BTreeSet<u16> {
+    let structures = params.structures.iter();
+    let own = structures.filter(|s| s.kind == kind && s.parent.is_none());
+    own.map(|s| s.id).collect()
 }
 
 /// Whether the boundary of a mask has at least this visibility: next to it, or, in noise that hides it
