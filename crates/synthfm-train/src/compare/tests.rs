@@ -138,8 +138,14 @@ fn the_report_is_whole_and_the_same_on_any_number_of_threads() {
     assert!(
         html.ends_with("</html>\n") && !html.contains("<Drawn>") && html.contains("&lt;Drawn&gt;")
     );
+    // Letters of encoded pictures say nothing.
+    let pieces = html
+        .split("base64,")
+        .map(|piece| piece.split_once('"').map_or(piece, |pair| pair.1));
+    let text = html.split("base64,").next().unwrap_or_default().to_owned()
+        + &pieces.skip(1).collect::<String>();
     assert!(
-        !html.contains("http") && !html.contains("NaN"),
+        !text.contains("http") && !text.contains("NaN"),
         "the page needs nothing else"
     );
     assert!(html.matches("<img").count() >= 4 && html.matches("<svg").count() >= 13);
