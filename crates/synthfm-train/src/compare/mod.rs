@@ -1,8 +1,8 @@
 //! Real images against synthetic ones: how much of what real structures look like does a generator draw?
 //!
-//! Both sides go through the same code: an image as a model sees it (longest side [`Options::side`] pixels, 8 bits), its
+//! Both sides go through the same code: an image as a model sees it (longest side `side` pixels, 8 bits), its
 //! structures measured by [`synthfm_image::StructureProperties`]. Real targets are those of the evaluation. Coverage is
-//! defined in [`coverage`]; nothing here reaches training.
+//! defined in the module `coverage`; nothing here reaches training.
 
 mod charts;
 mod coverage;
