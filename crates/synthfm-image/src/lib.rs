@@ -11,6 +11,7 @@ pub mod draw;
 mod error;
 mod geometry;
 mod io;
+mod measure;
 mod metrics;
 mod morphology;
 mod raster;
@@ -26,9 +27,10 @@ pub use error::{Error, Result};
 pub use geometry::{BoxXyxy, Point2, Size};
 pub use io::{
     GreyDepth, ImageFile, LabelFile, Picture, ReadOptions, encode_grey_png, encode_label_png,
-    encode_mask_png, read_image, read_labels, write_atomically, write_grey_png, write_label_nifti,
-    write_label_png, write_mask_png, write_rgb_png,
+    encode_mask_png, encode_rgb_png, read_image, read_labels, write_atomically, write_grey_png,
+    write_label_nifti, write_label_png, write_mask_png, write_rgb_png,
 };
+pub use measure::{PowerSpectrum, StructureProperties, boundary_visibility};
 pub use metrics::{MaskPair, Scores, SurfaceDistances, SurfaceElements};
 pub use morphology::{dilate, erode, outline};
 pub use raster::{Image, LabelMap, Mask, RgbImage};

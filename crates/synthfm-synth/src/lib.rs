@@ -35,7 +35,6 @@ mod sample;
 mod scratch;
 mod targets;
 mod texture;
-mod visibility;
 mod wide;
 
 pub use config::{

@@ -3,15 +3,20 @@
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
-use synthfm_image::{Image, Mask};
+use synthfm_image::{Image, Mask, boundary_visibility};
 
 use crate::components::{self, Component, Components};
 use crate::params::{SampleParams, StructureParams, TargetKind, TargetRule};
 use crate::sample::Target;
-use crate::visibility::is_visible;
 
 /// Smallest target in pixels, whatever the recipe says.
 const MIN_TARGET_PX: usize = 12;
+
+/// Reach of the comparison across a boundary on either side, as a share of the shorter side.
+const REACH: f32 = 0.01;
+
+/// The largest such reach.
+const WIDE_REACH: f32 = 0.05;
 
 /// The targets of a finished image and its label map.
 pub(crate) fn find(params: &SampleParams, image: &Image, labels: &[u16]) -> Vec<Target> {
@@ -67,8 +72,12 @@ impl<'a> Search<'a> {
             return;
         }
         let whole;
-        let (components, candidates) = if structure.target == TargetRule::Whole {
-            let family = family(self.params, structure.id);
+        let together = match structure.target {
+            TargetRule::Whole => Some(family(self.params, structure.id)),
+            TargetRule::Clump => Some(of_kind(self.params, structure.kind)),
+            TargetRule::No | TargetRule::Visible => None,
+        };
+        let (components, candidates) = if let Some(family) = together {
             let rename = |label| {
                 if family.contains(&label) {
                     structure.id
@@ -143,4 +152,55 @@ fn family(params: &SampleParams, id: u16) -> BTreeSet<u16> {
         family.extend((0..map.paints.len()).map(|region| region as u16 + 1));
     }
     family
+}
+
+/// Identifiers of the structures of a kind that lie in nothing else.
+fn of_kind(params: &SampleParams, kind: TargetKind) -> BTreeSet<u16> {
+    let structures = params.structures.iter();
+    let own = structures.filter(|s| s.kind == kind && s.parent.is_none());
+    own.map(|s| s.id).collect()
+}
+
+/// Whether the boundary of a mask has at least this visibility: next to it, or, in noise that hides it
+/// there, over a quarter of the mask's radius.
+fn is_visible(image: &Image, mask: &Mask, least: f32) -> bool {
+    let size = image.size();
+    let shorter = size.height.min(size.width) as f32;
+    if boundary_visibility(image, mask, REACH * shorter) >= least {
+        return true;
+    }
+    let radius = (mask.area() as f32 / std::f32::consts::PI).sqrt();
+    let wide = (radius / 4.0).min(WIDE_REACH * shorter);
+    wide > REACH * shorter && boundary_visibility(image, mask, wide) >= least
+}
+
+#[cfg(test)]
+mod tests {
+    use synthfm_image::Size;
+
+    use super::*;
+    use crate::rng::RowRng;
+
+    #[test]
+    fn a_large_structure_is_seen_through_noise_that_hides_its_edge() {
+        let size = Size::new(128, 150);
+        let disc = |contrast: f32| {
+            let inside = |at: usize| {
+                let (row, col) = ((at / size.width) as f32, (at % size.width) as f32);
+                (row - 60.0).hypot(col - 80.0) < 30.0
+            };
+            let mut data = vec![0.0; size.area()];
+            RowRng::new(3, 0).fill_normal(&mut data);
+            let mask = Mask::new(size, (0..size.area()).map(inside).collect()).unwrap();
+            for (value, &inside) in data.iter_mut().zip(mask.data()) {
+                *value = 0.5 + 0.6 * *value + contrast * f32::from(u8::from(inside));
+            }
+            (Image::new(size, data).unwrap(), mask)
+        };
+        let (image, mask) = disc(0.12);
+        assert!(boundary_visibility(&image, &mask, 2.0) < 0.25);
+        assert!(is_visible(&image, &mask, 0.25));
+        let (image, mask) = disc(0.0);
+        assert!(!is_visible(&image, &mask, 0.25));
+    }
 }

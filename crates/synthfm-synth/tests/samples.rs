@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use synthfm_image::{Mask, Size};
+use synthfm_image::{Connectivity, Mask, Size, connected_components};
 use synthfm_synth::params::{
     Blend, EdgeParams, Effect, Mark, Outline, StructureParams, TargetRule, ViewParams,
 };
@@ -51,7 +51,8 @@ fn without_noise_and_blur_a_target_has_the_mean_of_its_structure() {
         let sample = render(&params);
         for target in &sample.targets {
             let structure = params.structures.iter().find(|s| s.id == target.id);
-            if structure.is_some_and(|s| s.target == TargetRule::Whole) {
+            let together = [TargetRule::Whole, TargetRule::Clump];
+            if structure.is_some_and(|s| together.contains(&s.target)) {
                 continue;
             }
             let mean = match (structure, &params.label_map) {
@@ -91,6 +92,43 @@ fn family(params: &SampleParams, id: u16) -> BTreeSet<u16> {
     family
 }
 
+/// Identifiers of the structures of a kind that lie in nothing else.
+fn of_kind(params: &SampleParams, kind: TargetKind) -> BTreeSet<u16> {
+    let structures = params.structures.iter();
+    let own = structures.filter(|s| s.kind == kind && s.parent.is_none());
+    own.map(|s| s.id).collect()
+}
+
+/// Touching cells of one grey are one target, and as large as all that hang together.
+#[test]
+fn clumps_hold_all_that_touch() {
+    let mut config = GeneratorConfig::preset("micro").unwrap();
+    (config.size.height, config.size.width) = (160, 220);
+    (config.targets.clump, config.targets.min_visibility) = (1.0, 0.0);
+    let (mut clumps, mut larger) = (0, 0);
+    for index in 0..150 {
+        let params = SampleParams::draw(&config, 8, index);
+        let sample = render(&params);
+        for target in &sample.targets {
+            let structure = params.structures.iter().find(|s| s.id == target.id);
+            if structure.is_none_or(|s| s.target != TargetRule::Clump) {
+                continue;
+            }
+            let ids = of_kind(&params, target.kind);
+            let labels = sample.label_map.data();
+            let all = labels.iter().map(|label| ids.contains(label)).collect();
+            let all = Mask::new(sample.label_map.size(), all).unwrap();
+            // Components of the generator hang together by edges.
+            let parts = connected_components(&all, Connectivity::Four);
+            assert_eq!(Some(&target.mask.area()), parts.areas().iter().max());
+            clumps += 1;
+            let own = labels.iter().filter(|&&label| label == target.id).count();
+            larger += usize::from(target.mask.area() > own);
+        }
+    }
+    assert!(clumps > 10 && larger > 5, "{clumps} {larger}");
+}
+
 #[test]
 fn masks_agree_with_the_label_map() {
     let config = config(140, 140);
@@ -99,11 +137,10 @@ fn masks_agree_with_the_label_map() {
         let sample = render(&params);
         for target in &sample.targets {
             let structure = params.structures.iter().find(|s| s.id == target.id);
-            let whole = structure.is_some_and(|s| s.target == TargetRule::Whole);
-            let ids = if whole {
-                family(&params, target.id)
-            } else {
-                BTreeSet::from([target.id])
+            let ids = match structure.map(|s| s.target) {
+                Some(TargetRule::Whole) => family(&params, target.id),
+                Some(TargetRule::Clump) => of_kind(&params, target.kind),
+                _ => BTreeSet::from([target.id]),
             };
             let pixels = target.mask.data().iter().zip(sample.label_map.data());
             assert!(

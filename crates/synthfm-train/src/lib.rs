@@ -3,6 +3,7 @@
 pub mod baseline;
 mod checkpoint;
 pub mod clicks;
+pub mod compare;
 mod config;
 mod corrections;
 mod curves;

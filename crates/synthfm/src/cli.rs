@@ -63,6 +63,8 @@ pub(crate) enum Verb {
     Train(TrainArgs),
     #[command(about = "Evaluate models on real data sets with simulated prompts", after_help = RESEARCH_USE)]
     Evaluate(EvaluateArgs),
+    #[command(about = "Compare synthetic images with real ones", after_help = RESEARCH_USE)]
+    Compare(CompareArgs),
     #[command(about = "Segment structures of an image by clicks, a box or a mask", after_help = RESEARCH_USE)]
     Predict(PredictArgs),
     #[command(about = "Encode an image once, for many predictions", after_help = RESEARCH_USE)]
@@ -188,6 +190,34 @@ pub(crate) struct EvaluateArgs {
     pub(crate) seed: u64,
     /// Folder for results.csv, summary.json and report.html
     #[arg(long, value_name = "REPORT")]
+    pub(crate) out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompareArgs {
+    /// Real data sets with labels in nnU-Net v2 layout
+    #[arg(long, value_name = "DIR", num_args = 1.., required = true)]
+    pub(crate) real: Vec<PathBuf>,
+    /// The generator: a TOML file, or the name of a preset: any (default), paper, ct, mr, us, micro
+    #[arg(long, value_name = "FILE|PRESET")]
+    pub(crate) config: Option<String>,
+    /// Change one field of the configuration, such as mixture.body=0.5 (repeatable)
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Number of synthetic samples
+    #[arg(long, value_name = "N", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub(crate) count: u64,
+    /// Seed of the synthetic samples
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Longest side in pixels to which real images are resized and at which synthetic ones are drawn
+    #[arg(long, value_name = "PX", default_value_t = 256, value_parser = clap::value_parser!(u16).range(128..=2048))]
+    pub(crate) side: u16,
+    /// What counts as one real structure
+    #[arg(long, value_enum, default_value_t = TargetName::Largest)]
+    pub(crate) targets: TargetName,
+    /// The report; its numbers go beside it into REPORT.json
+    #[arg(long, value_name = "REPORT.html")]
     pub(crate) out: PathBuf,
 }
 

@@ -7,6 +7,7 @@ mod allocator;
 mod bench;
 mod cache;
 mod cli;
+mod compare;
 mod embed;
 mod evaluate;
 mod generate;
@@ -53,6 +54,7 @@ fn run(Cli { common, verb }: &Cli) -> anyhow::Result<()> {
         Verb::Generate(args) => generate::run(args, &session),
         Verb::Train(args) => train::run(args, &session),
         Verb::Evaluate(args) => evaluate::run(args, &session),
+        Verb::Compare(args) => compare::run(args, &session),
         Verb::Predict(args) => predict::run(args, &session),
         Verb::Embed(args) => embed::run(args, &session),
         Verb::Models(args) => models::run(args, &session),

@@ -18,8 +18,8 @@ use std::path::Path;
 pub use atomic::write_atomically;
 pub use nifti::write_label_nifti;
 pub use png_write::{
-    GreyDepth, encode_grey_png, encode_label_png, encode_mask_png, write_grey_png, write_label_png,
-    write_mask_png, write_rgb_png,
+    GreyDepth, encode_grey_png, encode_label_png, encode_mask_png, encode_rgb_png, write_grey_png,
+    write_label_png, write_mask_png, write_rgb_png,
 };
 
 use crate::{Image, LabelMap, LabelVolume, Result, RgbImage, Size, Volume};

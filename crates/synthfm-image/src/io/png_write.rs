@@ -65,6 +65,12 @@ pub fn encode_grey_png(
     encode_grey(image.size(), depth, image.data().iter().map(|&v| value(v)))
 }
 
+/// A colour image.
+pub fn encode_rgb_png(image: &RgbImage) -> Result<Vec<u8>> {
+    let kind = (ColorType::Rgb, BitDepth::Eight);
+    encode(image.size(), kind, image.data())
+}
+
 /// Writes [`encode_mask_png`].
 pub fn write_mask_png(path: &Path, mask: &Mask) -> Result<()> {
     write(path, &encode_mask_png(mask)?)
@@ -88,10 +94,9 @@ pub fn write_grey_png(
     write(path, &encode_grey_png(image, range, depth)?)
 }
 
-/// Writes a colour image.
+/// Writes [`encode_rgb_png`].
 pub fn write_rgb_png(path: &Path, image: &RgbImage) -> Result<()> {
-    let kind = (ColorType::Rgb, BitDepth::Eight);
-    write(path, &encode(image.size(), kind, image.data())?)
+    write(path, &encode_rgb_png(image)?)
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {

@@ -38,7 +38,7 @@ impl Default for ShapesConfig {
             structures: [1, 9],
             organs: [3, 12],
             cells: [6, 220],
-            area: [0.002, 0.35],
+            area: [0.002, 0.6],
             nesting: 0.35,
             pathology: 0.35,
         }

@@ -17,7 +17,10 @@ pub struct TargetsConfig {
     pub max_area: f32,
     /// Probability that a structure that holds others is a target together with them.
     pub whole: f32,
-    /// Least visibility of a target's boundary (see the crate's `visibility` module); 0 keeps all.
+    /// Probability that cells or the walls of fibres are one target where they touch, the largest such clump, instead of
+    /// one target each.
+    pub clump: f32,
+    /// Least visibility of a target's boundary (`synthfm_image::boundary_visibility`); 0 keeps all.
     pub min_visibility: f32,
 }
 
@@ -28,6 +31,7 @@ impl Default for TargetsConfig {
             min_area: 0.0005,
             max_area: 0.6,
             whole: 0.4,
+            clump: 0.2,
             min_visibility: 0.25,
         }
     }
@@ -46,6 +50,7 @@ impl TargetsConfig {
         let expected = "min_area and max_area ascending, from 0 to 1";
         range("targets.min_area", areas, [0.0, 1.0], expected)?;
         probability("targets.whole", self.whole)?;
+        probability("targets.clump", self.clump)?;
         let visibility = self.min_visibility;
         let ok = (0.0..=10.0).contains(&visibility);
         let got = visibility.to_string();

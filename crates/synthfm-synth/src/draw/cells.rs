@@ -51,6 +51,12 @@ impl Scene<'_> {
                 self.cell(centre, &culture);
             }
         }
+        let clump = self.rng.chance(self.config.targets.clump);
+        match culture.inside {
+            Inside::Nothing if clump => self.target_clumps(TargetKind::Cell),
+            Inside::Lumen(..) if clump => self.target_clumps(TargetKind::Wall),
+            _ => {}
+        }
     }
 
     /// The ground of a micrograph, dark or light.

@@ -65,7 +65,8 @@ impl Scene<'_> {
         let [_, most] = self.config.shapes.cells;
         let largest = self.rng.log_uniform(0.03, 0.12);
         let smallest = largest * self.rng.uniform(0.25, 0.6);
-        let ratio = self.rng.uniform(0.5, 0.8);
+        // Axon to fibre, the g-ratio: 0.6 to 0.85 in healthy nerves, more where myelin is lost.
+        let ratio = self.rng.uniform(0.5, 0.9);
         let roughness = self.rng.uniform(0.05, 0.3);
         let rule = self.holder_rule();
         let mut lattice = Lattice::new(self.extent, largest);
@@ -81,9 +82,12 @@ impl Scene<'_> {
                 placed += 1;
                 let aspect = self.rng.uniform(0.75, 1.0);
                 let outline = self.rounded(at, [radius, radius * aspect], roughness);
-                let ratio = (ratio + 0.08 * self.rng.normal()).clamp(0.3, 0.9);
+                let ratio = (ratio + 0.08 * self.rng.normal()).clamp(0.3, 0.95);
                 self.fibre(&outline, ratio, [myelin, axon], rule);
             }
+        }
+        if self.rng.chance(self.config.targets.clump) {
+            self.target_clumps(TargetKind::Wall);
         }
     }
 

@@ -18,7 +18,7 @@ impl Scene<'_> {
         ];
         let chest = self.trunk(centre, axes);
         let tissues = chest.tissues;
-        let lung = tissues.air + self.rng.uniform(0.0, 0.12);
+        let lung = self.lung_mean(&tissues, 0.12);
         let paint = self.textured(lung);
         self.last().paint = paint;
         if self.rng.chance(0.7) {

@@ -77,7 +77,12 @@ impl Scene<'_> {
         };
         let paint = self.textured(mean);
         self.add(New::of(TargetKind::Lesion, outline, paint));
-        let softness = self.rng.uniform(0.0, 0.015);
+        // Margins are sharp or indistinct (BI-RADS).
+        let softness = if self.rng.chance(0.6) {
+            self.rng.uniform(0.0, 0.015)
+        } else {
+            self.rng.uniform(0.01, 0.035)
+        };
         self.soften(softness);
         if self.rng.chance(0.5) {
             self.casts.push(Cast {

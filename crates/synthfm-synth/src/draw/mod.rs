@@ -204,6 +204,15 @@ impl<'a> Scene<'a> {
         }
     }
 
+    /// Makes the clumps of a kind the target instead of its single structures.
+    fn target_clumps(&mut self, kind: TargetKind) {
+        let mut rule = TargetRule::Clump;
+        let own = self.structures.iter_mut();
+        for structure in own.filter(|s| s.kind == kind && s.parent.is_none()) {
+            structure.target = std::mem::replace(&mut rule, TargetRule::No);
+        }
+    }
+
     /// Keeps a random choice of the structures that are targets, so that few masks are made.
     fn limit_targets(&mut self) {
         let is_target = |s: &StructureParams| s.target != TargetRule::No;

@@ -4,8 +4,9 @@ use super::body::Trunk;
 use super::contour::Walk;
 use super::pose::Pose;
 use super::template::{Frame, LUNG, MUSCLE};
+use super::tissues::Tissues;
 use super::{New, Scene, plain};
-use crate::params::{Outline, TargetKind, TargetRule};
+use crate::params::{Look, Outline, TargetKind, TargetRule};
 
 impl Scene<'_> {
     pub(super) fn thorax(&mut self, trunk: &Trunk) {
@@ -57,8 +58,12 @@ impl Scene<'_> {
         frame.axes = [0.43 * trunk.frame.axes[0], 0.84 * trunk.frame.axes[1]];
         let outline = self.shape(&LUNG, &frame, 0.04);
         let mirror = Pose::mirror(trunk.frame.centre[0]);
-        let mean = trunk.tissues.air + self.rng.uniform(0.0, 0.15);
-        let vessel = trunk.tissues.blood - mean;
+        let mean = self.lung_mean(&trunk.tissues, 0.15);
+        let mut vessel = trunk.tissues.blood - mean;
+        if mean < 0.0 {
+            // Thin vessels share their pixels with air, and so fall below the window too.
+            vessel *= self.rng.uniform(0.1, 1.0);
+        }
         let other = Frame {
             centre: mirror.point(frame.centre),
             axes: [-frame.axes[0], frame.axes[1]],
@@ -67,8 +72,19 @@ impl Scene<'_> {
         for (outline, frame) in [(mirror.outline(&outline), other), (outline, frame)] {
             let id = self.solid(TargetKind::Organ, outline, mean, Some(trunk.id));
             self.last().target = TargetRule::Whole;
-            self.lung_vessels(&frame, vessel, id);
+            if mean >= 0.0 || self.rng.chance(0.5) {
+                self.lung_vessels(&frame, vessel, id);
+            }
             self.abnormal(&frame, mean, id);
+        }
+    }
+
+    /// Air, or up to `most` brighter; below black in many CT images, whose window is that of soft tissue.
+    pub(super) fn lung_mean(&mut self, tissues: &Tissues, most: f32) -> f32 {
+        if self.look == Look::Ct && self.rng.chance(0.6) {
+            -self.rng.uniform(0.0, 0.15)
+        } else {
+            tissues.air + self.rng.uniform(0.0, most)
         }
     }
 

@@ -37,6 +37,9 @@ pub enum TargetRule {
     Visible,
     /// Those where it or anything nested in it is on top.
     Whole,
+    /// Those where anything of its kind that lies in nothing else is on top, as far as they hang together: a clump of
+    /// touching cells, or the net that the walls of packed fibres form.
+    Clump,
 }
 
 /// Which regions and structures become targets.

@@ -16,7 +16,7 @@ pub use protocol::{PromptPlan, PromptSetting, Target};
 pub use run::evaluate;
 pub use scores::Scores;
 
-pub(crate) use protocol::negatives_name;
+pub(crate) use protocol::{Parts, negatives_name};
 pub(crate) use runs::Runs;
 
 use crate::clicks::{Click, Negatives};

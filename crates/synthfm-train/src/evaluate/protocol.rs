@@ -106,15 +106,15 @@ pub enum Target {
 
 /// One object to segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Part {
+pub(crate) struct Part {
     /// Number of the component or value of the instance, from 1; 0 where the target is the whole structure.
-    pub(super) number: u32,
-    pub(super) area_px: usize,
+    pub(crate) number: u32,
+    pub(crate) area_px: usize,
 }
 
 /// Where the objects of a structure are found. Masks are made one at a time, because an image may hold thousands.
 #[derive(Debug, Clone)]
-pub(super) enum Parts<'a> {
+pub(crate) enum Parts<'a> {
     Whole(Mask),
     Components(Components),
     Instances(&'a LabelMap),
@@ -122,7 +122,7 @@ pub(super) enum Parts<'a> {
 
 impl<'a> Parts<'a> {
     /// Finds the objects of `structure`; `instances` says that the labels number the objects of one structure.
-    pub(super) fn new(
+    pub(crate) fn new(
         labels: &'a LabelMap,
         structure: &Structure,
         instances: bool,
@@ -145,7 +145,7 @@ impl<'a> Parts<'a> {
 
     /// The objects in the order of their numbers, or the largest one (the first of equals); none if the structure is
     /// absent.
-    pub(super) fn list(&self, target: Target) -> Vec<Part> {
+    pub(crate) fn list(&self, target: Target) -> Vec<Part> {
         let areas: Vec<usize> = match self {
             Self::Whole(mask) => vec![mask.area()],
             Self::Components(components) => components.areas().to_vec(),
@@ -171,7 +171,7 @@ impl<'a> Parts<'a> {
         parts
     }
 
-    pub(super) fn mask(&self, part: Part) -> Mask {
+    pub(crate) fn mask(&self, part: Part) -> Mask {
         match self {
             Self::Whole(mask) => mask.clone(),
             Self::Components(components) => components.mask(part.number as usize - 1),

@@ -3,17 +3,11 @@
 use std::fmt::Write as _;
 
 use super::overlays::Picture;
+use super::page::{close, escaped, note_list, open};
 use super::statistics::Stats;
 use super::summary::Line;
 use super::table::{TableLine, group_name, percent, tables};
-use crate::dataset::CaseNote;
 use crate::evaluate::{Evaluation, Options};
-
-const STYLE: &str = "body{font:15px/1.45 system-ui,sans-serif;margin:2em auto;max-width:75em;padding:0 1em;color:#222}\
-table{border-collapse:collapse;margin:1em 0}th,td{padding:.2em .7em;text-align:right;border-bottom:1px solid #ddd}\
-th:first-child,td:first-child{text-align:left}tr.modality td{font-weight:600;background:#f3f6fa}\
-tr.dataset td{background:#fafafa}figure{display:inline-block;width:256px;margin:.4em;vertical-align:top}\
-figcaption{font-size:12px}img{max-width:256px;image-rendering:auto}";
 
 pub(super) fn page(
     evaluation: &Evaluation,
@@ -21,10 +15,7 @@ pub(super) fn page(
     lines: &[Line],
     pictures: &[Picture],
 ) -> String {
-    let mut page = format!(
-        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>synthfm evaluation</title>\
-         <style>{STYLE}</style></head><body>\n<h1>Zero-shot evaluation</h1>\n"
-    );
+    let mut page = open("synthfm evaluation", "Zero-shot evaluation", "");
     page.push_str(&introduction(evaluation, options));
     page.push_str(&dice_tables(lines));
     page.push_str(&figures(pictures));
@@ -37,7 +28,7 @@ pub(super) fn page(
     ] {
         page.push_str(&note_list(title, notes));
     }
-    page.push_str("<p>Research software, not a medical device.</p>\n</body></html>\n");
+    page.push_str(close());
     page
 }
 
@@ -177,30 +168,4 @@ fn number(value: Option<f64>, factor: f64, unit: &str) -> String {
         Some(value) => format!("{:.1} {unit}", factor * value),
         None => "-".to_owned(),
     }
-}
-
-fn note_list(title: &str, notes: &[CaseNote]) -> String {
-    if notes.is_empty() {
-        return String::new();
-    }
-    let mut html = format!("<h2>{title}</h2>\n<ul>\n");
-    for CaseNote {
-        dataset,
-        case,
-        text,
-    } in notes
-    {
-        let note = format!("{dataset} {case}: {text}");
-        let _ = writeln!(html, "<li>{}</li>", escaped(&note));
-    }
-    html.push_str("</ul>\n");
-    html
-}
-
-/// Names come from files: no markup may pass.
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
 }

@@ -6,6 +6,7 @@ mod csv;
 mod frame;
 mod html;
 mod overlays;
+mod page;
 mod statistics;
 mod summary;
 mod table;
@@ -18,6 +19,7 @@ use std::path::Path;
 use serde::Serialize;
 use synthfm_image::write_atomically;
 
+pub(crate) use page::{close, escaped, note_list, open};
 pub use statistics::Stats;
 pub use summary::{Group, Line};
 
@@ -98,8 +100,7 @@ impl<'a> Report<'a> {
         write_atomically(&folder.join("results.csv"), |out| {
             csv::write(out, &self.evaluation.rows)
         })?;
-        let scratch = tempfile::tempdir_in(folder).map_err(io)?;
-        let pictures = overlays::pictures(self.evaluation, datasets, scratch.path())?;
+        let pictures = overlays::pictures(self.evaluation, datasets)?;
         let page = html::page(self.evaluation, self.options, &self.lines, &pictures);
         write_atomically(&folder.join("report.html"), |out| {
             out.write_all(page.as_bytes())

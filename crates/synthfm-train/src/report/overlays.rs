@@ -2,14 +2,13 @@
 //! The median is the lower one by Dice. Differs: a window around the target is drawn, not the whole image.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use synthfm_image::draw::{
     Colour, box_outline, negative_click, outline_on, overlay, positive_click,
 };
-use synthfm_image::{BoxXyxy, RgbImage, write_rgb_png};
+use synthfm_image::{BoxXyxy, RgbImage, encode_rgb_png};
 
 use super::frame::Frame;
 use crate::dataset::Dataset;
@@ -28,19 +27,15 @@ pub(super) struct Picture {
 }
 
 /// The worst and the median row of each model on each data set, drawn; an image that cannot be read again gives a
-/// caption that says so. `scratch` is a folder for temporary files.
-pub(super) fn pictures(
-    evaluation: &Evaluation,
-    datasets: &[Dataset],
-    scratch: &Path,
-) -> Result<Vec<Picture>> {
+/// caption that says so.
+pub(super) fn pictures(evaluation: &Evaluation, datasets: &[Dataset]) -> Result<Vec<Picture>> {
     let mut pictures = Vec::new();
     for (what, kept) in chosen(evaluation) {
         let row = &evaluation.rows[kept.row];
         let picture = match draw(row, kept, datasets) {
             Ok(image) => Picture {
                 caption: caption(what, row),
-                png_base64: encode(&image, scratch)?,
+                png_base64: BASE64_STANDARD.encode(encode_rgb_png(&image)?),
             },
             Err(error) => Picture {
                 caption: format!("{}: {error}", caption(what, row)),
@@ -118,11 +113,4 @@ fn draw(row: &Row, kept: &Kept, datasets: &[Dataset]) -> Result<RgbImage> {
         mark(&mut image, frame.point(click.point));
     }
     Ok(image)
-}
-
-fn encode(image: &RgbImage, scratch: &Path) -> Result<String> {
-    let path = scratch.join("overlay.png");
-    write_rgb_png(&path, image)?;
-    let bytes = std::fs::read(&path).map_err(|source| Error::Io { path, source })?;
-    Ok(BASE64_STANDARD.encode(bytes))
 }

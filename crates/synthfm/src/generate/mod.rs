@@ -89,7 +89,17 @@ fn generate(args: &GenerateArgs, session: &Session) -> Result<()> {
 
 /// The configuration from preset or file, then `--set`, then `--size`.
 fn config(args: &GenerateArgs) -> Result<GeneratorConfig> {
-    let table = match args.config.as_deref() {
+    let mut config = named_config(args.config.as_deref(), &args.set)?;
+    if let Some(size) = args.size {
+        config.size = size;
+    }
+    config.validate()?;
+    Ok(config)
+}
+
+/// The configuration of a preset's name or a file, then `--set`.
+pub(crate) fn named_config(name: Option<&str>, changes: &[String]) -> Result<GeneratorConfig> {
+    let table = match name {
         None => Table::new(),
         Some(name) if !Path::new(name).exists() && !name.contains(['/', '.']) => {
             let preset = GeneratorConfig::preset(name)
@@ -98,10 +108,7 @@ fn config(args: &GenerateArgs) -> Result<GeneratorConfig> {
         }
         Some(path) => read_toml(Path::new(path))?,
     };
-    let mut config: GeneratorConfig = resolve(table, &args.set)?;
-    if let Some(size) = args.size {
-        config.size = size;
-    }
+    let config: GeneratorConfig = resolve(table, changes)?;
     config.validate()?;
     Ok(config)
 }

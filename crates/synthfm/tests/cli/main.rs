@@ -6,6 +6,7 @@
 
 mod cache;
 mod common;
+mod compare;
 mod evaluate;
 mod formats;
 mod generate;

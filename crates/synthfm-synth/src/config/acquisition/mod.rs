@@ -28,7 +28,7 @@ const GAIN: &str = "a strength of two ascending numbers from 0.00001 to 10";
 pub struct AcquisitionConfig {
     /// Factor on the probabilities of a modality's effects in images without its look.
     pub foreign: f32,
-    /// Coarse sampling of any image; strength: distance of the samples.
+    /// Coarse sampling of any image, as of an enlarged part; strength: distance of the samples.
     pub resolution: EffectRange,
     /// Beams.
     pub ultrasound: UltrasoundConfig,
@@ -48,7 +48,7 @@ impl Default for AcquisitionConfig {
     fn default() -> Self {
         Self {
             foreign: 0.15,
-            resolution: EffectRange::new(0.15, 0.003, 0.015),
+            resolution: EffectRange::new(0.25, 0.003, 0.04),
             ultrasound: UltrasoundConfig::default(),
             ct: CtConfig::default(),
             mr: MrConfig::default(),
