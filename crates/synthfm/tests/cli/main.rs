@@ -6,6 +6,7 @@
 
 mod cache;
 mod common;
+mod devices;
 mod evaluate;
 mod formats;
 mod generate;
