@@ -1,26 +1,34 @@
 //! Where tensors live: `--device auto|cpu|cuda[:i]|vulkan[:i]|metal`.
 //!
-//! The CPU is always there. GPUs are reached through wgpu in builds with the feature `gpu`; the adapter
-//! is opened before the first tensor, because the tensor library panics where a driver is missing.
+//! The CPU is always there. GPUs are reached through wgpu in builds with the feature `gpu`; an adapter is looked
+//! for before the first tensor, because the tensor library panics where a driver is missing.
+
+#[cfg(feature = "gpu")]
+mod gpu;
 
 use std::fmt;
 use std::str::FromStr;
 
 use burn::tensor::Device;
+use serde::Serialize;
 
 use crate::error::{Error, Result};
+use crate::kernels::Isa;
+#[cfg(feature = "gpu")]
+use gpu::{list, open_best, open_gpu};
 
 /// A device as the user names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DeviceChoice {
-    /// A GPU where there is one, else the CPU.
+    /// A GPU where there is one, else the CPU. No software device, which is slower than the CPU's own kernels.
     Auto,
     /// The CPU.
     #[default]
     Cpu,
     /// An NVIDIA GPU through CUDA, by index.
     Cuda(Option<usize>),
-    /// A GPU through Vulkan, by index among the discrete ones.
+    /// A GPU through Vulkan, by its number in [`devices`]: those with memory of their own come first, a software
+    /// device last.
     Vulkan(Option<usize>),
     /// An Apple GPU.
     Metal,
@@ -33,6 +41,31 @@ pub struct OpenDevice {
     pub device: Device,
     /// What it is, for the user.
     pub description: String,
+    /// What the user should know about the choice: the CPU stands in, or the device computes in software.
+    pub notice: Option<String>,
+}
+
+/// A device of this machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DeviceInfo {
+    /// How [`DeviceChoice`] names it.
+    pub name: String,
+    /// What it is.
+    pub description: String,
+    /// The values of [`crate::PrecisionChoice`] that it computes in.
+    pub precisions: Vec<&'static str>,
+}
+
+/// Every device that this build can use here, the CPU first.
+pub fn devices() -> Vec<DeviceInfo> {
+    let mut precisions = vec!["f32"];
+    precisions.extend(Isa::best().multiplies_bf16().then_some("bf16"));
+    let cpu = DeviceInfo {
+        name: "cpu".to_owned(),
+        description: "CPU".to_owned(),
+        precisions,
+    };
+    std::iter::once(cpu).chain(list()).collect()
 }
 
 impl FromStr for DeviceChoice {
@@ -72,15 +105,19 @@ impl fmt::Display for DeviceChoice {
 }
 
 impl DeviceChoice {
-    /// Opens the device. Only `auto` falls back to another one, and its description says so.
+    /// Opens the device. Only `auto` falls back to another one, and the notice says so.
+    ///
+    /// # Errors
+    /// [`Error::DeviceUnavailable`] says what there is instead.
     pub fn open(self) -> Result<OpenDevice> {
         match self {
-            Self::Cpu => Ok(cpu("CPU")),
+            Self::Cpu => Ok(cpu(None)),
             Self::Auto => Ok(open_best()),
             Self::Cuda(_) => Err(self.unavailable(
                 "this program reaches NVIDIA GPUs through Vulkan: use --device vulkan",
             )),
-            Self::Vulkan(_) | Self::Metal => open_gpu(self),
+            Self::Vulkan(index) => open_gpu(self, index.unwrap_or(0)),
+            Self::Metal => open_gpu(self, 0),
         }
     }
 
@@ -92,100 +129,28 @@ impl DeviceChoice {
     }
 }
 
-fn cpu(description: impl Into<String>) -> OpenDevice {
+fn cpu(notice: Option<String>) -> OpenDevice {
     OpenDevice {
         device: Device::flex(),
-        description: description.into(),
+        description: "CPU".to_owned(),
+        notice,
     }
+}
+
+#[cfg(not(feature = "gpu"))]
+fn list() -> Vec<DeviceInfo> {
+    Vec::new()
 }
 
 #[cfg(not(feature = "gpu"))]
 fn open_best() -> OpenDevice {
-    cpu("CPU (this build has no GPU support)")
+    let reason = "computing on the CPU: this build has no GPU support (feature gpu)";
+    cpu(Some(reason.to_owned()))
 }
 
 #[cfg(not(feature = "gpu"))]
-fn open_gpu(choice: DeviceChoice) -> Result<OpenDevice> {
+fn open_gpu(choice: DeviceChoice, _index: usize) -> Result<OpenDevice> {
     Err(choice.unavailable("this build has no GPU support: rebuild with --features gpu"))
-}
-
-#[cfg(feature = "gpu")]
-use gpu::{open_best, open_gpu};
-
-#[cfg(feature = "gpu")]
-mod gpu {
-    use std::sync::Mutex;
-
-    use burn::tensor::wgpu::{WgpuBackend, WgpuInitError, wgpu};
-    use burn::tensor::{Device, DeviceKind};
-
-    use super::{DeviceChoice, OpenDevice, cpu};
-    use crate::error::Result;
-
-    /// Adapters opened so far: wgpu opens each once per process.
-    static OPENED: Mutex<Vec<(DeviceChoice, OpenDevice)>> = Mutex::new(Vec::new());
-
-    pub(super) fn open_best() -> OpenDevice {
-        match open(DeviceChoice::Auto) {
-            Ok((opened, Adapter::Hardware)) => opened,
-            Ok((_, Adapter::Software)) => cpu("CPU (the only GPU driver is a software one)"),
-            Err(error) => cpu(format!("CPU (no GPU: {error})")),
-        }
-    }
-
-    pub(super) fn open_gpu(choice: DeviceChoice) -> Result<OpenDevice> {
-        if let Some(opened) = opened(choice) {
-            return Ok(opened);
-        }
-        match open(choice) {
-            Ok((opened, _)) => Ok(opened),
-            Err(error) => Err(choice.unavailable(error.to_string())),
-        }
-    }
-
-    enum Adapter {
-        Hardware,
-        Software,
-    }
-
-    fn opened(choice: DeviceChoice) -> Option<OpenDevice> {
-        let opened = OPENED
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        let found = opened.iter().find(|(c, _)| *c == choice);
-        found.map(|(_, device)| device.clone())
-    }
-
-    fn open(choice: DeviceChoice) -> std::result::Result<(OpenDevice, Adapter), WgpuInitError> {
-        if let Some(opened) = opened(choice) {
-            return Ok((opened, Adapter::Hardware));
-        }
-        let kind = match choice {
-            DeviceChoice::Vulkan(Some(index)) => DeviceKind::DiscreteGpu(index),
-            _ => DeviceKind::DefaultDevice,
-        };
-        let api = match choice {
-            DeviceChoice::Vulkan(_) => WgpuBackend::Vulkan,
-            DeviceChoice::Metal => WgpuBackend::Metal,
-            _ => WgpuBackend::Auto,
-        };
-        let options = Device::wgpu_options().device_kind(kind).graphics_api(api);
-        let (device, setup) = options.init_with_setup()?;
-        let info = setup.adapter.get_info();
-        let adapter = match info.device_type {
-            wgpu::DeviceType::Cpu => Adapter::Software,
-            _ => Adapter::Hardware,
-        };
-        let opened = OpenDevice {
-            device,
-            description: format!("{} ({:?})", info.name, info.backend),
-        };
-        let mut list = OPENED
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        list.push((choice, opened.clone()));
-        Ok((opened, adapter))
-    }
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[non_exhaustive]
 pub enum Error {
     /// No such precision.
-    #[error("precision {name:?}: expected f32, bf16 or auto")]
+    #[error("precision {name:?}: expected f32, bf16, f16 or auto")]
     UnknownPrecision {
         /// What was asked for.
         name: String,
@@ -24,6 +24,11 @@ pub enum Error {
         "bf16 needs a CPU with AVX512-BF16, and this device has none: use --precision f32 or auto"
     )]
     NoBf16,
+    /// f16 was asked for where it is not computed.
+    #[error(
+        "f16 needs a GPU that computes in half precision, and this device does not: use --precision f32 or auto"
+    )]
+    NoF16,
     /// A file could not be written.
     #[error(transparent)]
     Image(#[from] synthfm_image::Error),

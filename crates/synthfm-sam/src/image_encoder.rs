@@ -277,26 +277,27 @@ impl Neck {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Recorded, sam_tiny, values};
+    use crate::testing::{Recorded, every_device, sam_tiny_on, values};
 
     #[test]
     fn every_block_matches_meta() {
-        let io = Recorded::open();
-        let sam = sam_tiny();
-        let ImageEncoder::Vit(vit) = &sam.image_encoder else {
-            panic!("sam_tiny has a vision transformer");
-        };
-        let mut x = vit.tokens(io.tensor("preprocessed"), Arithmetic::F32);
-        io.assert_tensor("encoder.tokens", x.clone());
-        assert_eq!(vit.blocks.len(), 4);
-        for (i, block) in vit.blocks.iter().enumerate() {
-            x = block.forward(x, Arithmetic::F32);
-            io.assert_tensor(&format!("encoder.block{i}"), x.clone());
+        for device in every_device() {
+            let (io, sam) = (Recorded::open().on(&device), sam_tiny_on(&device));
+            let ImageEncoder::Vit(vit) = &sam.image_encoder else {
+                panic!("sam_tiny has a vision transformer");
+            };
+            let mut x = vit.tokens(io.tensor("preprocessed"), Arithmetic::F32);
+            io.assert_tensor("encoder.tokens", x.clone());
+            assert_eq!(vit.blocks.len(), 4);
+            for (i, block) in vit.blocks.iter().enumerate() {
+                x = block.forward(x, Arithmetic::F32);
+                io.assert_tensor(&format!("encoder.block{i}"), x.clone());
+            }
+            io.assert_tensor("image_embedding", vit.neck.forward(x, Arithmetic::F32));
+            let whole = sam.encode(io.tensor("preprocessed"));
+            io.assert_tensor("image_embedding", whole.image_embedding);
+            assert!(whole.high_res.is_none());
         }
-        io.assert_tensor("image_embedding", vit.neck.forward(x, Arithmetic::F32));
-        let whole = sam.encode(io.tensor("preprocessed"));
-        io.assert_tensor("image_embedding", whole.image_embedding);
-        assert!(whole.high_res.is_none());
     }
 
     #[test]

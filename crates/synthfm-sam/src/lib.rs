@@ -30,7 +30,7 @@ mod weights;
 
 pub use burn::tensor::Device;
 pub use config::{EncoderConfig, Preparation, SamConfig, VitConfig};
-pub use device::{DeviceChoice, OpenDevice};
+pub use device::{DeviceChoice, DeviceInfo, OpenDevice, devices};
 pub use embedding::{CacheOptions, CacheStats, EmbeddingCache};
 pub use error::{Error, KeyDifferences, Misshapen, Result};
 pub use image_encoder::{ImageEmbedding, ImageEncoder, Vit};

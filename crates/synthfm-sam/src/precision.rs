@@ -1,9 +1,9 @@
-//! In which arithmetic images are encoded: `--precision f32|bf16|auto`.
+//! In which arithmetic images are encoded: `--precision f32|bf16|f16|auto`.
 
 use std::fmt;
 use std::str::FromStr;
 
-use burn::tensor::Device;
+use burn::tensor::{DType, Device};
 use serde::{Serialize, Serializer};
 
 use crate::error::{Error, Result};
@@ -18,18 +18,24 @@ pub enum PrecisionChoice {
     F32,
     /// Products of bf16 values, summed in single precision; for processors that have them.
     Bf16,
-    /// bf16 where the processor has such products, else single precision.
+    /// Products of half-precision values, summed in single precision; for GPUs that have them.
+    F16,
+    /// bf16 or half precision where the device has such products, else single precision.
     Auto,
 }
 
 impl PrecisionChoice {
-    /// What that means on a device. GPUs compute in single precision.
+    /// What that means on a device.
     pub(crate) fn on(self, device: &Device) -> Result<Arithmetic> {
-        let available = *device == Device::flex() && Isa::best().multiplies_bf16();
-        match (self, available) {
-            (Self::F32, _) | (Self::Auto, false) => Ok(Arithmetic::F32),
-            (Self::Bf16 | Self::Auto, true) => Ok(Arithmetic::Bf16),
-            (Self::Bf16, false) => Err(Error::NoBf16),
+        let is_cpu = *device == Device::flex();
+        let has_bf16 = is_cpu && Isa::best().multiplies_bf16();
+        let has_f16 = !is_cpu && device.supports_dtype(DType::F16);
+        match self {
+            Self::Bf16 | Self::Auto if has_bf16 => Ok(Arithmetic::Bf16),
+            Self::F16 | Self::Auto if has_f16 => Ok(Arithmetic::F16),
+            Self::F32 | Self::Auto => Ok(Arithmetic::F32),
+            Self::Bf16 => Err(Error::NoBf16),
+            Self::F16 => Err(Error::NoF16),
         }
     }
 }
@@ -41,6 +47,7 @@ impl FromStr for PrecisionChoice {
         match text {
             "f32" => Ok(Self::F32),
             "bf16" => Ok(Self::Bf16),
+            "f16" => Ok(Self::F16),
             "auto" => Ok(Self::Auto),
             _ => Err(Error::UnknownPrecision {
                 name: text.to_owned(),
@@ -54,6 +61,7 @@ impl fmt::Display for PrecisionChoice {
         f.write_str(match self {
             Self::F32 => "f32",
             Self::Bf16 => "bf16",
+            Self::F16 => "f16",
             Self::Auto => "auto",
         })
     }
@@ -70,6 +78,7 @@ impl fmt::Display for Arithmetic {
         f.write_str(match self {
             Self::F32 => "f32",
             Self::Bf16 => "bf16",
+            Self::F16 => "f16",
         })
     }
 }
@@ -80,12 +89,12 @@ mod tests {
 
     #[test]
     fn names_parse_and_print_alike() {
-        for name in ["f32", "bf16", "auto"] {
+        for name in ["f32", "bf16", "f16", "auto"] {
             let choice: PrecisionChoice = name.parse().unwrap();
             assert_eq!(choice.to_string(), name);
         }
-        let error = "f16".parse::<PrecisionChoice>().unwrap_err().to_string();
-        assert!(error.contains("f32, bf16"), "{error}");
+        let error = "f8".parse::<PrecisionChoice>().unwrap_err().to_string();
+        assert!(error.contains("f32, bf16, f16"), "{error}");
     }
 
     #[test]
@@ -93,6 +102,8 @@ mod tests {
         let device = Device::flex();
         let on = |choice: PrecisionChoice| choice.on(&device);
         assert_eq!(on(PrecisionChoice::F32).unwrap(), Arithmetic::F32);
+        let error = on(PrecisionChoice::F16).unwrap_err().to_string();
+        assert!(error.contains("needs a GPU"), "{error}");
         if Isa::best().multiplies_bf16() {
             assert_eq!(on(PrecisionChoice::Bf16).unwrap(), Arithmetic::Bf16);
             assert_eq!(on(PrecisionChoice::Auto).unwrap(), Arithmetic::Bf16);
@@ -100,6 +111,27 @@ mod tests {
             let error = on(PrecisionChoice::Bf16).unwrap_err().to_string();
             assert!(error.contains("--precision f32"), "{error}");
             assert_eq!(on(PrecisionChoice::Auto).unwrap(), Arithmetic::F32);
+        }
+    }
+    #[cfg(feature = "gpu")]
+    #[test]
+    fn half_precision_moves_an_embedding_little() {
+        use crate::testing::{Recorded, gpus, sam_tiny_on, values, worst_difference};
+        for device in gpus() {
+            let chosen = PrecisionChoice::Auto.on(&device).unwrap();
+            if !device.supports_dtype(DType::F16) {
+                assert_eq!(chosen, Arithmetic::F32);
+                let error = PrecisionChoice::F16.on(&device).unwrap_err();
+                assert!(matches!(error, Error::NoF16), "{error}");
+                continue;
+            }
+            assert_eq!(chosen, Arithmetic::F16);
+            let io = Recorded::open().on(&device);
+            let embedding = sam_tiny_on(&device).encode_in(io.tensor("preprocessed"), chosen);
+            let got = values(embedding.image_embedding);
+            let error = worst_difference(&got, &io.values("image_embedding"));
+            // Measured: see the table in docs/performance.md.
+            assert!((1e-6..1e-2).contains(&error), "off by {error}");
         }
     }
 }

@@ -129,7 +129,7 @@ impl Predictor {
     /// The same with images encoded in another precision.
     ///
     /// # Errors
-    /// [`Error::NoBf16`] where the device does not compute in it.
+    /// [`Error::NoBf16`] or [`Error::NoF16`] where the device does not compute in it.
     pub fn with_precision(self, precision: PrecisionChoice) -> Result<Self> {
         let arithmetic = precision.on(&self.device)?;
         Ok(Self { arithmetic, ..self })
@@ -637,6 +637,35 @@ mod tests {
                 };
                 predictor.predict_each(&prompts, output, check).unwrap();
                 assert_eq!(seen, [1; 18]);
+            }
+        }
+    }
+
+    /// For either encoder and every kind of prompt, within what single precision in another order of sums and a
+    /// driver's `exp` make.
+    #[cfg(feature = "gpu")]
+    #[test]
+    fn gpus_give_the_cpus_masks() {
+        use crate::testing::{gpus, sam_small_on, sam_tiny_on};
+        let pixels = (0..3 * 7500).map(|i| (i * i % 241) as u8).collect();
+        let image = RgbImage::new(Size::new(75, 100), pixels).unwrap();
+        let answers = |sam: &Sam, device: &Device, output| {
+            let mut predictor = Predictor::new(sam, device);
+            predictor.set_image(&image).unwrap();
+            let prompts = mixed_prompts(sam.config().low_res_side());
+            predictor.decode(&prompts, output).unwrap()
+        };
+        for device in gpus() {
+            for model in [sam_tiny_on, sam_small_on] {
+                for output in [MaskOutput::Single, MaskOutput::Multi] {
+                    let [got, expected] = [&device, &Device::flex()]
+                        .map(|device| answers(&model(device), device, output));
+                    let masks = got.iter().flatten().zip(expected.iter().flatten());
+                    for (got, expected) in masks {
+                        assert_close("logits", &got.logits, &expected.logits);
+                        assert!((got.iou - expected.iou).abs() < 1e-4);
+                    }
+                }
             }
         }
     }

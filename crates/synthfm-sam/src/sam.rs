@@ -105,25 +105,28 @@ mod tests {
     use burn::tensor::{Int, TensorData};
 
     use super::*;
-    use crate::testing::{Recorded, assert_close, sam_tiny, values};
+    use crate::testing::{Recorded, assert_close, every_device, sam_tiny, sam_tiny_on, values};
 
     /// Original pixels to the input frame of the recorded 75x100 image at 128.
     const SCALE: f32 = 1.28;
 
     fn points(coords: &[f32], labels: &[i64]) -> PromptBatch {
-        let device = Device::flex();
+        points_on(&Device::flex(), coords, labels)
+    }
+
+    fn points_on(device: &Device, coords: &[f32], labels: &[i64]) -> PromptBatch {
         let coords: Vec<f32> = coords.iter().map(|v| v * SCALE).collect();
         let count = labels.len();
         PromptBatch::from_points(
-            Tensor::from_data(TensorData::new(coords, [1, count, 2]), &device),
-            Tensor::<2, Int>::from_data(TensorData::new(labels.to_vec(), [1, count]), &device),
+            Tensor::from_data(TensorData::new(coords, [1, count, 2]), device),
+            Tensor::<2, Int>::from_data(TensorData::new(labels.to_vec(), [1, count]), device),
         )
     }
 
-    fn boxes(corners: &[f32]) -> Tensor<2> {
+    fn boxes(device: &Device, corners: &[f32]) -> Tensor<2> {
         let corners: Vec<f32> = corners.iter().map(|v| v * SCALE).collect();
         let count = corners.len() / 4;
-        Tensor::from_data(TensorData::new(corners, [count, 4]), &Device::flex())
+        Tensor::from_data(TensorData::new(corners, [count, 4]), device)
     }
 
     fn embedding(io: &Recorded) -> ImageEmbedding {
@@ -135,15 +138,24 @@ mod tests {
 
     #[test]
     fn dense_position_code_matches_meta() {
-        let got = sam_tiny().prompt_encoder.dense_pe();
-        Recorded::open().assert_tensor("dense_pe", got);
+        for device in every_device() {
+            let got = sam_tiny_on(&device).prompt_encoder.dense_pe();
+            Recorded::open().assert_tensor("dense_pe", got);
+        }
     }
 
     #[test]
     fn every_recorded_prompt_matches_meta() {
-        let (io, sam) = (Recorded::open(), sam_tiny());
+        for device in every_device() {
+            check_every_prompt(&device);
+        }
+    }
+
+    fn check_every_prompt(device: &Device) {
+        let (io, sam) = (Recorded::open().on(device), sam_tiny_on(device));
+        let points = |coords: &[f32], labels: &[i64]| points_on(device, coords, labels);
         let with_box = |mut prompts: PromptBatch| {
-            prompts.boxes = Some(boxes(&[28.0, 18.0, 72.0, 57.0]));
+            prompts.boxes = Some(boxes(device, &[28.0, 18.0, 72.0, 57.0]));
             prompts
         };
         let prompts = [
@@ -183,7 +195,7 @@ mod tests {
         let corners = points(&[28.0, 18.0, 72.0, 57.0], &[2, 3]);
         let as_points = sam.decode(&embedding(&io), &corners, &[0], MaskOutput::Single);
         let mut with_box = points(&[0.0, 0.0], &[-1]);
-        with_box.boxes = Some(boxes(&[28.0, 18.0, 72.0, 57.0]));
+        with_box.boxes = Some(boxes(&Device::flex(), &[28.0, 18.0, 72.0, 57.0]));
         let as_box = sam.decode(&embedding(&io), &with_box, &[0], MaskOutput::Single);
         assert_close(
             "corners",
@@ -194,8 +206,14 @@ mod tests {
 
     #[test]
     fn mask_prompts_match_meta() {
-        let (io, sam) = (Recorded::open(), sam_tiny());
-        let mut prompts = points(&[50.0, 35.0], &[1]);
+        for device in every_device() {
+            check_mask_prompt(&device);
+        }
+    }
+
+    fn check_mask_prompt(device: &Device) {
+        let (io, sam) = (Recorded::open().on(device), sam_tiny_on(device));
+        let mut prompts = points_on(device, &[50.0, 35.0], &[1]);
         prompts.masks = Some(io.tensor::<3>("point_and_mask.mask_input").unsqueeze_dim(0));
         let got = sam.decode(&embedding(&io), &prompts, &[0], MaskOutput::Single);
         io.assert_tensor(
@@ -207,9 +225,15 @@ mod tests {
 
     #[test]
     fn several_objects_in_one_call_match_meta() {
-        let (io, sam) = (Recorded::open(), sam_tiny());
-        let prompts =
-            PromptBatch::from_boxes(boxes(&[28.0, 18.0, 72.0, 57.0, 5.0, 40.0, 30.0, 74.0]));
+        for device in every_device() {
+            check_several_objects(&device);
+        }
+    }
+
+    fn check_several_objects(device: &Device) {
+        let (io, sam) = (Recorded::open().on(device), sam_tiny_on(device));
+        let corners = [28.0, 18.0, 72.0, 57.0, 5.0, 40.0, 30.0, 74.0];
+        let prompts = PromptBatch::from_boxes(boxes(device, &corners));
         let got = sam.decode(&embedding(&io), &prompts, &[0, 0], MaskOutput::Multi);
         io.assert_tensor("two_boxes.multi.low_res", got.low_res_logits);
         io.assert_tensor("two_boxes.multi.iou", got.iou);

@@ -8,9 +8,17 @@ use std::path::PathBuf;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use safetensors::SafeTensors;
 use synthfm_sam::{
-    ImageEmbedding, MaskOutput, ModelFile, ModelHints, PromptBatch, Sam, parameter_keys,
+    DeviceChoice, ImageEmbedding, MaskOutput, ModelFile, ModelHints, PromptBatch, Sam, devices,
+    parameter_keys,
 };
 use synthfm_train::{AdamW, AdamWConfig, GradientSet, Learner, LossConfig, Mode, dice_loss};
+
+/// The CPU and, in builds for GPUs, every device that there is.
+fn every_device() -> Vec<Device> {
+    let open = |name: &str| name.parse::<DeviceChoice>().unwrap().open();
+    let names = devices().into_iter().map(|device| device.name);
+    names.map(|name| open(&name).unwrap().device).collect()
+}
 
 fn fixture(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -115,10 +123,15 @@ fn transposed(values: &[f32], shape: &[usize]) -> Vec<f32> {
 
 #[test]
 fn loss_and_every_gradient_equal_pytorch() {
+    for device in every_device() {
+        check_gradients(&device);
+    }
+}
+
+fn check_gradients(device: &Device) {
     let bytes = std::fs::read(fixture("sam_tiny_train.safetensors")).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
-    let device = Device::flex();
-    let learner = learner(&device);
+    let learner = learner(device);
     let problem = Problem::load(&file, &device.clone().autodiff());
     let (loss, low_res) = problem.loss(&learner.sam);
 
@@ -179,12 +192,17 @@ fn loss_and_every_gradient_equal_pytorch() {
 
 #[test]
 fn ten_adamw_steps_equal_pytorch() {
+    for device in every_device() {
+        check_steps(&device);
+    }
+}
+
+fn check_steps(device: &Device) {
     let bytes = std::fs::read(fixture("sam_tiny_train.safetensors")).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
-    let device = Device::flex();
-    let mut learner = learner(&device);
+    let mut learner = learner(device);
     let frozen = learner.frozen_sha256();
-    let problem = Problem::load(&file, &device.autodiff());
+    let problem = Problem::load(&file, &device.clone().autodiff());
     let mut optimizer = AdamW::new(AdamWConfig::default());
     let (expected, _) = floats(&file, "adamw_losses");
     for (step, &expected) in expected.iter().enumerate() {

@@ -19,9 +19,13 @@ fn tiny() -> TrainConfig {
 }
 
 fn learner(config: &TrainConfig) -> Learner {
-    let (model, device) = (config.model.resolve(), Device::flex());
-    let sam = initialise(Sam::new(&model, &device), config.seed);
-    Learner::new(sam, model, config.mode, config.loss, &device)
+    learner_on(&Device::flex(), config)
+}
+
+fn learner_on(device: &Device, config: &TrainConfig) -> Learner {
+    let model = config.model.resolve();
+    let sam = initialise(Sam::new(&model, device), config.seed);
+    Learner::new(sam, model, config.mode, config.loss, device)
 }
 
 fn run(
@@ -78,6 +82,58 @@ fn every_trainable_parameter_gets_a_gradient() {
         let reached = largest.get(&parameter.key).is_some_and(|&size| size > 0.0);
         let expected = !unused.iter().any(|part| parameter.key.contains(part));
         assert_eq!(reached, expected, "{}", parameter.key);
+    }
+}
+
+/// Our own model from its first step, on every GPU or software device that there is. The first losses and gradients
+/// are those of one forward and backward pass in single precision; from there on, what rounding does to a step of
+/// `AdamW`, which moves a parameter by its gradient's sign at first, grows.
+#[cfg(feature = "gpu")]
+#[test]
+fn gpus_train_as_the_cpu_does() {
+    use synthfm_sam::{DeviceChoice, devices};
+    let mut config = tiny();
+    // Corrections depend on where a logit crosses 0.
+    config.prompts.corrections.probability = 0.0;
+    let maker = BatchMaker::new(config.clone(), config.model.resolve());
+    let train = |device: &Device| {
+        let mut learner = learner_on(device, &config);
+        let mut optimizer = AdamW::new(config.optimizer);
+        let mut losses = Vec::new();
+        let mut first = BTreeMap::new();
+        for step in 0..6 {
+            let output = learner.forward(&maker.batch(step)).unwrap();
+            let gradients = learner.gradients(&output);
+            losses.push(output.loss.into_scalar::<f32>());
+            let finite = |(_, g): (&str, &[f32])| g.iter().all(|g| g.is_finite());
+            assert!(gradients.iter().all(finite));
+            if step == 0 {
+                let owned = gradients.iter().map(|(k, g)| (k.to_owned(), g.to_vec()));
+                first = owned.collect();
+            }
+            let norm = gradients.global_norm();
+            learner.sam = optimizer.step(learner.sam, gradients, norm, 1e-3);
+        }
+        (losses, first)
+    };
+    let (expected_losses, expected_first) = train(&Device::flex());
+    for info in devices().iter().skip(1) {
+        let device = info.name.parse::<DeviceChoice>().unwrap().open().unwrap();
+        let (losses, first) = train(&device.device);
+        for (step, (got, expected)) in losses.iter().zip(&expected_losses).enumerate() {
+            let tolerance = if step == 0 { 1e-5 } else { 1e-2 };
+            let error = (got / expected - 1.0).abs();
+            assert!(error < tolerance, "step {step}: {got}, expected {expected}");
+        }
+        assert!(first.keys().eq(expected_first.keys()));
+        let size = |g: &[f32]| g.iter().fold(0.0_f32, |m, v| m.max(v.abs()));
+        let all = expected_first.values().map(|g| size(g)).fold(0.0, f32::max);
+        for (key, got) in &first {
+            let expected = &expected_first[key];
+            let difference: Vec<f32> = got.iter().zip(expected).map(|(a, b)| a - b).collect();
+            let allowed = 1e-3 * size(expected) + 1e-6 * all;
+            assert!(size(&difference) <= allowed, "{key}: {}", size(&difference));
+        }
     }
 }
 

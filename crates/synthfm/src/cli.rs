@@ -21,8 +21,8 @@ const RESEARCH_USE: &str = "For research use only. synthfm is not a medical devi
                             or treatment.";
 
 /// The same for every verb that encodes images.
-const PRECISION_HELP: &str = "Arithmetic of SAM's vision transformers on the CPU: f32, bf16 (twice as fast, for \
-                              processors with AVX512-BF16), or auto (bf16 where there is one)";
+const PRECISION_HELP: &str = "Arithmetic of SAM's vision transformers: f32, bf16 (twice as fast, for processors with \
+                              AVX512-BF16), f16 (for GPUs), or auto (bf16 or f16 where the device has it)";
 
 /// Promptable segmentation of medical images, trained on synthetic images alone (SynthFM, arXiv 2504.08177).
 #[derive(Debug, Parser)]
@@ -41,9 +41,10 @@ pub(crate) struct Common {
     /// Threads to compute with [default: one per core]
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) threads: Option<u16>,
-    /// Where to compute: auto, cpu, cuda[:i], vulkan[:i] or metal
-    #[arg(long, global = true, value_name = "DEVICE", default_value = "auto")]
-    pub(crate) device: DeviceChoice,
+    /// Where to compute: auto, cpu, cuda[:i], vulkan[:i] or metal; `synthfm info` lists the devices [default: auto, a
+    /// GPU if there is one, else the CPU]
+    #[arg(long, global = true, value_name = "DEVICE")]
+    pub(crate) device: Option<DeviceChoice>,
     /// Print the result as JSON on standard output
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -71,7 +72,7 @@ pub(crate) enum Verb {
     Embed(EmbedArgs),
     #[command(about = "List, check and convert models", after_help = RESEARCH_USE)]
     Models(ModelsArgs),
-    #[command(about = "Describe an image, volume, model, data set or report", after_help = RESEARCH_USE)]
+    #[command(about = "Describe an image, volume, model, data set or report, or this machine", after_help = RESEARCH_USE)]
     Info(InfoArgs),
     #[command(about = "Time a model on this machine", after_help = RESEARCH_USE)]
     Bench(BenchArgs),
@@ -433,8 +434,8 @@ pub(crate) enum ExportFormat {
 
 #[derive(Debug, Args)]
 pub(crate) struct InfoArgs {
-    /// A file or folder
-    pub(crate) path: PathBuf,
+    /// A file or folder [default: the devices of this machine]
+    pub(crate) path: Option<PathBuf>,
 }
 
 /// A part of a model.

@@ -1,4 +1,4 @@
-//! `synthfm info`: what a file or folder is.
+//! `synthfm info`: what a file or folder is, or what this machine has to compute with.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -6,14 +6,14 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use synthfm_image::{ImageFile, Picture, Plane, ReadOptions, Volume, read_image};
-use synthfm_sam::ModelFile;
+use synthfm_sam::{ModelFile, devices};
 use synthfm_train::TrainConfig;
 use synthfm_train::dataset::Dataset;
 
 use crate::cli::InfoArgs;
 use crate::generate::Record;
 use crate::models;
-use crate::output::Session;
+use crate::output::{Session, VERSION};
 use crate::overrides::read_text;
 
 const MAX_JSON_BYTES: u64 = 256 << 20;
@@ -21,15 +21,31 @@ const MAX_JSON_BYTES: u64 = 256 << 20;
 /// Facts as JSON, and as text.
 type Facts = (Value, String);
 
-/// Tells what lies at a path.
+/// Tells what lies at a path; without one, which devices there are.
 pub(crate) fn run(args: &InfoArgs, session: &Session) -> Result<()> {
-    let path = &args.path;
-    let (value, text) = if path.is_dir() {
-        folder(path)?
-    } else {
-        file(path)?
+    let (value, text) = match &args.path {
+        Some(path) if path.is_dir() => folder(path)?,
+        Some(path) => file(path)?,
+        None => machine(),
     };
     session.print(&value, || text)
+}
+
+/// The names for `--device`, and the values of `--precision` that each computes in.
+fn machine() -> Facts {
+    let (devices, threads) = (devices(), rayon::current_num_threads());
+    let gpu_support = cfg!(feature = "gpu");
+    let mut text = format!(
+        "synthfm     {VERSION}, {} support for GPUs\nthreads     {threads}\n",
+        if gpu_support { "with" } else { "without" }
+    );
+    for device in &devices {
+        let (name, precisions) = (&device.name, device.precisions.join(", "));
+        let _ = writeln!(text, "{name:<11} {}: {precisions}", device.description);
+    }
+    let value = json!({ "kind": "machine", "synthfm": VERSION, "gpu_support": gpu_support, "threads": threads,
+                        "devices": devices });
+    (value, text)
 }
 
 fn file(path: &Path) -> Result<Facts> {

@@ -83,7 +83,10 @@ fn verify(name: &str, session: &Session) -> Result<()> {
     }
     // Reading every tensor finds truncated data.
     model.load(session)?;
-    session.note("every key is there with its shape, and the weights can be read");
+    let device = session.device()?.description;
+    session.note(&format!(
+        "every key is there with its shape, and the weights can be read ({device})"
+    ));
     Ok(())
 }
 

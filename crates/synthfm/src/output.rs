@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::OnceLock;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
@@ -50,7 +51,9 @@ pub(crate) struct Session {
     pub(crate) quiet: bool,
     verbose: bool,
     json: bool,
-    device: DeviceChoice,
+    /// `None` if the flag was not given.
+    device: Option<DeviceChoice>,
+    opened: OnceLock<OpenDevice>,
 }
 
 impl Session {
@@ -66,14 +69,23 @@ impl Session {
             verbose: common.verbose,
             json: common.json,
             device: common.device,
+            opened: OnceLock::new(),
         })
     }
 
-    /// Opens the device of `--device`.
+    /// The device of `--device`, opened when first asked for.
     pub(crate) fn device(&self) -> Result<OpenDevice> {
-        let opened = self.device.open()?;
+        if let Some(opened) = self.opened.get() {
+            return Ok(opened.clone());
+        }
+        let opened = self.device.unwrap_or(DeviceChoice::Auto).open()?;
+        // Who neither asked for a GPU nor built for one need not hear that there is none.
+        let concerned = self.device.is_some() || cfg!(feature = "gpu");
+        if let Some(notice) = opened.notice.as_ref().filter(|_| concerned) {
+            self.note(&format!("note: {notice}"));
+        }
         self.detail(&format!("device: {}", opened.description));
-        Ok(opened)
+        Ok(self.opened.get_or_init(|| opened).clone())
     }
 
     /// A line on standard error, unless `--quiet`.

@@ -31,8 +31,11 @@ const TASK_WORK: usize = 1 << 19;
 pub enum Arithmetic {
     /// Single precision.
     F32,
-    /// Operands rounded to bf16 (8 bits of significand), sums in single precision.
+    /// Operands rounded to bf16 (8 bits of significand), sums in single precision. On the CPU.
     Bf16,
+    /// Operands and results rounded to half precision (11 bits of significand, up to 65504), sums in single
+    /// precision. On GPUs; the CPU's kernels compute in [`Arithmetic::F32`] instead.
+    F16,
 }
 
 /// What follows the product of a layer.
@@ -90,7 +93,9 @@ impl Linear<'_> {
             return self.write_with(isa, &Panels::of_few_rows(self.weight, n), out);
         }
         match arithmetic {
-            Arithmetic::F32 => self.write_with(isa, &Panels::<f32>::pack(self.weight, k, n), out),
+            Arithmetic::F32 | Arithmetic::F16 => {
+                self.write_with(isa, &Panels::<f32>::pack(self.weight, k, n), out);
+            }
             Arithmetic::Bf16 => {
                 self.write_with(isa, &Panels::<Bf16Pair>::pack(self.weight, k, n), out);
             }

@@ -70,7 +70,7 @@ impl WindowAttention<'_> {
     /// -> `[B, H, W, C]`
     pub(crate) fn run(&self, isa: Isa, arithmetic: Arithmetic) -> Vec<f32> {
         match arithmetic {
-            Arithmetic::F32 => self.run_in::<f32>(isa),
+            Arithmetic::F32 | Arithmetic::F16 => self.run_in::<f32>(isa),
             Arithmetic::Bf16 => self.run_in::<Bf16Pair>(isa),
         }
     }

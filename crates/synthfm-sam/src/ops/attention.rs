@@ -6,8 +6,10 @@
 use burn::backend::{Backend, TensorMetadata, tensor::FloatTensor};
 use burn::tensor::{Shape, TensorData};
 
-/// Scores held at once: 64 Mi values, 256 MiB.
-const MAX_SCORES: usize = 1 << 26;
+use super::{Arithmetic, product};
+
+/// Scores held at once: 32 Mi values, 128 MiB, which is the largest buffer that every GPU binds.
+const MAX_SCORES: usize = 1 << 25;
 
 /// See [`super::SamOps::window_attention`].
 pub(super) fn relative<B: Backend>(
@@ -15,6 +17,7 @@ pub(super) fn relative<B: Backend>(
     padding: &FloatTensor<B>,
     rows: FloatTensor<B>,
     columns: FloatTensor<B>,
+    arithmetic: Arithmetic,
 ) -> FloatTensor<B> {
     let ([table_rows, d], [table_columns, _]) = (rows.shape().dims(), columns.shape().dims());
     let window @ [h, w] = [table_rows.div_ceil(2), table_columns.div_ceil(2)];
@@ -28,7 +31,7 @@ pub(super) fn relative<B: Backend>(
         by_query_and_key::<B>(rows, h),
         by_query_and_key::<B>(columns, w),
     );
-    let attended = in_groups::<B>(&parts, |q, _| {
+    let attended = in_groups::<B>(&parts, arithmetic, |q, _| {
         let groups = q.shape()[0];
         let turned = |t: &FloatTensor<B>, side: usize| {
             reshape::<B, 4>(B::float_swap_dims(t.clone(), 1, 2), [1, side, d, side])
@@ -52,6 +55,7 @@ pub(super) fn with_table<B: Backend>(
     padding: &FloatTensor<B>,
     table: FloatTensor<B>,
     window: [usize; 2],
+    arithmetic: Arithmetic,
 ) -> FloatTensor<B> {
     let [heads, n, _] = table.shape().dims();
     let map = Map::new(&qkv.shape(), window);
@@ -63,7 +67,7 @@ pub(super) fn with_table<B: Backend>(
     let table = reshape::<B, 4>(table, [1, heads, n, n]);
     let table = B::float_expand(table, Shape::from([windows, heads, n, n]));
     let table = reshape::<B, 3>(table, [windows * heads, n, n]);
-    let attended = in_groups::<B>(&parts, |_, groups| {
+    let attended = in_groups::<B>(&parts, arithmetic, |_, groups| {
         B::float_slice(table.clone(), &[groups.into()])
     });
     map.join::<B>(attended, heads)
@@ -162,6 +166,7 @@ impl Map {
 /// `parts`: queries, keys and values `[3, G, n, d]` -> `[G, n, d]`
 fn in_groups<B: Backend>(
     parts: &FloatTensor<B>,
+    arithmetic: Arithmetic,
     bias: impl Fn(FloatTensor<B>, std::ops::Range<usize>) -> FloatTensor<B>,
 ) -> FloatTensor<B> {
     let [_, all, n, d] = parts.shape().dims();
@@ -181,14 +186,13 @@ fn in_groups<B: Backend>(
         let (q, k, v) = (part(0), part(1), part(2));
         let bias = bias(q.clone(), groups.clone());
         let scale = (d as f64).powf(-0.5);
-        let scores = B::float_matmul(
+        let scores = product::<B>(
             B::float_mul_scalar(q, scale.into()),
             B::float_swap_dims(k, 1, 2),
+            arithmetic,
         );
-        attended.push(B::float_matmul(
-            B::softmax(B::float_add(scores, bias), 2),
-            v,
-        ));
+        let weights = B::softmax(B::float_add(scores, bias), 2);
+        attended.push(product::<B>(weights, v, arithmetic));
     }
     if attended.len() == 1 {
         return attended.remove(0);
@@ -200,8 +204,9 @@ fn in_groups<B: Backend>(
 /// `[2·side - 1, d]` -> `[side, side, d]`.
 fn by_query_and_key<B: Backend>(table: FloatTensor<B>, side: usize) -> FloatTensor<B> {
     let d = table.shape()[1];
-    let offsets: Vec<i64> = (0..side * side)
-        .map(|i| (i / side + side - 1 - i % side) as i64)
+    // Not every GPU has 64-bit integers.
+    let offsets: Vec<i32> = (0..side * side)
+        .map(|i| (i / side + side - 1 - i % side) as i32)
         .collect();
     let data = TensorData::new(offsets, [side * side]);
     let index = B::int_from_data(data, &table.device());

@@ -6,12 +6,14 @@
 mod attention;
 mod autodiff;
 mod flex;
+#[cfg(all(test, feature = "gpu"))]
+mod gpu_tests;
 mod two_way;
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, TensorMetadata, backend_extension};
 use burn::tensor::ops::ConvOptions;
-use burn::tensor::{Shape, Tensor};
+use burn::tensor::{FloatDType, Shape, Tensor};
 
 pub use crate::kernels::{Activation, Arithmetic};
 
@@ -157,11 +159,9 @@ pub trait SamOps: Backend {
         activation: Activation,
         arithmetic: Arithmetic,
     ) -> FloatTensor<Self> {
-        // Other devices choose their own arithmetic.
-        let _ = arithmetic;
         let n = bias.shape()[0];
         let bias = Self::float_reshape(bias, Shape::from([1, n]));
-        let out = Self::float_add(Self::float_matmul(x, weight), bias);
+        let out = Self::float_add(product::<Self>(x, weight, arithmetic), bias);
         activate::<Self>(out, activation)
     }
 
@@ -190,8 +190,7 @@ pub trait SamOps: Backend {
         columns: FloatTensor<Self>,
         arithmetic: Arithmetic,
     ) -> FloatTensor<Self> {
-        let _ = arithmetic;
-        attention::relative::<Self>(qkv, &padding, rows, columns)
+        attention::relative::<Self>(qkv, &padding, rows, columns, arithmetic)
     }
 
     /// The same with a table of what is added to the scores, `[heads, n, n]` by head, query and key, for
@@ -203,8 +202,7 @@ pub trait SamOps: Backend {
         window: [usize; 2],
         arithmetic: Arithmetic,
     ) -> FloatTensor<Self> {
-        let _ = arithmetic;
-        attention::with_table::<Self>(qkv, &padding, table, window)
+        attention::with_table::<Self>(qkv, &padding, table, window, arithmetic)
     }
 
     /// Tokens attend to a map whose keys and values are projected here; keys get a position code.
@@ -270,6 +268,23 @@ pub trait SamOps: Backend {
         let pdf = Self::float_exp(Self::float_mul_scalar(square, (-0.5).into()));
         let slope = Self::float_mul_scalar(Self::float_mul(x, pdf), 0.398_942_280_401_432_7.into());
         Self::float_mul(Self::float_add(cdf, slope), grad)
+    }
+}
+
+/// The matrix product of the last two axes. In half precision, operands and result are rounded, and the tensor
+/// library sums in single precision; what lies between products is single precision throughout.
+fn product<B: Backend>(
+    a: FloatTensor<B>,
+    b: FloatTensor<B>,
+    arithmetic: Arithmetic,
+) -> FloatTensor<B> {
+    match arithmetic {
+        // Sums of bf16 products are a kernel of the CPU's.
+        Arithmetic::F32 | Arithmetic::Bf16 => B::float_matmul(a, b),
+        Arithmetic::F16 => {
+            let [a, b] = [a, b].map(|x| B::float_cast(x, FloatDType::F16));
+            B::float_cast(B::float_matmul(a, b), FloatDType::F32)
+        }
     }
 }
 

@@ -5,15 +5,19 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use super::*;
 use crate::image_encoder::ImageEncoder;
 use crate::layers::channels_first;
-use crate::testing::{Recorded, TINY, fixture};
+use crate::testing::{Recorded, TINY, every_device, fixture};
 use crate::{EncoderConfig, MaskOutput, ModelFile, PromptBatch, Sam};
 
 fn mobile_sam_tiny() -> Sam {
+    mobile_sam_tiny_on(&Device::flex())
+}
+
+fn mobile_sam_tiny_on(device: &Device) -> Sam {
     ModelFile::open_with(&fixture("mobile_sam_tiny.pth"), &TINY)
         .unwrap()
         .at_image_size(96)
         .unwrap()
-        .load(&Device::flex())
+        .load(device)
         .unwrap()
 }
 
@@ -59,7 +63,13 @@ fn the_configuration_shows_in_the_keys() {
 
 #[test]
 fn every_block_matches_mobile_sam() {
-    let (io, sam) = (recorded(), mobile_sam_tiny());
+    for device in every_device() {
+        check_every_block(&device);
+    }
+}
+
+fn check_every_block(device: &Device) {
+    let (io, sam) = (recorded().on(device), mobile_sam_tiny_on(device));
     let encoder = encoder(&sam);
     let mut x = encoder
         .patch_embed
@@ -90,14 +100,19 @@ fn every_block_matches_mobile_sam() {
 
 #[test]
 fn the_whole_model_matches_mobile_sam() {
-    let (io, sam) = (recorded(), mobile_sam_tiny());
+    for device in every_device() {
+        check_whole_model(&device);
+    }
+}
+
+fn check_whole_model(device: &Device) {
+    let (io, sam) = (recorded().on(device), mobile_sam_tiny_on(device));
     let embedding = sam.encode(io.tensor("input"));
     io.assert_tensor("image_embedding", embedding.image_embedding.clone());
     assert!(embedding.high_res.is_none());
-    let device = Device::flex();
     let click = PromptBatch::from_points(
-        Tensor::from_floats([[[40.0, 31.0]]], &device),
-        Tensor::<2, Int>::ones([1, 1], &device),
+        Tensor::from_floats([[[40.0, 31.0]]], device),
+        Tensor::<2, Int>::ones([1, 1], device),
     );
     // The recorded call has no padding point, which a click on its own gets in `predict`.
     let got = sam.decode(&embedding, &click, &[0], MaskOutput::Multi);

@@ -58,6 +58,8 @@ struct EncoderTimes {
     setting: Setting,
     /// One image, with its resampling to the model's input.
     encode_ms: Spread,
+    /// Of the median.
+    images_per_second: f64,
     peak_memory_mb: Option<f64>,
 }
 
@@ -73,14 +75,16 @@ pub(super) fn encoder(args: &BenchArgs, session: &Session) -> Result<()> {
     let times = EncoderTimes {
         setting,
         encode_ms,
+        images_per_second: 1e3 / encode_ms.median,
         peak_memory_mb: peak_memory_mb(),
     };
     session.print(&times, || {
         format!(
-            "{}encode                    {}\n\
+            "{}encode                    {}, {:.3} images per second\n\
              peak memory               {}\n",
             times.setting.text(),
             times.encode_ms.text(),
+            times.images_per_second,
             memory_text(times.peak_memory_mb),
         )
     })

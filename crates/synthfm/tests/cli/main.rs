@@ -7,6 +7,7 @@
 mod cache;
 mod common;
 mod compare;
+mod devices;
 mod evaluate;
 mod formats;
 mod generate;
