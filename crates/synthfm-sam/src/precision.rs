@@ -130,8 +130,8 @@ mod tests {
             let embedding = sam_tiny_on(&device).encode_in(io.tensor("preprocessed"), chosen);
             let got = values(embedding.image_embedding);
             let error = worst_difference(&got, &io.values("image_embedding"));
-            // Measured: see the table in docs/performance.md.
-            assert!((1e-6..1e-2).contains(&error), "off by {error}");
+            // Four blocks of products, each rounded to 2^-11; 1.5e-3 on lavapipe.
+            assert!((1e-6..5e-3).contains(&error), "off by {error}");
         }
     }
 }

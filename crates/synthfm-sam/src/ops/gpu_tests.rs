@@ -200,8 +200,8 @@ fn attention_between_tokens_and_a_map() {
     }
 }
 
-/// Where the device has it: operands and results have 11 bits, so that a product's error is about 2^-11 of its
-/// largest value for each rounding, and sums are single precision: a thousand terms do not add to it.
+/// Where the device has it: both operands and the result are rounded to 11 bits, so that a product's error is at most
+/// about 3 · 2^-11 of its largest value. Sums are single precision: a thousand terms do not add to it.
 #[test]
 fn half_precision() {
     let [m, k, n] = [37, 1024, 29];
@@ -237,7 +237,7 @@ fn half_precision() {
         ];
         for [exact, half] in pairs {
             let error = worst_difference(&half, &exact);
-            assert!((1e-6..4e-3).contains(&error), "off by {error}");
+            assert!((1e-6..1.5e-3).contains(&error), "off by {error}");
         }
     }
 }
