@@ -29,8 +29,10 @@ pub fn parts_at(mask: &Mask, clicks: &[Point2]) -> Mask {
 /// 4-connected part of the background that does not reach the image's border.
 pub fn fill_holes(mask: &Mask, max_area_px: usize, clicks: &[Point2]) -> Mask {
     let size = mask.size();
-    let outside: Vec<bool> = mask.data().iter().map(|&inside| !inside).collect();
-    let outside = Mask::new(size, outside).expect("one value for each pixel of the mask");
+    let mut outside = Mask::zeros(size);
+    for (out, &inside) in outside.data_mut().iter_mut().zip(mask.data()) {
+        *out = !inside;
+    }
     let parts = connected_components(&outside, Connectivity::Four);
     let mut open = holding(mask, parts.labels(), parts.len(), clicks);
     for (index, &label) in parts.labels().iter().enumerate() {
