@@ -11,9 +11,10 @@ use serde_json::Value;
 
 use crate::Result;
 use crate::checkpoint::write_atomic;
+use crate::report::{close, open};
 
-const STYLE: &str = "body{font:15px/1.45 system-ui,sans-serif;margin:2em auto;max-width:64em;padding:0 1em;color:#222}\
-figure{display:inline-block;margin:.6em .8em .6em 0}figcaption{font-weight:600}svg{background:#fafbfc}\
+/// Added to the style of all reports.
+const STYLE: &str = "figure{width:auto}figcaption{font-size:15px;font-weight:600}svg{background:#fafbfc}\
 text{font:11px system-ui,sans-serif;fill:#555}";
 const WIDTH: f64 = 460.0;
 const HEIGHT: f64 = 220.0;
@@ -32,10 +33,8 @@ struct Series {
 pub(crate) fn write(run: &Path, title: &str) -> Result<()> {
     let metrics = lines(&run.join("metrics.jsonl"));
     let validation = lines(&run.join("validation.jsonl"));
-    let mut page = format!(
-        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>synthfm training</title>\
-         <style>{STYLE}</style></head><body>\n<h1>Training</h1>\n<p>{title}</p>\n"
-    );
+    let mut page = open("synthfm training", "Training", STYLE);
+    let _ = writeln!(page, "<p>{title}</p>");
     let trained = |field: &str| series(&metrics, "training", |line| line[field].as_f64());
     let mut loss = vec![trained("loss")];
     let mut dice = vec![trained("dice")];
@@ -55,8 +54,9 @@ pub(crate) fn write(run: &Path, title: &str) -> Result<()> {
         page.push_str(&figure(caption, &lines));
     }
     page.push_str(
-        "<p>Validation: held-back synthetic samples; P,N are positive and negative clicks.</p>\n</body></html>\n",
+        "<p>Validation: held-back synthetic samples; P,N are positive and negative clicks.</p>\n",
     );
+    page.push_str(close());
     write_atomic(&run.join("curves.html"), page.as_bytes())
 }
 

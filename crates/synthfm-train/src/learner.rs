@@ -53,21 +53,28 @@ impl Learner {
 
     /// Loss and Dice of one batch; `None` if it has no object.
     pub fn forward(&self, batch: &Batch) -> Option<StepOutput> {
-        let objects = batch.image_of_object.len();
-        if objects == 0 {
-            return None;
-        }
-        let (side, m) = (self.config.image_size, self.config.low_res_side());
-        let count = batch.images.len() / (3 * side * side);
-        let images = self.floats(&batch.images, [count, 3, side, side]);
+        let has_objects = !batch.image_of_object.is_empty();
+        has_objects.then(|| self.answer(&self.encode(batch), batch))
+    }
 
-        // Encode; the paper's encoder is frozen, so nothing flows back into it.
-        let embedding = self.sam.encode(images);
-        let embedding = if self.mode == Mode::Decoder {
+    /// The embedding of a batch's images; the paper's encoder is frozen, so nothing flows back into it.
+    pub(crate) fn encode(&self, batch: &Batch) -> ImageEmbedding {
+        let side = self.config.image_size;
+        let count = batch.images.len() / (3 * side * side);
+        let embedding = self
+            .sam
+            .encode(self.floats(&batch.images, [count, 3, side, side]));
+        if self.mode == Mode::Decoder {
             embedding.detach()
         } else {
             embedding
-        };
+        }
+    }
+
+    /// Loss and Dice of a batch that has objects, whose images are encoded.
+    pub(crate) fn answer(&self, embedding: &ImageEmbedding, batch: &Batch) -> StepOutput {
+        let objects = batch.image_of_object.len();
+        let (side, m) = (self.config.image_size, self.config.low_res_side());
 
         // Decode every object of every image in one call, after the corrections of earlier answers.
         let decode = |embedding: &ImageEmbedding, prompts: &PromptBatch| {
@@ -82,7 +89,7 @@ impl Learner {
             let logits = answer.low_res_logits.detach();
             prompts = corrections.correct(prompts, logits, &batch.targets, side);
         }
-        let output = decode(&embedding, &prompts);
+        let output = decode(embedding, &prompts);
         let logits = output.low_res_logits.reshape([objects, m, m]);
         let target = self.floats(&batch.targets, [objects, m, m]);
 
@@ -90,11 +97,11 @@ impl Learner {
         let dice = hard_dice(answers.clone(), target.clone().inner());
         let iou = output.iou.reshape([objects]);
         let loss = total_loss(self.loss, logits, target, iou).mean();
-        Some(StepOutput {
+        StepOutput {
             loss,
             logits: answers,
             dice,
-        })
+        }
     }
 
     /// Gradients of every trainable parameter.

@@ -112,6 +112,15 @@ pub struct SettingScore {
     pub objects: usize,
 }
 
+/// What one prompt setting adds up to.
+#[derive(Default)]
+struct Sums {
+    loss: f64,
+    dice: f64,
+    objects: usize,
+    tiles: Vec<RgbImage>,
+}
+
 /// Scores the model on the held-back samples, and draws the first of them.
 pub(crate) fn validate(
     learner: &Learner,
@@ -119,31 +128,38 @@ pub(crate) fn validate(
     step: u64,
     images: u64,
 ) -> Result<(Validation, RgbImage)> {
-    let (mut settings, mut tiles) = (Vec::new(), Vec::new());
-    for setting in SETTINGS {
-        let (mut loss, mut dice, mut objects) = (0.0, 0.0, 0_usize);
-        for image in 0..images {
-            let batch = maker.held_back(image, setting.kind());
+    let mut sums = SETTINGS.map(|_| Sums::default());
+    for image in 0..images {
+        // The same image and structures for each kind of prompt: encoded once.
+        let batches = SETTINGS.map(|setting| maker.held_back(image, setting.kind()));
+        if batches[0].image_of_object.is_empty() {
+            continue;
+        }
+        let embedding = learner.encode(&batches[0]);
+        for (batch, sums) in batches.iter().zip(&mut sums) {
+            let output = learner.answer(&embedding, batch);
             let count = batch.image_of_object.len();
-            if let Some(output) = learner.forward(&batch) {
-                loss += f64::from(output.loss.clone().into_scalar::<f32>()) * count as f64;
-                dice += f64::from(output.dice) * count as f64;
-                objects += count;
-                if image < PICTURES {
-                    tiles.push(tile(&batch, output.logits, maker)?);
-                }
+            sums.loss += f64::from(output.loss.into_scalar::<f32>()) * count as f64;
+            sums.dice += f64::from(output.dice) * count as f64;
+            sums.objects += count;
+            if image < PICTURES {
+                sums.tiles.push(tile(batch, output.logits, maker)?);
             }
         }
-        let mean = |sum: f64| sum / objects.max(1) as f64;
+    }
+    let columns = sums[0].tiles.len().max(1);
+    let (mut settings, mut tiles) = (Vec::new(), Vec::new());
+    for (setting, sums) in SETTINGS.iter().zip(sums) {
+        let mean = |sum: f64| sum / sums.objects.max(1) as f64;
         settings.push(SettingScore {
             prompts: setting.to_string(),
-            loss: mean(loss),
-            dice: mean(dice),
-            objects,
+            loss: mean(sums.loss),
+            dice: mean(sums.dice),
+            objects: sums.objects,
         });
+        tiles.extend(sums.tiles);
     }
     let dice = settings.iter().map(|s| s.dice).sum::<f64>() / settings.len() as f64;
-    let columns = (tiles.len() / SETTINGS.len()).max(1);
     if tiles.is_empty() {
         tiles.push(RgbImage::zeros(Size::new(1, 1)));
     }
