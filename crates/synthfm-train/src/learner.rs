@@ -31,6 +31,8 @@ pub struct Learner {
     mode: Mode,
     loss: LossConfig,
     device: Device,
+    /// Whether passes are recorded for gradients.
+    records: bool,
 }
 
 impl Learner {
@@ -48,6 +50,17 @@ impl Learner {
             mode,
             loss,
             device,
+            records: true,
+        }
+    }
+
+    /// The same model for passes without gradients: a record that no backward pass consumes is kept.
+    pub(crate) fn without_gradients(&self) -> Self {
+        Self {
+            sam: self.sam.valid(),
+            device: self.device.clone().without_autodiff(),
+            records: false,
+            ..self.clone()
         }
     }
 
@@ -93,8 +106,9 @@ impl Learner {
         let logits = output.low_res_logits.reshape([objects, m, m]);
         let target = self.floats(&batch.targets, [objects, m, m]);
 
-        let answers = logits.clone().inner();
-        let dice = hard_dice(answers.clone(), target.clone().inner());
+        let plain = |tensor: Tensor<3>| if self.records { tensor.inner() } else { tensor };
+        let answers = plain(logits.clone());
+        let dice = hard_dice(answers.clone(), plain(target.clone()));
         let iou = output.iou.reshape([objects]);
         let loss = total_loss(self.loss, logits, target, iou).mean();
         StepOutput {

@@ -128,6 +128,7 @@ pub(crate) fn validate(
     step: u64,
     images: u64,
 ) -> Result<(Validation, RgbImage)> {
+    let learner = learner.without_gradients();
     let mut sums = SETTINGS.map(|_| Sums::default());
     for image in 0..images {
         // The same image and structures for each kind of prompt: encoded once.
