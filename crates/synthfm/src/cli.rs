@@ -96,7 +96,7 @@ pub(crate) struct GenerateArgs {
     /// Size in pixels: one side, or height x width as in 512x768; 128 to 2048 each
     #[arg(long, value_parser = parse_size)]
     pub(crate) size: Option<SizeConfig>,
-    /// A TOML file, or the name of a preset: any (default), paper, ct, mr, us, micro
+    /// A TOML file, or the name of a preset: any (default), paper, ct, mr, us, xray, micro, retina
     #[arg(long, value_name = "FILE|PRESET")]
     pub(crate) config: Option<String>,
     /// Change one field of the configuration, such as mixture.body=0.5 (repeatable)
@@ -199,7 +199,7 @@ pub(crate) struct CompareArgs {
     /// Real data sets with labels in nnU-Net v2 layout
     #[arg(long, value_name = "DIR", num_args = 1.., required = true)]
     pub(crate) real: Vec<PathBuf>,
-    /// The generator: a TOML file, or the name of a preset: any (default), paper, ct, mr, us, micro
+    /// The generator: a TOML file, or the name of a preset: any (default), paper, ct, mr, us, xray, micro, retina
     #[arg(long, value_name = "FILE|PRESET")]
     pub(crate) config: Option<String>,
     /// Change one field of the configuration, such as mixture.body=0.5 (repeatable)

@@ -8,6 +8,8 @@ mod cache;
 mod common;
 mod compare;
 mod devices;
+#[cfg(target_os = "linux")]
+mod disk_full;
 mod evaluate;
 mod formats;
 mod generate;
