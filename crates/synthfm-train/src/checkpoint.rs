@@ -1,8 +1,8 @@
 //! Checkpoints: one folder per saved step, complete or absent.
 //!
-//! `checkpoints/step-00000500/` holds the model (`model.safetensors`), the optimizer's moments
-//! (`optimizer.safetensors`), the resolved configuration and `state.json`. It is written under another
-//! name and renamed when all of it is on disk.
+//! `checkpoints/step-00000500/` holds the model (`model.safetensors`), with an average of the weights also the averaged
+//! model (`ema.safetensors`), the optimizer's moments (`optimizer.safetensors`) and `state.json`. It is written under
+//! another name and renamed when all of it is on disk.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,7 +15,7 @@ use crate::optimizer::{AdamW, AdamWConfig, Moments};
 use crate::{Error, Result};
 
 /// Where a run stands.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct State {
     /// Steps done.
@@ -29,6 +29,9 @@ pub struct State {
     /// The best validation so far; absent without one.
     #[serde(default)]
     pub best: Option<Best>,
+    /// Steps that went into the average of the weights.
+    #[serde(default)]
+    pub ema_updates: u64,
 }
 
 /// The step whose model is kept as `best.safetensors`.
@@ -45,6 +48,8 @@ const STATE: &str = "state.json";
 const OPTIMIZER: &str = "optimizer.safetensors";
 /// The model in a checkpoint or run folder.
 pub(crate) const MODEL: &str = "model.safetensors";
+/// The model with averaged weights, in a checkpoint.
+pub(crate) const EMA: &str = "ema.safetensors";
 /// The model of the best validation, in the run folder.
 pub(crate) const BEST: &str = "best.safetensors";
 
@@ -69,14 +74,14 @@ pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
     })?)
 }
 
-/// Saves a checkpoint below `run` and removes the oldest ones beyond `keep`. `save_model` writes the
-/// model to the path that it is given.
+/// Saves a checkpoint below `run` and removes the oldest ones beyond `keep`. `save_models` writes
+/// [`MODEL`], and [`EMA`] where there is one, into the folder that it is given.
 pub(crate) fn save(
     run: &Path,
     state: &State,
     optimizer: &AdamW,
     keep: usize,
-    save_model: impl FnOnce(&Path) -> Result<()>,
+    save_models: impl FnOnce(&Path) -> Result<()>,
 ) -> Result<PathBuf> {
     let folder = run.join("checkpoints");
     fs::create_dir_all(&folder).map_err(io(&folder))?;
@@ -84,14 +89,14 @@ pub(crate) fn save(
         .prefix(".writing-")
         .tempdir_in(&folder)
         .map_err(io(&folder))?;
-    save_model(&draft.path().join(MODEL))?;
+    save_models(draft.path())?;
     write_atomic(
         &draft.path().join(OPTIMIZER),
         &moments_to_bytes(&optimizer.moments)?,
     )?;
     let json = serde_json::to_vec_pretty(state).expect("numbers and a string serialise");
     write_atomic(&draft.path().join(STATE), &json)?;
-    let path = folder.join(format!("step-{:08}", state.step));
+    let path = self::folder(run, state.step);
     if path.exists() {
         fs::remove_dir_all(&path).map_err(io(&path))?;
     }
@@ -100,6 +105,11 @@ pub(crate) fn save(
         fs::remove_dir_all(old).map_err(io(old))?;
     }
     Ok(path)
+}
+
+/// Where the checkpoint after `step` steps lies.
+pub(crate) fn folder(run: &Path, step: u64) -> PathBuf {
+    run.join("checkpoints").join(format!("step-{step:08}"))
 }
 
 /// The checkpoints of a run, oldest first.

@@ -7,6 +7,7 @@ use synthfm_sam::{EncoderConfig, SamConfig, SmallEncoderConfig};
 use synthfm_synth::GeneratorConfig;
 
 use crate::clicks::BoxJitter;
+use crate::ema::EmaConfig;
 use crate::loss::LossConfig;
 use crate::optimizer::AdamWConfig;
 use crate::schedule::ScheduleConfig;
@@ -175,6 +176,9 @@ pub struct TrainConfig {
     pub images_per_epoch: u64,
     /// Images per step. The paper: 1.
     pub batch_size: usize,
+    /// Parts that a step's images are split into, one after another, to hold fewer in memory: 1 to `batch_size`.
+    /// Gradients are the whole batch's, up to rounding.
+    pub accumulate: usize,
     /// Most structures per image, which share its encoding.
     pub objects_per_image: usize,
     /// Smallest ratio of the shorter to the longer side of a sample, drawn uniformly from here to 1
@@ -202,6 +206,8 @@ pub struct TrainConfig {
     pub optimizer: AdamWConfig,
     /// The learning rate.
     pub schedule: ScheduleConfig,
+    /// The average of the weights.
+    pub ema: EmaConfig,
     /// Scores on held-back samples along the way.
     pub validation: ValidationConfig,
     /// The synthetic images.
@@ -216,6 +222,7 @@ impl Default for TrainConfig {
             epochs: 100,
             images_per_epoch: 10_000,
             batch_size: 1,
+            accumulate: 1,
             objects_per_image: 1,
             min_aspect: 1.0,
             first_index: 0,
@@ -229,6 +236,7 @@ impl Default for TrainConfig {
             loss: LossConfig::default(),
             optimizer: AdamWConfig::default(),
             schedule: ScheduleConfig::default(),
+            ema: EmaConfig::default(),
             validation: ValidationConfig::default(),
             generator: GeneratorConfig::default(),
         }
@@ -278,6 +286,7 @@ impl TrainConfig {
         whole("epochs", self.epochs, 1_000_000)?;
         whole("images_per_epoch", self.images_per_epoch, 1_000_000_000)?;
         whole("batch_size", self.batch_size as u64, 1024)?;
+        whole("accumulate", self.accumulate as u64, self.batch_size as u64)?;
         whole("objects_per_image", self.objects_per_image as u64, 64)?;
         whole("checkpoint_every", self.checkpoint_every, u64::MAX)?;
         whole("keep_checkpoints", self.keep_checkpoints as u64, u64::MAX)?;
@@ -327,6 +336,7 @@ impl TrainConfig {
             return Err(Error::Parameter(problem));
         }
         self.schedule.validate()?;
+        self.ema.validate()?;
         self.validation.validate()?;
         self.generator
             .validate()

@@ -1,7 +1,7 @@
 //! Training batches: synthetic samples with simulated prompts, in the model's input frame.
 //!
-//! A batch is a function of (config, step) alone. Worker threads prepare batches ahead of the trainer
-//! and hand them over in the order of the steps, so their number never changes a run.
+//! A batch is a function of (config, step) alone. Worker threads prepare it ahead of the trainer, in the parts that the
+//! configuration splits it into, and hand them over in order, so their number never changes a run.
 
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
@@ -120,28 +120,31 @@ impl BatchMaker {
 
     /// The batch of one step.
     pub fn batch(&self, step: u64) -> Batch {
-        let size = self.config.batch_size as u64;
+        self.part(step, 0, 1)
+    }
+
+    /// The `part`th of the `parts` that a step's batch is split into: its images, as even as can be, with the prompts
+    /// that they have in the whole batch.
+    pub fn part(&self, step: u64, part: usize, parts: usize) -> Batch {
+        let size = self.config.batch_size;
         let prompts = &self.config.prompts;
         let name = step.to_string();
         let mut rng = seeded_rng(self.config.seed, &["step", &name]);
         let kind = PromptKind::draw(prompts, &mut rng);
-        let rng = seeded_rng(self.config.seed, &["corrections", &name]);
-        let mut batch = Batch::empty(Corrections::draw(prompts.corrections, rng));
-        for image in 0..self.config.batch_size {
-            self.push_image(
-                &mut batch,
-                image,
-                self.config.first_index + step * size + image as u64,
-                kind,
-            );
+        let mut rng = seeded_rng(self.config.seed, &["corrections", &name]);
+        let mut batch = Batch::empty(Corrections::draw(prompts.corrections, &mut rng));
+        let images = part * size / parts..(part + 1) * size / parts;
+        let first = self.config.first_index + step * size as u64;
+        for (place, image) in images.enumerate() {
+            self.push_image(&mut batch, place, first + image as u64, kind);
         }
         batch
     }
 
     /// One of the held-back samples with prompts of one kind, and no corrections.
     pub(crate) fn held_back(&self, image: u64, kind: PromptKind) -> Batch {
-        let rng = seeded_rng(self.config.seed, &["held back"]);
-        let mut batch = Batch::empty(Corrections::draw(CorrectionConfig::default(), rng));
+        let mut rng = seeded_rng(self.config.seed, &["held back"]);
+        let mut batch = Batch::empty(Corrections::draw(CorrectionConfig::default(), &mut rng));
         self.push_image(&mut batch, 0, HELD_BACK + image, kind);
         batch
     }
@@ -152,15 +155,19 @@ impl BatchMaker {
     }
 
     fn push_image(&self, batch: &mut Batch, image: usize, index: u64, kind: PromptKind) {
-        let mut rng = seeded_rng(self.config.seed, &["sample", &index.to_string()]);
+        let (seed, name) = (self.config.seed, index.to_string());
+        let mut rng = seeded_rng(seed, &["sample", &name]);
         let generator = self.sample_config(&mut rng);
-        let sample = sample_with_structures(&generator, self.config.seed, index);
+        let sample = sample_with_structures(&generator, seed, index);
         let transform =
             InputTransform::new(sample.image.size(), &self.model).expect("samples are not empty");
         batch
             .images
             .extend(transform.preprocess(&sample.image.to_rgb8(0.0, 1.0), &self.model));
-        for target in pick(&sample.targets, self.config.objects_per_image, &mut rng) {
+        let picked = pick(&sample.targets, self.config.objects_per_image, &mut rng);
+        for (object, target) in picked.into_iter().enumerate() {
+            let path = ["corrections of", &name, &object.to_string()];
+            batch.corrections.push_object(seeded_rng(seed, &path));
             batch.image_of_object.push(image);
             let others = others(&sample, target);
             self.push_prompt(batch, &target.mask, &others, &transform, kind, &mut rng);
@@ -323,7 +330,7 @@ fn overlaps(pixels: usize, cells_per_pixel: f64, cells: usize) -> Vec<Vec<(usize
     (0..pixels).map(one).collect()
 }
 
-/// Batches from `first` on, prepared by `workers` threads, in the order of the steps.
+/// The batches of the steps from `first` on, part by part, prepared by `workers` threads and handed over in order.
 pub struct Loader {
     queues: Vec<Receiver<Batch>>,
     next: usize,
@@ -333,13 +340,15 @@ impl Loader {
     /// Starts the workers. They end by themselves once the loader is dropped or `last` is reached.
     pub fn start(maker: &BatchMaker, first: u64, last: u64, workers: usize) -> Self {
         let workers = workers.max(1);
+        let parts = maker.config.accumulate as u64;
         let queues = (0..workers as u64)
             .map(|worker| {
                 let (sender, receiver) = sync_channel(AHEAD);
                 let maker = maker.clone();
                 thread::spawn(move || {
-                    for step in (first + worker..last).step_by(workers) {
-                        if sender.send(maker.batch(step)).is_err() {
+                    for at in (first * parts + worker..last * parts).step_by(workers) {
+                        let (step, part) = (at / parts, (at % parts) as usize);
+                        if sender.send(maker.part(step, part, parts as usize)).is_err() {
                             return;
                         }
                     }
@@ -350,7 +359,7 @@ impl Loader {
         Self { queues, next: 0 }
     }
 
-    /// The next batch; `None` after the last, or if a worker died.
+    /// The next part; `None` after the last, or if a worker died.
     pub fn next_batch(&mut self) -> Option<Batch> {
         let batch = self.queues[self.next].recv().ok();
         self.next = (self.next + 1) % self.queues.len();

@@ -8,8 +8,8 @@ use synthfm_sam::{
 
 use crate::config::Mode;
 use crate::data::Batch;
+use crate::gradients::GradientSet;
 use crate::loss::{LossConfig, total_loss};
-use crate::optimizer::GradientSet;
 
 /// What a forward pass gives.
 #[derive(Debug)]

@@ -10,8 +10,8 @@ use std::sync::atomic::AtomicBool;
 use burn::tensor::Device;
 use synthfm_sam::{ModelFile, Sam, parameter_keys};
 use synthfm_train::{
-    AdamW, BatchMaker, Event, Learner, Loader, Mode, Outcome, RunOptions, StepReport, TrainConfig,
-    ValidationConfig, initialise, train,
+    AdamW, BatchMaker, EmaConfig, Event, Learner, Loader, Mode, Outcome, RunOptions, StepReport,
+    TrainConfig, ValidationConfig, initialise, train,
 };
 
 fn tiny() -> TrainConfig {
@@ -246,6 +246,24 @@ fn batches_do_not_depend_on_the_number_of_workers() {
 
 #[test]
 fn a_resumed_run_equals_the_uninterrupted_one() {
+    check_resume(tiny());
+}
+
+#[test]
+fn a_resumed_run_with_averages_and_parts_equals_the_uninterrupted_one() {
+    let last = check_resume(TrainConfig {
+        accumulate: 2,
+        ema: EmaConfig { decay: 0.8 },
+        ..tiny()
+    });
+    // The averaged model is what is kept; the checkpoint holds both.
+    let read = |name: &str| &last[name];
+    assert_eq!(read("model.safetensors"), read("ema"));
+    assert_ne!(read("model.safetensors"), read("last"));
+}
+
+/// Files of the uninterrupted run by name; `ema` and `last` are its last checkpoint's models.
+fn check_resume(config: TrainConfig) -> BTreeMap<String, Vec<u8>> {
     let folder = tempfile::tempdir().unwrap();
     let config = TrainConfig {
         images_per_epoch: 24,
@@ -255,7 +273,7 @@ fn a_resumed_run_equals_the_uninterrupted_one() {
             every: 4,
             images: 3,
         },
-        ..tiny()
+        ..config
     };
     let (whole, resumed) = (folder.path().join("whole"), folder.path().join("resumed"));
     let (outcome, reports) = run(&config, &whole, false, 1).unwrap();
@@ -284,6 +302,16 @@ fn a_resumed_run_equals_the_uninterrupted_one() {
     }
     let page = fs::read_to_string(whole.join("curves.html")).unwrap();
     assert!(page.contains("Step 12 of 12.") && page.contains("validation 3,2"));
+    let checkpoint = whole.join("checkpoints/step-00000012");
+    let files = [
+        ("model.safetensors", whole.join("model.safetensors")),
+        ("last", checkpoint.join("model.safetensors")),
+        ("ema", checkpoint.join("ema.safetensors")),
+    ];
+    let existing = files.into_iter().filter(|(_, path)| path.exists());
+    existing
+        .map(|(name, path)| (name.to_owned(), fs::read(path).unwrap()))
+        .collect()
 }
 
 #[test]
@@ -347,6 +375,8 @@ fn mistakes_are_explained() {
     assert!(message.contains("damaged checkpoint"), "{message}");
     for (text, field) in [
         ("batch_size = 0", "batch_size"),
+        ("batch_size = 2\naccumulate = 3", "accumulate"),
+        ("ema = { decay = 1.0 }", "ema.decay"),
         ("min_aspect = 0.0", "min_aspect"),
         ("loss = { dice = 0.0 }", "loss"),
         ("schedule = { peak = -1.0 }", "schedule.peak"),
