@@ -74,19 +74,28 @@ pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
     })?)
 }
 
-/// Saves a checkpoint below `run` and removes the oldest ones beyond `keep`. `save_models` writes
+/// Which checkpoints stay.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Keep {
+    /// This many of the newest.
+    pub(crate) newest: usize,
+    /// Those after multiples of this many steps; 0: none.
+    pub(crate) every: u64,
+}
+
+/// Saves a checkpoint below `run` and removes those that need not stay. `save_models` writes
 /// [`MODEL`], and [`EMA`] where there is one, into the folder that it is given.
 pub(crate) fn save(
     run: &Path,
     state: &State,
     optimizer: &AdamW,
-    keep: usize,
+    keep: Keep,
     save_models: impl FnOnce(&Path) -> Result<()>,
 ) -> Result<PathBuf> {
     let folder = run.join("checkpoints");
     fs::create_dir_all(&folder).map_err(io(&folder))?;
     let draft = tempfile::Builder::new()
-        .prefix(".writing-")
+        .prefix(UNFINISHED)
         .tempdir_in(&folder)
         .map_err(io(&folder))?;
     save_models(draft.path())?;
@@ -98,13 +107,62 @@ pub(crate) fn save(
     write_atomic(&draft.path().join(STATE), &json)?;
     let path = self::folder(run, state.step);
     if path.exists() {
-        fs::remove_dir_all(&path).map_err(io(&path))?;
+        remove(&path)?;
     }
     fs::rename(draft.keep(), &path).map_err(io(&path))?;
-    for old in list(run)?.iter().rev().skip(keep) {
-        fs::remove_dir_all(old).map_err(io(old))?;
-    }
+    prune(run, keep)?;
     Ok(path)
+}
+
+/// Removes checkpoints that need not stay.
+fn prune(run: &Path, keep: Keep) -> Result<()> {
+    let stays = |path: &PathBuf| {
+        let step = path
+            .file_name()
+            .and_then(|name| step_of(&name.to_string_lossy()));
+        keep.every > 0 && step.is_some_and(|step| step.is_multiple_of(keep.every))
+    };
+    for old in list(run)?.iter().rev().skip(keep.newest) {
+        if !stays(old) {
+            remove(old)?;
+        }
+    }
+    Ok(())
+}
+
+/// Start of the names of what is written and not yet whole, or removed and not yet gone.
+const UNFINISHED: &str = ".unfinished-";
+
+/// Removes a checkpoint: under its name it is there or not, never in part.
+fn remove(path: &Path) -> Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let going = path.with_file_name(format!("{UNFINISHED}{name}"));
+    fs::rename(path, &going).map_err(io(path))?;
+    fs::remove_dir_all(&going).map_err(io(&going))
+}
+
+/// Removes what a killed run left half done in its folder and among its checkpoints.
+pub(crate) fn tidy(run: &Path) -> Result<()> {
+    for folder in [run.to_owned(), run.join("checkpoints")] {
+        if !folder.exists() {
+            continue;
+        }
+        for entry in fs::read_dir(&folder).map_err(io(&folder))? {
+            let path = entry.map_err(io(&folder))?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if name.starts_with(UNFINISHED) {
+                fs::remove_dir_all(&path).map_err(io(&path))?;
+            } else if name.starts_with('.') && name.ends_with(".tmp") {
+                fs::remove_file(&path).map_err(io(&path))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The step of a checkpoint's name.
+fn step_of(name: &str) -> Option<u64> {
+    name.strip_prefix("step-")?.parse().ok()
 }
 
 /// Where the checkpoint after `step` steps lies.
@@ -121,12 +179,12 @@ fn list(run: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(&folder).map_err(io(&folder))? {
         let entry = entry.map_err(io(&folder))?;
-        if entry.file_name().to_string_lossy().starts_with("step-") {
-            found.push(entry.path());
+        if let Some(step) = step_of(&entry.file_name().to_string_lossy()) {
+            found.push((step, entry.path()));
         }
     }
     found.sort();
-    Ok(found)
+    Ok(found.into_iter().map(|(_, path)| path).collect())
 }
 
 /// The newest checkpoint of a run.

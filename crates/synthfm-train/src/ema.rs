@@ -4,12 +4,12 @@
 
 use std::collections::BTreeMap;
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use synthfm_sam::KeyPath;
 
-use crate::gradients::host_values;
+use crate::parameters::for_each_parameter;
 use crate::{Error, Result};
 
 /// The average of the weights.
@@ -46,8 +46,11 @@ impl Ema {
     /// Starts from the weights that `module` has, or goes on after `updates` steps from averages that it holds.
     pub fn of<M: Module>(module: &M, decay: f64, updates: u64) -> Self {
         let mut averages = BTreeMap::new();
-        visit_trainable(module, &mut |key, values| {
-            averages.insert(key, values);
+        for_each_parameter(module, &mut |parameter| {
+            if parameter.trainable {
+                let values = (parameter.values)();
+                averages.insert(parameter.key, values);
+            }
         });
         Self {
             decay,
@@ -66,13 +69,13 @@ impl Ema {
         self.updates += 1;
         let t = self.updates as f64;
         let part = (1.0 - self.decay.min((1.0 + t) / (10.0 + t))) as f32;
-        visit_trainable(module, &mut |key, values| {
-            let average = self
-                .averages
-                .get_mut(&key)
-                .expect("parameters never appear");
-            let pairs = average.iter_mut().zip(&values);
-            pairs.for_each(|(average, value)| *average += (value - *average) * part);
+        for_each_parameter(module, &mut |parameter| {
+            // What is frozen has no average.
+            if let Some(average) = self.averages.get_mut(&parameter.key) {
+                let values = (parameter.values)();
+                let pairs = average.iter_mut().zip(&values);
+                pairs.for_each(|(average, value)| *average += (value - *average) * part);
+            }
         });
     }
 
@@ -83,32 +86,6 @@ impl Ema {
             averages: &self.averages,
         })
     }
-}
-
-/// Calls `see` with key and values of every parameter that takes gradients.
-fn visit_trainable<M: Module>(module: &M, see: &mut dyn FnMut(String, Vec<f32>)) {
-    struct Visitor<'a> {
-        path: KeyPath,
-        see: &'a mut dyn FnMut(String, Vec<f32>),
-    }
-    impl ModuleVisitor for Visitor<'_> {
-        fn enter_module(&mut self, name: &str, container: &str) {
-            self.path.enter(name, container);
-        }
-        fn exit_module(&mut self, _: &str, _: &str) {
-            self.path.exit();
-        }
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            let tensor = param.val();
-            if tensor.is_require_grad() {
-                (self.see)(self.path.key(), host_values(tensor.inner()));
-            }
-        }
-    }
-    module.visit(&mut Visitor {
-        path: KeyPath::default(),
-        see,
-    });
 }
 
 struct Applier<'a> {
@@ -177,6 +154,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::float_cmp, reason = "averages of equal numbers")]
     fn frozen_parameters_are_left_alone() {
         let mut ema = Ema::of(&pair(1.0, 7.0), 0.5, 0);
         ema.update(&pair(1.0, 9.0));

@@ -7,6 +7,8 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Gradients, Tensor};
 use synthfm_sam::KeyPath;
 
+use crate::parallel::Processes;
+
 /// The values of a float tensor in row-major order.
 pub(crate) fn host_values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor
@@ -129,10 +131,68 @@ impl StepSum {
         self.dice += share * (dice - self.dice);
     }
 
+    /// Replaces the sum over this process's parts by that over all processes; `trained` names every trained parameter
+    /// with its length. Whether one of the processes is to `stop`.
+    pub(crate) fn reduce(
+        &mut self,
+        processes: &Processes,
+        trained: &[(String, usize)],
+        stop: bool,
+    ) -> bool {
+        if processes.size() == 1 {
+            return stop;
+        }
+        let own = self.objects as f32;
+        let stops = f32::from(u8::from(stop));
+        let mut totals = [own, self.loss * own, self.dice * own, stops];
+        processes.sum(&mut totals);
+        let [objects, loss, dice, stops] = totals;
+        if objects > 0.0 {
+            let mut values = self.flattened(trained);
+            processes.sum(&mut values);
+            self.gradients = Some(unflattened(&values, trained, objects));
+            (self.loss, self.dice) = (loss / objects, dice / objects);
+        }
+        self.objects = objects as usize;
+        stops > 0.0
+    }
+
+    /// For each trained parameter 1 where it has a gradient, then all gradients times the objects, 0 where there is none.
+    fn flattened(&mut self, trained: &[(String, usize)]) -> Vec<f32> {
+        let (own, set) = (self.objects as f32, self.gradients.take());
+        let set = set.unwrap_or_default();
+        let mut values: Vec<f32> = trained
+            .iter()
+            .map(|(name, _)| f32::from(u8::from(set.get(name).is_some())))
+            .collect();
+        for (name, length) in trained {
+            match set.get(name) {
+                Some(gradient) => values.extend(gradient.iter().map(|g| g * own)),
+                None => values.extend(std::iter::repeat_n(0.0, *length)),
+            }
+        }
+        values
+    }
+
     /// Gradients of the mean loss; `None` if the batch has no object.
     pub(crate) fn take_gradients(&mut self) -> Option<GradientSet> {
         self.gradients.take()
     }
+}
+
+/// What [`StepSum::flattened`] laid out, summed over processes, as a mean over `objects`.
+fn unflattened(values: &[f32], trained: &[(String, usize)], objects: f32) -> GradientSet {
+    let (present, mut rest) = values.split_at(trained.len());
+    let mut set = GradientSet::default();
+    for ((name, length), present) in trained.iter().zip(present) {
+        let (gradient, after) = rest.split_at(*length);
+        rest = after;
+        if *present > 0.0 {
+            let mean = gradient.iter().map(|g| g / objects).collect();
+            set.values.insert(name.clone(), mean);
+        }
+    }
+    set
 }
 
 #[cfg(test)]
@@ -155,6 +215,25 @@ mod tests {
         let gradients = sum.take_gradients().unwrap();
         assert_eq!(gradients.get("a"), Some([4.0, -1.0].as_slice()));
         assert_eq!(gradients.get("b"), Some([3.0].as_slice()));
+    }
+
+    #[test]
+    fn sums_over_processes_are_means_over_their_objects() {
+        let trained = [("a", 2), ("b", 1), ("c", 1)].map(|(name, n)| (name.to_owned(), n));
+        let mut first = StepSum::default();
+        first.add(set(&[("a", &[1.0, 2.0])]), 0.5, 0.25, 1);
+        let mut second = StepSum::default();
+        second.add(set(&[("a", &[5.0, -2.0]), ("b", &[4.0])]), 1.5, 0.75, 3);
+        let none = StepSum::default().flattened(&trained);
+        let sums = first
+            .flattened(&trained)
+            .into_iter()
+            .zip(second.flattened(&trained));
+        let total: Vec<f32> = sums.zip(none).map(|((a, b), c)| a + b + c).collect();
+        let gradients = unflattened(&total, &trained, 4.0);
+        assert_eq!(gradients.get("a"), Some([4.0, -1.0].as_slice()));
+        assert_eq!(gradients.get("b"), Some([3.0].as_slice()));
+        assert_eq!(gradients.get("c"), None, "no process has a gradient");
     }
 
     #[test]

@@ -56,6 +56,8 @@ pub(crate) struct Moments {
 #[derive(Debug, Clone, PartialEq)]
 pub struct AdamW {
     config: AdamWConfig,
+    /// Learning rates as parts of a step's, of the parameters where that is not 1.
+    rates: BTreeMap<String, f64>,
     pub(crate) moments: BTreeMap<String, Moments>,
 }
 
@@ -64,8 +66,15 @@ impl AdamW {
     pub fn new(config: AdamWConfig) -> Self {
         Self {
             config,
+            rates: BTreeMap::new(),
             moments: BTreeMap::new(),
         }
+    }
+
+    /// The same with learning rates of their own, as parts of a step's, for some parameters.
+    #[must_use]
+    pub fn with_rates(self, rates: BTreeMap<String, f64>) -> Self {
+        Self { rates, ..self }
     }
 
     /// Takes one step at learning rate `lr`. Gradients longer than `clip_norm` altogether are scaled
@@ -149,11 +158,12 @@ impl ModuleMapper for Stepper<'_> {
         let Some(grad) = self.gradients.take(&name) else {
             return param;
         };
+        let lr = self.lr * self.optimizer.rates.get(&name).copied().unwrap_or(1.0);
         param.map(|tensor| {
             let (device, shape) = (tensor.device(), tensor.shape());
             let mut values = host_values(tensor.inner());
             self.optimizer
-                .update(name, &mut values, &grad, self.lr, self.scale);
+                .update(name, &mut values, &grad, lr, self.scale);
             Tensor::from_data(TensorData::new(values, shape), &device).require_grad()
         })
     }

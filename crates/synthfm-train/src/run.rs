@@ -6,22 +6,28 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use serde::Serialize;
+use synthfm_image::Size;
 use synthfm_sam::{ModelFile, Precision, Sam, SamConfig};
 
-use crate::checkpoint::{self, BEST, Best, EMA, MODEL, State, write_atomic};
+use crate::checkpoint::{self, BEST, Best, EMA, Keep, MODEL, State, write_atomic};
 use crate::config::{Mode, TrainConfig};
 use crate::curves;
 use crate::data::BatchMaker;
 use crate::ema::Ema;
 use crate::init::initialise;
 use crate::learner::Learner;
+use crate::memory::MemoryEstimate;
 use crate::optimizer::AdamW;
-use crate::train::{Outcome, RunOptions};
+use crate::pace::StepReport;
+use crate::real_validation::{RealData, RealScore, mean_dice};
+use crate::reuse::Recall;
+use crate::tensorboard::EventFile;
+use crate::train::{Outcome, RunOptions, Summary};
 use crate::trainee::Trainee;
-use crate::validation::{Validation, validate};
+use crate::validation::{SettingScore, Validation, validate};
 use crate::{Error, Result};
 
-pub(crate) const METRICS: &str = "metrics.jsonl";
+const METRICS: &str = "metrics.jsonl";
 const VALIDATION: &str = "validation.jsonl";
 
 /// The sizes of the model: those of the weights it starts from, or the configuration's.
@@ -31,14 +37,21 @@ pub fn resolve_model(config: &TrainConfig) -> Result<SamConfig> {
     };
     let found = ModelFile::open(path)?.config().clone();
     let wanted = config.model.resolve();
-    if found.encoder != wanted.encoder || found.image_size != wanted.image_size {
+    let sizes = |config: &SamConfig| {
+        let SamConfig {
+            encoder,
+            image_size,
+            prompt_embed_dim,
+            ..
+        } = config;
+        format!("{encoder:?} at {image_size} px with {prompt_embed_dim} channels")
+    };
+    if sizes(&found) != sizes(&wanted) {
         return Err(Error::Parameter(format!(
-            "encoder: {} holds {:?} at {} px, but the configuration asks for {:?} at {} px",
+            "encoder: {} holds {}, but the configuration asks for {}",
             path.display(),
-            found.encoder,
-            found.image_size,
-            wanted.encoder,
-            wanted.image_size
+            sizes(&found),
+            sizes(&wanted)
         )));
     }
     Ok(wanted)
@@ -46,11 +59,7 @@ pub fn resolve_model(config: &TrainConfig) -> Result<SamConfig> {
 
 /// The model at step 0: drawn from the seed, then weights loaded over it where the configuration names some.
 fn initial_model(config: &TrainConfig, model: &SamConfig, device: &Device) -> Result<Sam> {
-    if config.mode == Mode::Decoder && config.encoder.is_none() && config.init.is_none() {
-        let problem = "encoder: mode \"decoder\" trains on a frozen image encoder; name its checkpoint \
-                       (--encoder sam_vit_h.pth), or use mode \"all\" to train one from scratch";
-        return Err(Error::Parameter(problem.to_owned()));
-    }
+    check_sources(config)?;
     let mut sam = match &config.init {
         Some(path) => ModelFile::open(path)?
             .at_image_size(model.image_size)?
@@ -58,13 +67,48 @@ fn initial_model(config: &TrainConfig, model: &SamConfig, device: &Device) -> Re
         None => initialise(Sam::new(model, device), config.seed),
     };
     if let Some(path) = &config.encoder {
-        sam.image_encoder = ModelFile::open(path)?.load(device)?.image_encoder;
+        let file = ModelFile::open(path)?;
+        let (found, wanted) = (file.config().mask_in_chans, model.mask_in_chans);
+        let loaded = file.load(device)?;
+        sam.image_encoder = loaded.image_encoder;
+        if config.freeze_prompt_encoder && config.init.is_none() {
+            if found != wanted {
+                return Err(Error::Parameter(format!(
+                    "freeze_prompt_encoder: {} has mask_in_chans {found}, the configuration {wanted}",
+                    path.display()
+                )));
+            }
+            sam.prompt_encoder = loaded.prompt_encoder;
+        }
     }
     Ok(sam)
 }
 
+/// What keeps its weights, or goes on from them, must have some.
+fn check_sources(config: &TrainConfig) -> Result<()> {
+    if config.encoder.is_some() || config.init.is_some() {
+        return Ok(());
+    }
+    let problem = match config.mode {
+        Mode::Decoder => {
+            "encoder: mode \"decoder\" trains on a frozen image encoder; name its checkpoint (--encoder \
+             sam_vit_h.pth), or use mode \"all\" to train one from scratch"
+        }
+        Mode::Finetune => {
+            "init: mode \"finetune\" starts from a trained model; name it (--init model.safetensors), or its image \
+             encoder alone (--encoder sam_vit_b.pth), or use mode \"all\" to train from scratch"
+        }
+        Mode::All if config.freeze_prompt_encoder => {
+            "freeze_prompt_encoder: a prompt encoder that is not trained needs weights; name a model (--init \
+             model.safetensors)"
+        }
+        Mode::All => return Ok(()),
+    };
+    Err(Error::Parameter(problem.to_owned()))
+}
+
 fn learner(sam: Sam, config: &TrainConfig, model: &SamConfig, device: &Device) -> Learner {
-    Learner::new(sam, model.clone(), config.mode, config.loss, device)
+    Learner::new(sam, model.clone(), config, config.loss, device)
 }
 
 /// A checkpoint's state and all that its next step needs.
@@ -85,9 +129,10 @@ fn resumed(
     } else {
         None
     };
+    let learner = load(MODEL)?;
     let trainee = Trainee {
-        learner: load(MODEL)?,
-        optimizer,
+        optimizer: optimizer.with_rates(learner.rates()),
+        learner,
         ema,
     };
     Ok((state, trainee))
@@ -99,6 +144,10 @@ pub(crate) struct Run<'a> {
     out: &'a Path,
     pub(crate) state: State,
     saved: u64,
+    /// In the process that writes.
+    tensorboard: Option<EventFile>,
+    real: RealData,
+    device: &'a Device,
 }
 
 impl<'a> Run<'a> {
@@ -106,14 +155,19 @@ impl<'a> Run<'a> {
     pub(crate) fn open(
         config: &'a TrainConfig,
         model: &SamConfig,
-        options: &RunOptions<'a>,
+        options: &'a RunOptions<'a>,
     ) -> Result<(Self, Trainee)> {
+        let real = RealData::open(&config.validation)?;
         let out = options.out;
         fs::create_dir_all(out).map_err(|source| Error::Io {
             path: out.to_owned(),
             source,
         })?;
-        let (mut state, trainee) = match checkpoint::newest(out)? {
+        let writes = options.processes.writes();
+        if writes {
+            checkpoint::tidy(out)?;
+        }
+        let (mut state, mut trainee) = match checkpoint::newest(out)? {
             Some(path) if options.resume => {
                 same_config(&out.join("config.toml"), config)?;
                 resumed(&path, config, model, &options.device)?
@@ -126,12 +180,14 @@ impl<'a> Run<'a> {
                 )));
             }
             None => {
-                write_atomic(&out.join("config.toml"), config.to_toml().as_bytes())?;
+                if writes {
+                    write_atomic(&out.join("config.toml"), config.to_toml().as_bytes())?;
+                }
                 let sam = initial_model(config, model, &options.device)?;
                 let learner = learner(sam, config, model, &options.device);
                 let decay = config.ema.decay;
                 let ema = (decay > 0.0).then(|| Ema::of(&learner.sam, decay, 0));
-                let optimizer = AdamW::new(config.optimizer);
+                let optimizer = AdamW::new(config.optimizer).with_rates(learner.rates());
                 let trainee = Trainee {
                     learner,
                     optimizer,
@@ -141,14 +197,25 @@ impl<'a> Run<'a> {
             }
         };
         state.frozen_sha256 = trainee.learner.frozen_sha256();
-        truncate_log(&out.join(METRICS), state.step)?;
-        truncate_log(&out.join(VALIDATION), state.step)?;
+        let recall = Recall::open(&config.reuse, out, &trainee.learner, &options.device)?;
+        trainee.learner = trainee.learner.with_recall(recall);
         let saved = state.step;
+        let tensorboard = if writes {
+            truncate_log(&out.join(METRICS), saved)?;
+            truncate_log(&out.join(VALIDATION), saved)?;
+            Some(EventFile::open(out, saved)?)
+        } else {
+            None
+        };
+        options.processes.wait();
         let run = Self {
             config,
             out,
             state,
             saved,
+            tensorboard,
+            real,
+            device: &options.device,
         };
         Ok((run, trainee))
     }
@@ -162,25 +229,114 @@ impl<'a> Run<'a> {
     pub(crate) fn validate(&mut self, trainee: &Trainee, maker: &BatchMaker) -> Result<Validation> {
         let (step, images) = (self.state.step, self.config.validation.images);
         let learner = trainee.averaged();
-        let (validation, picture) = validate(&learner, maker, step, images)?;
+        let (mut validation, picture) = validate(&learner, maker, step, images)?;
+        validation.real = self.real.scores(&learner, self.device)?;
         self.log(VALIDATION, &validation)?;
         let folder = self.out.join("pictures");
         fs::create_dir_all(&folder).map_err(|source| Error::Io {
             path: folder.clone(),
             source,
         })?;
-        synthfm_image::write_rgb_png(&folder.join(format!("step-{step:08}.png")), &picture)?;
-        if self
-            .state
-            .best
-            .is_none_or(|best| validation.dice > best.dice)
-        {
-            let dice = validation.dice;
+        let path = folder.join(format!("step-{step:08}.png"));
+        synthfm_image::write_rgb_png(&path, &picture)?;
+        self.report_validation(&validation, &path, picture.size())?;
+        let dice = if self.config.validation.choose_best_by_real_data {
+            mean_dice(&validation.real)
+        } else {
+            validation.dice
+        };
+        if self.state.best.is_none_or(|best| dice > best.dice) {
             synthfm_sam::save(&learner.sam, Precision::F32, &self.out.join(BEST))?;
             self.state.best = Some(Best { step, dice });
         }
         curves::write(self.out, &self.title())?;
         Ok(validation)
+    }
+
+    /// Adds a validation to TensorBoard's file.
+    fn report_validation(&self, validation: &Validation, picture: &Path, size: Size) -> Result<()> {
+        let step = validation.step;
+        let mut values = vec![("validation/dice".to_owned(), validation.dice)];
+        for SettingScore {
+            prompts,
+            loss,
+            dice,
+            ..
+        } in &validation.settings
+        {
+            values.push((format!("validation dice/{prompts}"), *dice));
+            values.push((format!("validation loss/{prompts}"), *loss));
+        }
+        for RealScore {
+            data,
+            prompts,
+            dice,
+            ..
+        } in &validation.real
+        {
+            values.push((format!("{data}/{prompts}"), *dice));
+        }
+        let Some(tensorboard) = &self.tensorboard else {
+            return Ok(());
+        };
+        tensorboard.scalars(step, values)?;
+        let png = fs::read(picture).map_err(|source| Error::Io {
+            path: picture.to_owned(),
+            source,
+        })?;
+        let sides = [size.width, size.height];
+        tensorboard.picture(step, "validation", png, sides)
+    }
+
+    /// Adds a line to `metrics.jsonl`, and its numbers to TensorBoard's file.
+    pub(crate) fn report(&self, report: &StepReport) -> Result<()> {
+        self.log(METRICS, report)?;
+        let values = [
+            ("loss", f64::from(report.loss)),
+            ("dice", f64::from(report.dice)),
+            ("lr", report.lr),
+            ("grad_norm", report.grad_norm),
+            ("seconds_per_step", report.seconds_per_step),
+            ("waiting", report.waiting),
+            ("queue", report.queue),
+        ];
+        let tagged = values.map(|(name, value)| (format!("training/{name}"), value));
+        match &self.tensorboard {
+            Some(tensorboard) => tensorboard.scalars(report.step, tagged),
+            None => Ok(()),
+        }
+    }
+
+    /// What is trained and what it takes, for the reader and as `parameters.json`.
+    pub(crate) fn summarise(&self, trainee: &Trainee, model: &SamConfig) -> Result<Summary> {
+        let groups = trainee.learner.groups(self.config.optimizer.weight_decay);
+        let memory = MemoryEstimate::of(self.config, model, &groups);
+        let summary = Summary { groups, memory };
+        let json = serde_json::to_vec_pretty(&summary).expect("names and numbers serialise");
+        write_atomic(&self.out.join("parameters.json"), &json)?;
+        Ok(summary)
+    }
+
+    /// The error of a run whose steps give nothing finite any more.
+    pub(crate) fn diverged(&self) -> Error {
+        let State { step, skipped, .. } = self.state;
+        let from = match self.state.best {
+            Some(best) => Some((self.out.join(BEST), best.step)),
+            None if self.saved > 0 => {
+                let checkpoint = checkpoint::folder(self.out, self.saved);
+                Some((checkpoint.join(MODEL), self.saved))
+            }
+            None => None,
+        };
+        let from = from.map_or("a new run".to_owned(), |(path, step)| {
+            format!("a new run with --init {} (step {step})", path.display())
+        });
+        Error::Diverged {
+            step,
+            skipped,
+            advice: advice(self.config),
+            from,
+        }
     }
 
     /// What stands above the curves.
@@ -196,7 +352,7 @@ impl<'a> Run<'a> {
     }
 
     /// Adds a line to one of the run's logs.
-    pub(crate) fn log(&self, name: &str, line: &impl Serialize) -> Result<()> {
+    fn log(&self, name: &str, line: &impl Serialize) -> Result<()> {
         let path = self.out.join(name);
         let io = |source| Error::Io {
             path: path.clone(),
@@ -232,7 +388,10 @@ impl<'a> Run<'a> {
             }
             Ok(())
         };
-        let keep = self.config.keep_checkpoints;
+        let keep = Keep {
+            newest: self.config.keep_checkpoints,
+            every: self.config.keep_every,
+        };
         let path = checkpoint::save(self.out, &self.state, optimizer, keep, save_models)?;
         self.saved = self.state.step;
         curves::write(self.out, &self.title())?;
@@ -241,14 +400,17 @@ impl<'a> Run<'a> {
 
     pub(crate) fn finish(mut self, trainee: &Trainee) -> Result<Outcome> {
         let finished = self.state.step >= self.config.steps();
+        let writes = self.tensorboard.is_some();
         let mut checkpoint = checkpoint::folder(self.out, self.state.step);
-        if self.saved < self.state.step {
+        if writes && self.saved < self.state.step {
             checkpoint = self.save(trainee)?;
         }
         let mut model = checkpoint.join(if trainee.ema.is_some() { EMA } else { MODEL });
         if finished {
             model = self.out.join(MODEL);
-            synthfm_sam::save(&trainee.averaged().sam, Precision::F32, &model)?;
+            if writes {
+                synthfm_sam::save(&trainee.averaged().sam, Precision::F32, &model)?;
+            }
         }
         Ok(Outcome {
             step: self.state.step,
@@ -256,6 +418,21 @@ impl<'a> Run<'a> {
             model,
         })
     }
+}
+
+/// What to change in a run that diverged, most likely to help first.
+fn advice(config: &TrainConfig) -> String {
+    let mut tries = vec![format!(
+        "a lower learning rate (schedule.peak = {:e})",
+        config.schedule.peak / 3.0
+    )];
+    if config.optimizer.clip_norm == 0.0 {
+        tries.push("clipped gradients (optimizer.clip_norm = 1.0)".to_owned());
+    }
+    if config.schedule.warmup_steps < 100 {
+        tries.push("a longer warm-up (schedule.warmup_steps = 500)".to_owned());
+    }
+    tries.join(", ")
 }
 
 /// A resumed run must have the configuration that it started with.

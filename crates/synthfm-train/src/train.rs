@@ -9,13 +9,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use burn::tensor::Device;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::config::TrainConfig;
 use crate::data::{BatchMaker, Loader};
 use crate::gradients::StepSum;
 use crate::learner::Learner;
-use crate::run::{METRICS, Run, resolve_model};
+use crate::memory::MemoryEstimate;
+use crate::pace::{LastStep, StepReport, Stopwatch, TimeEstimate, Window};
+use crate::parallel::Processes;
+use crate::plan::ParameterGroup;
+use crate::run::{Run, resolve_model};
 use crate::validation::Validation;
 use crate::{Error, Result};
 
@@ -35,34 +39,26 @@ pub struct RunOptions<'a> {
     pub workers: usize,
     /// Set from outside to stop after the current step, with a checkpoint.
     pub stop: &'a AtomicBool,
+    /// The processes that share each batch; one of them writes.
+    pub processes: &'a Processes,
 }
 
-/// One line of `metrics.jsonl`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct StepReport {
-    /// Steps done.
-    pub step: u64,
-    /// Steps of the whole run.
-    pub steps: u64,
-    /// Mean loss since the last line.
-    pub loss: f32,
-    /// Mean Dice of the training objects since the last line, 0 to 1.
-    pub dice: f32,
-    /// Learning rate.
-    pub lr: f64,
-    /// Global norm of the last gradients before clipping.
-    pub grad_norm: f64,
-    /// Structures since the last line.
-    pub objects: usize,
-    /// Seconds per step since the last line.
-    pub seconds_per_step: f64,
-    /// Part of that time spent waiting for a batch, 0 to 1.
-    pub waiting: f64,
+/// What is trained and what it takes: `parameters.json` of the run folder.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// The parameters by how they are trained.
+    pub groups: Vec<ParameterGroup>,
+    /// Bytes of memory that a step holds.
+    pub memory: MemoryEstimate,
 }
 
 /// What a run tells while it goes on.
 #[derive(Debug)]
 pub enum Event<'a> {
+    /// What is trained, before the first step.
+    Started(&'a Summary),
+    /// When the run will end, once after some steps.
+    Estimated(&'a TimeEstimate),
     /// A line of `metrics.jsonl`.
     Steps(&'a StepReport),
     /// A line of `validation.jsonl`.
@@ -80,37 +76,39 @@ pub struct Outcome {
     pub model: PathBuf,
 }
 
-/// Sums since the last log line.
-#[derive(Default)]
-struct Window {
-    loss: f32,
-    dice: f32,
-    batches: u32,
-    objects: usize,
-    steps: u32,
-    waiting: f64,
-}
-
-/// Trains until the last step or until stopped. `on_event` sees every line of the logs as it is written.
+/// Trains until the last step or until stopped. `on_event` sees every line of the logs as it is written, in the process
+/// that writes them.
 pub fn train(
     config: &TrainConfig,
-    options: &RunOptions,
+    options: &RunOptions<'_>,
     on_event: &mut dyn FnMut(&Event),
 ) -> Result<Outcome> {
     config.validate()?;
     let model = resolve_model(config)?;
+    let processes = options.processes;
+    check_share(config, processes)?;
     let (mut run, mut trainee) = Run::open(config, &model, options)?;
+    if processes.writes() {
+        on_event(&Event::Started(&run.summarise(&trainee, &model)?));
+    }
     let steps = config.steps();
     let maker = BatchMaker::new(config.clone(), model);
+    let maker = maker.with_share(processes.rank(), processes.size());
+    let trained = trainee.learner.trained();
     let mut loader = Loader::start(&maker, run.state.step, steps, options.workers);
-    let (mut window, mut since, mut skipped_in_a_row) = (Window::default(), Instant::now(), 0);
+    let (mut window, mut watch) = (Window::new(), Stopwatch::default());
+    let mut skipped_in_a_row = 0;
+    let stop = || options.stop.load(Ordering::Relaxed);
+    // Several processes agree on it in a step's sum.
+    let mut stopping = processes.size() == 1 && stop();
 
-    while run.state.step < steps && !options.stop.load(Ordering::Relaxed) {
+    while run.state.step < steps && !stopping {
         let (started, lr) = (Instant::now(), config.schedule.at(run.state.step, steps));
         let mut sum = StepSum::default();
         for _ in 0..config.accumulate {
-            window.waiting += add_part(&mut sum, &trainee.learner, &mut loader)?;
+            add_part(&mut sum, &trainee.learner, &mut loader, &mut window)?;
         }
+        stopping = sum.reduce(processes, &trained, stop());
         let mut grad_norm = 0.0;
         if let Some(gradients) = sum.take_gradients() {
             grad_norm = gradients.global_norm();
@@ -124,72 +122,74 @@ pub fn train(
             }
         }
         if skipped_in_a_row >= MAX_SKIPPED_IN_A_ROW {
-            return Err(Error::Diverged {
-                step: run.state.step,
-                skipped: run.state.skipped,
-            });
+            return Err(run.diverged());
         }
         run.state.step += 1;
-        run.state.seconds += started.elapsed().as_secs_f64();
-        window.steps += 1;
-        if run.state.step % config.log_every == 0 || run.state.step == steps {
-            let report = window.report(run.state.step, steps, lr, grad_norm, since);
-            run.log(METRICS, &report)?;
+        let (step, time) = (run.state.step, started.elapsed());
+        run.state.seconds += time.as_secs_f64();
+        window.count_step();
+        if !processes.writes() {
+            continue;
+        }
+        if let Some(estimate) = watch.step(time, steps - step, config) {
+            on_event(&Event::Estimated(&estimate));
+        }
+        if step % config.log_every == 0 || step == steps {
+            let skipped = run.state.skipped;
+            let last = LastStep {
+                lr,
+                grad_norm,
+                skipped,
+            };
+            let report = window.report(step, steps, &last);
+            run.report(&report)?;
             on_event(&Event::Steps(&report));
-            (window, since) = (Window::default(), Instant::now());
+            window = Window::new();
         }
         if run.validation_is_due() {
             let started = Instant::now();
             let validation = run.validate(&trainee, &maker)?;
             on_event(&Event::Validated(&validation));
-            since += started.elapsed();
+            window.leave_out(started.elapsed());
         }
-        if run.state.step % config.checkpoint_every == 0 {
+        // Weights that give nothing finite are no place to go on from.
+        if step % config.checkpoint_every == 0 && skipped_in_a_row == 0 {
             run.save(&trainee)?;
         }
     }
     run.finish(&trainee)
 }
 
-/// Adds loss and gradients of the next part of a step's batch; the seconds that it was waited for.
-fn add_part(sum: &mut StepSum, learner: &Learner, loader: &mut Loader) -> Result<f64> {
-    let started = Instant::now();
+/// Every process must have an image of each of its parts.
+fn check_share(config: &TrainConfig, processes: &Processes) -> Result<()> {
+    let parts = processes.size() * config.accumulate;
+    if parts <= config.batch_size {
+        return Ok(());
+    }
+    Err(Error::Parameter(format!(
+        "batch_size: {} images cannot be shared by {} processes with {} parts each; raise it to {parts} or start fewer",
+        config.batch_size,
+        processes.size(),
+        config.accumulate
+    )))
+}
+
+/// Adds loss and gradients of the next part of a step's batch.
+fn add_part(
+    sum: &mut StepSum,
+    learner: &Learner,
+    loader: &mut Loader,
+    window: &mut Window,
+) -> Result<()> {
+    let (started, ready) = (Instant::now(), loader.ready());
     let batch = loader.next_batch().ok_or(Error::Worker)?;
-    let waited = started.elapsed().as_secs_f64();
-    if let Some(output) = learner.forward(&batch) {
+    window.asked(ready, started.elapsed());
+    if let Some(output) = learner.forward(&batch)? {
         let gradients = learner.gradients(&output);
         let objects = batch.image_of_object.len();
         sum.add(gradients, output.loss.into_scalar(), output.dice, objects);
     }
-    Ok(waited)
-}
-
-impl Window {
-    fn add(&mut self, step: &StepSum) {
-        self.loss += step.loss;
-        self.dice += step.dice;
-        self.batches += 1;
-        self.objects += step.objects;
-    }
-
-    fn report(&self, step: u64, steps: u64, lr: f64, grad_norm: f64, since: Instant) -> StepReport {
-        let (seconds, batches) = (since.elapsed().as_secs_f64(), self.batches.max(1) as f32);
-        StepReport {
-            step,
-            steps,
-            loss: self.loss / batches,
-            dice: self.dice / batches,
-            lr,
-            grad_norm,
-            objects: self.objects,
-            seconds_per_step: seconds / f64::from(self.steps.max(1)),
-            waiting: if seconds > 0.0 {
-                self.waiting / seconds
-            } else {
-                0.0
-            },
-        }
-    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -214,7 +214,7 @@ mod tests {
         let mut loader = Loader::start(&BatchMaker::new(config, model), 0, 1, 2);
         let mut sum = StepSum::default();
         for _ in 0..accumulate {
-            add_part(&mut sum, &learner, &mut loader).unwrap();
+            add_part(&mut sum, &learner, &mut loader, &mut Window::new()).unwrap();
         }
         assert!(
             loader.next_batch().is_none(),

@@ -445,6 +445,8 @@ pub(crate) enum BenchPart {
     Encoder,
     /// Prompt encoder and mask decoder: one click, and 16 boxes in one call
     Decoder,
+    /// A training step of SAM's decoder on an embedding, whatever the model: one object, and four
+    Step,
 }
 
 #[derive(Debug, Args)]

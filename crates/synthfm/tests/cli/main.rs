@@ -19,4 +19,5 @@ mod predict;
 mod prompts_file;
 mod shards;
 mod train;
+mod train_kill;
 mod verify;
