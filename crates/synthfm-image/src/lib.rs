@@ -34,6 +34,6 @@ pub use measure::{PowerSpectrum, StructureProperties, boundary_visibility};
 pub use metrics::{MaskPair, Scores, SurfaceDistances, SurfaceElements};
 pub use morphology::{dilate, erode, outline};
 pub use raster::{Image, LabelMap, Mask, RgbImage};
-pub use rle::compressed_rle;
+pub use rle::{compressed_rle, mask_of_rle, mask_of_runs};
 pub use tidy::{fill_holes, parts_at};
 pub use volume::{LabelVolume, Plane, Slice, Volume, VolumeGeometry};

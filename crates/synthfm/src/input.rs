@@ -56,6 +56,13 @@ impl FromStr for Window {
     }
 }
 
+impl Window {
+    /// Intensities that become black and white.
+    pub(crate) const fn ends(self) -> [f32; 2] {
+        [self.low, self.high]
+    }
+}
+
 /// Which part of a file is shown, and how.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct View {
