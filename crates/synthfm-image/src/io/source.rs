@@ -15,6 +15,7 @@ pub(super) enum Format {
     Png,
     Npy,
     Nifti,
+    Dicom,
 }
 
 /// The bytes of one file.
@@ -29,7 +30,7 @@ const GZIP_SIGNATURE: &[u8] = b"\x1f\x8b";
 const NPY_SIGNATURE: &[u8] = b"\x93NUMPY";
 
 /// Signatures of formats that people try, with where they lie.
-const KNOWN_BUT_UNSUPPORTED: [(usize, &[u8], &str); 8] = [
+const KNOWN_BUT_UNSUPPORTED: [(usize, &[u8], &str); 7] = [
     (0, b"\xff\xd8\xff", "a JPEG file"),
     (0, b"II*\0", "a TIFF file"),
     (0, b"MM\0*", "a TIFF file"),
@@ -37,7 +38,6 @@ const KNOWN_BUT_UNSUPPORTED: [(usize, &[u8], &str); 8] = [
     (0, b"GIF8", "a GIF file"),
     (0, b"NRRD", "an NRRD file"),
     (0, b"PK\x03\x04", "a ZIP or NPZ archive"),
-    (128, b"DICM", "a DICOM file"),
 ];
 
 impl<'a> Source<'a> {
@@ -81,6 +81,9 @@ impl<'a> Source<'a> {
         }
         if bytes.starts_with(NPY_SIGNATURE) {
             return Ok(Format::Npy);
+        }
+        if super::dicom::is_dicom(bytes) {
+            return Ok(Format::Dicom);
         }
         let header_size = bytes.first_chunk::<4>().copied().unwrap_or_default();
         if self.is_gzip() || [header_size, reversed(header_size)].contains(&348i32.to_le_bytes()) {
