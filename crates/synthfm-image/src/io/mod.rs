@@ -1,18 +1,27 @@
-//! Files in and out: PNG, NPY and NIfTI-1.
+//! Files in and out: pictures, arrays, volumes, DICOM.
 //!
 //! The format is told by a file's content, not by its name. Nothing is allocated from a file's word:
 //! declared sizes are checked against the limit and against the bytes that are there. Every file is
 //! written beside its final name and renamed when it is complete.
 
 mod atomic;
+mod bmp;
 pub(crate) mod dicom;
 mod element;
+mod jpeg;
+mod meta_image;
 mod nifti;
 mod nifti_header;
 mod npy;
+mod npz;
+mod nrrd;
+mod nrrd_header;
+mod payload;
 mod png_read;
 mod png_write;
 mod source;
+mod text_header;
+mod tiff;
 mod write;
 
 use std::path::Path;
@@ -28,7 +37,7 @@ pub use write::{check_source, write_segmentation};
 
 use crate::scan::{FileFormat, Scan, ScanInfo};
 use crate::{Image, LabelMap, LabelVolume, Result, RgbImage, Segmentation, Size, Volume};
-use source::{Format, Source};
+use source::Source;
 
 /// Limits on what a file may ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,23 +101,32 @@ pub enum LabelFile {
 }
 
 /// Opens an image of any format: a file, or a folder of DICOM files, with what is known about it.
+///
+/// PNG: any colour type and bit depth; transparency is dropped, palettes are resolved. NPY and NPZ: two or three
+/// dimensions. NIfTI (`.nii`, `.nii.gz`), NRRD, `MetaImage`: up to three dimensions. TIFF: a picture, or a volume of
+/// its pages. DICOM: a file or a series.
 pub fn open_scan(path: &Path, options: &OpenOptions) -> Result<Scan> {
-    if path.is_dir() {
+    if path.is_dir() || dicom::is_dicom_file(path) {
         return dicom::open(path, options);
     }
     let source = Source::open(path, options.read)?;
-    let plain = |format, content| Scan {
+    let format = source.format()?;
+    let content = match format {
+        FileFormat::Nrrd => return nrrd::read_scan(&source),
+        FileFormat::MetaImage => return meta_image::read_scan(&source),
+        FileFormat::Nifti1 | FileFormat::Nifti2 => return nifti::read_scan(&source),
+        FileFormat::Dicom => return dicom::open(path, options),
+        FileFormat::Png => ImageFile::Picture(png_read::read_picture(&source)?),
+        FileFormat::Jpeg => ImageFile::Picture(jpeg::read_picture(&source)?),
+        FileFormat::Bmp => ImageFile::Picture(bmp::read_picture(&source)?),
+        FileFormat::Tiff => tiff::read_image(&source)?,
+        FileFormat::Npy => npy::read_image(&source)?,
+        FileFormat::Npz => npz::read_image(&source)?,
+    };
+    Ok(Scan {
         content,
         info: ScanInfo::of_format(format),
-    };
-    match source.format()? {
-        Format::Png => png_read::read_picture(&source)
-            .map(|picture| plain(FileFormat::Png, ImageFile::Picture(picture))),
-        Format::Npy => npy::read_image(&source).map(|image| plain(FileFormat::Npy, image)),
-        Format::Nifti => nifti::read_volume(&source)
-            .map(|volume| plain(FileFormat::Nifti1, ImageFile::Volume(volume))),
-        Format::Dicom => dicom::open(path, options),
-    }
+    })
 }
 
 /// The images in a DICOM file or in a folder and those below it.
@@ -116,8 +134,7 @@ pub fn list_series(path: &Path, options: &OpenOptions) -> Result<Vec<SeriesSumma
     dicom::list_series(path, options)
 }
 
-/// Reads an image: PNG (any colour type and bit depth; transparency is dropped, palettes are
-/// resolved), NPY (2-D or 3-D) or NIfTI-1 (`.nii`, `.nii.gz`, up to three dimensions).
+/// Reads the values of an image as [`open_scan`] does.
 pub fn read_image(path: &Path, options: &ReadOptions) -> Result<ImageFile> {
     let options = OpenOptions {
         read: *options,
@@ -141,10 +158,21 @@ pub fn read_segmentation(
 ) -> Result<(Segmentation, Vec<String>)> {
     let source = Source::open(path, *options)?;
     let labels = match source.format()? {
-        Format::Png => LabelFile::Map(png_read::read_label_map(&source)?),
-        Format::Npy => npy::read_labels(&source)?,
-        Format::Nifti => LabelFile::Volume(nifti::read_label_volume(&source)?),
-        Format::Dicom => return dicom::read_segmentation(path, options.max_bytes),
+        FileFormat::Nrrd => return nrrd::read_segmentation(&source),
+        FileFormat::Dicom => return dicom::read_segmentation(path, options.max_bytes),
+        FileFormat::Png => LabelFile::Map(png_read::read_label_map(&source)?),
+        FileFormat::Bmp => LabelFile::Map(bmp::read_label_map(&source)?),
+        FileFormat::Jpeg => {
+            let problem = "labels in a JPEG, which changes values; store them as PNG";
+            return Err(source.unsupported(problem));
+        }
+        FileFormat::Tiff => tiff::read_labels(&source)?,
+        FileFormat::Npy => npy::read_labels(&source)?,
+        FileFormat::Npz => npz::read_labels(&source)?,
+        FileFormat::MetaImage => meta_image::read_labels(&source)?,
+        FileFormat::Nifti1 | FileFormat::Nifti2 => {
+            LabelFile::Volume(nifti::read_label_volume(&source)?)
+        }
     };
     let segments = Vec::new();
     Ok((Segmentation { labels, segments }, Vec::new()))

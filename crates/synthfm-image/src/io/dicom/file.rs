@@ -157,6 +157,11 @@ pub(in crate::io) fn is_dicom(bytes: &[u8]) -> bool {
     start(bytes).is_some()
 }
 
+/// Whether a file begins so; of one that cannot be read its reader tells why.
+pub(in crate::io) fn is_dicom_file(path: &Path) -> bool {
+    Prefix::read(path, 256, u64::MAX).is_ok_and(|start| is_dicom(&start.bytes))
+}
+
 /// Where the file meta information or, without one, the data set begins.
 fn start(bytes: &[u8]) -> Option<usize> {
     if bytes.get(128..132) == Some(b"DICM") {

@@ -135,7 +135,7 @@ fn uneven(
     }
     let mut sorted = steps.clone();
     sorted.sort_by(f64::total_cmp);
-    let usual = sorted[sorted.len() / 2];
+    let usual = sorted[(sorted.len() - 1) / 2];
     let gaps: Vec<(usize, f64)> = steps
         .iter()
         .enumerate()

@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-pub(in crate::io) use file::is_dicom;
+pub(in crate::io) use file::{is_dicom, is_dicom_file};
 pub(in crate::io) use seg_read::read as read_segmentation;
 
 use super::{OpenOptions, Picture};

@@ -28,7 +28,6 @@ pub(super) struct Expected {
     pub(super) columns: usize,
     pub(super) channels: usize,
     pub(super) bits_allocated: usize,
-    pub(super) bits_stored: usize,
     /// The header says that colours are stored as red, green and blue.
     pub(super) stored_rgb: bool,
 }
@@ -40,7 +39,6 @@ impl Expected {
             columns: format.columns,
             channels: format.channels(),
             bits_allocated: format.bits_allocated,
-            bits_stored: format.bits_stored,
             stored_rgb: format.photometric == super::pixel_format::Photometric::Rgb,
         }
     }

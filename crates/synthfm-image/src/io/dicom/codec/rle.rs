@@ -103,7 +103,6 @@ mod tests {
             columns: 2,
             channels: 1,
             bits_allocated: 16,
-            bits_stored: 12,
             stored_rgb: false,
         };
         let decoded = decode(&bytes, &expected).unwrap();
