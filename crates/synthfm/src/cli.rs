@@ -16,12 +16,13 @@ use synthfm_train::evaluate::{PromptSetting, Target};
 use crate::cache::CacheArgs;
 use crate::generate::Shard;
 use crate::input::Window;
+use crate::serve::ServeArgs;
 
 const RESEARCH_USE: &str = "For research use only. synthfm is not a medical device: do not use it for diagnosis \
                             or treatment.";
 
 /// The same for every verb that encodes images.
-const PRECISION_HELP: &str = "Arithmetic of SAM's vision transformers: f32, bf16 (twice as fast, for processors with \
+pub(crate) const PRECISION_HELP: &str = "Arithmetic of SAM's vision transformers: f32, bf16 (twice as fast, for processors with \
                               AVX512-BF16), f16 (for GPUs), or auto (bf16 or f16 where the device has it)";
 
 /// Promptable segmentation of medical images, trained on synthetic images alone (SynthFM, arXiv 2504.08177).
@@ -70,6 +71,8 @@ pub(crate) enum Verb {
     Predict(PredictArgs),
     #[command(about = "Encode an image once, for many predictions", after_help = RESEARCH_USE)]
     Embed(EmbedArgs),
+    #[command(about = "Annotate in the browser, or tell real images from synthetic ones", after_help = RESEARCH_USE)]
+    Serve(ServeArgs),
     #[command(about = "List, check and convert models", after_help = RESEARCH_USE)]
     Models(ModelsArgs),
     #[command(about = "Describe an image, volume, model, data set or report, or this machine", after_help = RESEARCH_USE)]

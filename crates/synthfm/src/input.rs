@@ -17,7 +17,7 @@ use crate::cli::{ViewArgs, numbers};
 use crate::output::usage;
 
 /// Radiology's windows for CT: name, width, level in Hounsfield units.
-const WINDOWS: [(&str, f64, f64); 6] = [
+pub(crate) const WINDOWS: [(&str, f64, f64); 6] = [
     ("abdomen", 400.0, 40.0),
     ("lung", 1500.0, -600.0),
     ("bone", 1800.0, 400.0),
@@ -49,10 +49,18 @@ impl FromStr for Window {
             return Err("the width must be above 0".to_owned());
         }
         let [low, high] = [level - width / 2.0, level + width / 2.0].map(|v| v as f32);
-        if !(low.is_finite() && high.is_finite() && low < high) {
-            return Err("the window is out of range".to_owned());
+        Self::of_limits(low, high)
+    }
+}
+
+impl Window {
+    /// From `low`, shown as black, to `high`, shown as white.
+    pub(crate) fn of_limits(low: f32, high: f32) -> Result<Self, String> {
+        if low.is_finite() && high.is_finite() && low < high && (high - low).is_finite() {
+            Ok(Self { low, high })
+        } else {
+            Err("the window is out of range".to_owned())
         }
-        Ok(Self { low, high })
     }
 }
 
@@ -129,7 +137,8 @@ fn of_picture(path: &Path, picture: Picture, view: View) -> Result<Input> {
     Ok(Input { rgb, place, window })
 }
 
-fn is_8_bit(image: &Image) -> bool {
+/// Whether all values are bytes.
+pub(crate) fn is_8_bit(image: &Image) -> bool {
     let mut values = image.data().iter();
     values.all(|&v| (0.0..=255.0).contains(&v) && v.fract() == 0.0)
 }
@@ -163,7 +172,8 @@ fn of_volume(path: &Path, volume: &Volume, view: View) -> Result<Input> {
     })
 }
 
-fn limits(window: Option<Window>, values: &[f32]) -> [f32; 2] {
+/// The window that was asked for, or the robust extremes of the values.
+pub(crate) fn limits(window: Option<Window>, values: &[f32]) -> [f32; 2] {
     match window {
         Some(Window { low, high }) => [low, high],
         None => percentile_window(values).into(),
