@@ -186,6 +186,44 @@ async function errors(page) {
   say("an upload is annotated");
 }
 
+/** Without a pointer: the keyboard's cursor; with two fingers: zoom; with one: a click. */
+async function otherHands(page, browser, url) {
+  await openCase(page, "kidney");
+  await page.locator(".view canvas").first().focus();
+  await page.keyboard.press("Shift+ArrowLeft");
+  await page.keyboard.press("Enter");
+  assert.equal((await settled(page))[1].labels, "1");
+  await page.keyboard.press("Shift+ArrowDown");
+  await page.keyboard.press("Control+Enter");
+  assert.equal((await settled(page))[1].labels, "10");
+  await page.keyboard.press("r");
+  await settled(page);
+  say("clicks by keyboard");
+  await page.goto("about:blank");
+
+  const touch = await openPage(browser, { viewport: { width: 800, height: 1000 }, hasTouch: true });
+  await touch.goto(`${url}`);
+  await touch.waitForFunction(() => window.synthfm?.active.slice);
+  if (await touch.locator("#ask[open]").count()) await touch.click("#ask button[value=yes]");
+  await openCase(touch, "kidney");
+  const { x, y } = await screenOf(touch, [129, 247]);
+  await touch.touchscreen.tap(x, y);
+  assert.equal((await settled(touch))[1].labels, "1");
+  const fingers = await touch.context().newCDPSession(touch);
+  const two = (gap) => [{ x: x - gap, y, id: 0 }, { x: x + gap, y, id: 1 }];
+  await fingers.send("Input.dispatchTouchEvent", { type: "touchStart", touchPoints: two(30).slice(0, 1) });
+  await fingers.send("Input.dispatchTouchEvent", { type: "touchStart", touchPoints: two(30) });
+  for (const gap of [40, 50, 60]) await fingers.send("Input.dispatchTouchEvent", { type: "touchMove", touchPoints: two(gap) });
+  await fingers.send("Input.dispatchTouchEvent", { type: "touchEnd", touchPoints: [] });
+  const zoom = await touch.evaluate(() => window.synthfm.active.zoom);
+  assert(zoom > 1.5 && zoom < 2.5, `zoom ${zoom}`);
+  assert.equal((await shown(touch))[1].labels, "1", "a pinch is no click");
+  if (shots) await touch.screenshot({ path: join(shots, "touch-800.png") });
+  assert.deepEqual(touch.errors, []);
+  await touch.context().close();
+  say("touch: a tap clicks, two fingers zoom");
+}
+
 /** Another window may look, and take over when told to. */
 async function second(page, browser, url) {
   const other = await openPage(browser);
@@ -250,6 +288,7 @@ try {
   await page.click("#done");
   await page.waitForFunction(() => /Labels are in/.test(document.getElementById("export-text").textContent));
   say("a case that is done has its label file");
+  await otherHands(page, browser, server.url);
   const { code } = await server.stop();
   assert.equal(code, 0);
   server = null;

@@ -40,10 +40,11 @@ static ANNOTATOR: [Asset; 14] = assets![
     ("/js/view.js", JS, "js/view.js"),
 ];
 
-static REVIEW: [Asset; 4] = assets![
+static REVIEW: [Asset; 5] = assets![
     ("/", HTML, "review.html"),
     ("/style.css", CSS, "style.css"),
     ("/icon.svg", SVG, "icon.svg"),
+    ("/js/api.js", JS, "js/api.js"),
     ("/js/review.js", JS, "js/review.js"),
 ];
 

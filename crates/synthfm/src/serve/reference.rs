@@ -106,12 +106,8 @@ impl Reference {
         self.names.iter().map(label).collect()
     }
 
-    pub(super) fn has(&self, value: u16) -> bool {
-        self.names.contains_key(&value)
-    }
-
-    /// The label that a structure is compared with unless the annotator says otherwise: the one of its name, else of
-    /// its identifier, else the only one.
+    /// The label that a structure is compared with: the one of its name; where labels have no names, the one of its
+    /// identifier, else the only one.
     pub(super) fn label_for(&self, name: &str, id: u16) -> Option<u16> {
         let same = |label: &Option<String>| {
             label
@@ -119,11 +115,14 @@ impl Reference {
                 .is_some_and(|label| label.eq_ignore_ascii_case(name.trim()))
         };
         let named = self.names.iter().find(|(_, label)| same(label));
-        let only = || (self.names.len() == 1).then(|| self.names.keys().next().copied());
-        named
-            .map(|(&value, _)| value)
-            .or_else(|| self.has(id).then_some(id))
-            .or_else(|| only().flatten())
+        let mut nameless = self.names.iter().filter(|(_, label)| label.is_none());
+        let by_id = || self.names.get(&id).is_some_and(Option::is_none);
+        match (named, self.names.len(), nameless.next()) {
+            (Some((&value, _)), ..) => Some(value),
+            (None, ..) if by_id() => Some(id),
+            (None, 1, Some((&value, _))) => Some(value),
+            _ => None,
+        }
     }
 
     /// The mask of a label on a slice.
@@ -298,8 +297,14 @@ mod tests {
             [1, 2, 3]
         );
         write(vec![0, 3, 3, 0, 0, 0], Size::new(2, 3));
-        let reference = Reference::read(&labels, &study, names.clone(), 1 << 20).unwrap();
-        assert_eq!(reference.label_for("other", 1), Some(3));
+        let only = Reference::read(&labels, &study, names.clone(), 1 << 20).unwrap();
+        assert_eq!(only.label_for("other", 1), Some(3));
+        write(vec![0, 2, 2, 0, 0, 0], Size::new(2, 3));
+        let only = Reference::read(&labels, &study, names.clone(), 1 << 20).unwrap();
+        assert_eq!(
+            (only.label_for("spleen", 2), only.label_for("Liver", 9)),
+            (None, Some(2))
+        );
         write(vec![0; 6], Size::new(3, 2));
         assert!(Reference::read(&labels, &study, names, 1 << 20).is_err());
     }

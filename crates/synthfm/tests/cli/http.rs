@@ -89,7 +89,7 @@ impl Server {
     pub(crate) fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         stream
-            .set_read_timeout(Some(Duration::from_secs(120)))
+            .set_read_timeout(Some(Duration::from_mins(2)))
             .unwrap();
         stream
     }
@@ -126,15 +126,16 @@ impl Server {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Reply {
-        let mut request = format!(
+        let named = headers
+            .iter()
+            .map(|(name, value)| format!("{name}: {value}\r\n"));
+        let request = format!(
             "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nConnection: close\r\nContent-Length: {}\r\n",
             self.port,
             body.len()
         );
-        for (name, value) in headers {
-            request.push_str(&format!("{name}: {value}\r\n"));
-        }
-        let bytes = [request.as_bytes(), b"\r\n", body].concat();
+        let named: String = named.collect();
+        let bytes = [request.as_bytes(), named.as_bytes(), b"\r\n", body].concat();
         self.raw(&bytes)
     }
 

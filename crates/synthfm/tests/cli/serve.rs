@@ -238,7 +238,7 @@ fn uploads_are_checked_and_kept() {
         .put("/api/uploads?name=a.exe", &bytes)
         .fails(422, "unreadable", "not an image");
     client
-        .put("/api/uploads?name=a.png", &[0; (1 << 20) + 1])
+        .put("/api/uploads?name=a.png", &vec![0; (1 << 20) + 1])
         .fails(413, "too_large", "1 MiB");
     client
         .put("/api/uploads?name=a.png", b"")

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use super::plan::{Item, Kind, Plan};
-use super::statistics::{Summary, summary};
+use super::statistics::{Group, Summary, summary};
 use crate::output::write_json;
 use crate::serve::catalog::plain;
 
@@ -69,19 +69,20 @@ impl Answers {
         let given = self.by_rater.entry(rater.to_owned()).or_default();
         let path = self.folder.join(format!("{PREFIX}{rater}.csv"));
         let number = given.len() + 1;
-        let mut text = String::new();
-        if number == 1 {
-            text = format!("{HEADER}\n");
-        }
+        let head = if number == 1 {
+            format!("{HEADER}\n")
+        } else {
+            String::new()
+        };
         let correct = u8::from(said == item.kind);
-        text.push_str(&format!(
-            "{rater},{number},{},{},{},{},{},{correct},{seconds:.2}\n",
+        let text = format!(
+            "{head}{rater},{number},{},{},{},{},{},{correct},{seconds:.2}\n",
             item.id,
             quoted(&item.name),
             item.kind.name(),
             quoted(&item.modality),
             said.name()
-        ));
+        );
         let mut file = OpenOptions::new()
             .create(true)
             .append(true)
@@ -123,31 +124,31 @@ impl Answers {
 
 /// A row per rater and modality.
 fn summary_csv(summaries: &[Summary]) -> String {
-    let mut text =
-        "rater,modality,answers,correct,accuracy,wilson95_low,wilson95_high,real_called_real,\
-                    real,synthetic_called_synthetic,synthetic\n"
-            .to_owned();
-    for Summary { rater, groups, .. } in summaries {
-        for group in groups {
-            let number = |value: Option<f64>| value.map_or(String::new(), |v| format!("{v:.4}"));
-            let [low, high] = group.all.wilson95.map_or([None; 2], |ci| ci.map(Some));
-            text.push_str(&format!(
-                "{},{},{},{},{},{},{},{},{},{},{}\n",
-                rater.as_deref().unwrap_or("(all)"),
-                quoted(&group.modality),
-                group.all.count,
-                group.all.correct,
-                number(group.all.accuracy),
-                number(low),
-                number(high),
-                group.real.correct,
-                group.real.count,
-                group.synthetic.correct,
-                group.synthetic.count,
-            ));
-        }
-    }
-    text
+    let head = "rater,modality,answers,correct,accuracy,wilson95_low,wilson95_high,real_called_real,\
+                real,synthetic_called_synthetic,synthetic\n";
+    let rows = summaries.iter().flat_map(|summary| {
+        let rater = summary.rater.as_deref().unwrap_or("(all)");
+        summary.groups.iter().map(move |group| row(rater, group))
+    });
+    std::iter::once(head.to_owned()).chain(rows).collect()
+}
+
+fn row(rater: &str, group: &Group) -> String {
+    let number = |value: Option<f64>| value.map_or(String::new(), |v| format!("{v:.4}"));
+    let [low, high] = group.all.wilson95.map_or([None; 2], |ci| ci.map(Some));
+    format!(
+        "{rater},{},{},{},{},{},{},{},{},{},{}\n",
+        quoted(&group.modality),
+        group.all.count,
+        group.all.correct,
+        number(group.all.accuracy),
+        number(low),
+        number(high),
+        group.real.correct,
+        group.real.count,
+        group.synthetic.correct,
+        group.synthetic.count,
+    )
 }
 
 /// A field of CSV.
@@ -260,7 +261,7 @@ mod tests {
         let Summary {
             groups, answered, ..
         } = again.summary_of("ab", &plan);
-        let gist = |group: &super::super::statistics::Group| {
+        let gist = |group: &Group| {
             (
                 group.modality.clone(),
                 group.all.correct,

@@ -9,8 +9,7 @@ export class ApiError extends Error {
   }
 }
 
-const SESSION_KEY = "synthfm-session";
-let session = sessionStorage.getItem(SESSION_KEY);
+let session = null;
 
 /** Sends a request and gives the response, or throws an ApiError. */
 async function send(method, path, { body, kind, signal, keepalive } = {}) {
@@ -67,19 +66,9 @@ export async function download(path) {
   return link.download;
 }
 
-/** Continues the session of this tab, or starts one. */
+/** Starts a session, which ends when the page is left. */
 export async function startSession() {
-  if (session) {
-    try {
-      await call("POST", `/api/sessions/${session}`);
-      return;
-    } catch (error) {
-      if (error.code !== "no_session") throw error;
-      session = null;
-    }
-  }
   session = (await call("POST", "/api/sessions")).session;
-  sessionStorage.setItem(SESSION_KEY, session);
 }
 
 /** Keeps the session alive, and tells `listeners` (by kind of event) what happens; calls `lost` when it is over. */
@@ -95,8 +84,12 @@ export function listen(listeners, lost) {
       if (error.code === "no_session") lost();
     }
   }, 40_000);
-  // A copy of this tab would share its session; when it goes, so does the lease.
-  addEventListener("pagehide", (event) => {
-    if (!event.persisted) source.close();
+  addEventListener("pagehide", () => {
+    source.close();
+    fetch(`/api/sessions/${session}`, { method: "DELETE", keepalive: true }).catch(() => {});
+  });
+  // The browser may bring the page back as it was, but its session is over.
+  addEventListener("pageshow", (event) => {
+    if (event.persisted) location.reload();
   });
 }

@@ -52,7 +52,11 @@ class App {
   }
 
   showCases() {
-    showCases(this.cases, this.study?.id, byId("case-filter").value, (id) => this.open(id));
+    showCases(this.cases, this.study?.id, byId("case-filter").value, (id) => {
+      // On a narrow page the list lies over the image.
+      if (matchMedia("(max-width: 1000px)").matches) this.toggleCases(true);
+      this.open(id);
+    });
   }
 
   async open(id, takeOver = false) {
@@ -570,11 +574,13 @@ class App {
     addEventListener("beforeunload", (event) => {
       if (this.study?.busy) event.preventDefault();
     });
-    if (matchMedia("(max-width: 1000px)").matches) this.toggleCases();
+    const narrow = matchMedia("(max-width: 1000px)");
+    narrow.addEventListener("change", () => this.toggleCases(narrow.matches));
+    if (narrow.matches) this.toggleCases(true);
   }
 
-  toggleCases() {
-    const hidden = document.body.classList.toggle("no-cases");
+  toggleCases(hide) {
+    const hidden = document.body.classList.toggle("no-cases", hide);
     byId("toggle-cases").setAttribute("aria-expanded", String(!hidden));
   }
 
@@ -636,6 +642,7 @@ class App {
         if (chosen) study.select(chosen.id);
       },
       visibility: () => this.toggleVisibility(),
+      cursor: () => this.keyCursor(view, event),
       slice: () => this.keySlice(view, event),
       propagate: () => this.propagate(event.key === "." ? "up" : "down"),
       plane: () => this.nextLayout(),
@@ -650,6 +657,17 @@ class App {
     const step = { ArrowUp: 1, ArrowDown: -1, PageUp: 10, PageDown: -10 }[event.key];
     view.scrollBy(step);
     return true;
+  }
+
+  /** A cursor for those who work without a pointer. */
+  keyCursor(view, event) {
+    if (event.key === "Enter") {
+      const negative = event.ctrlKey || event.metaKey;
+      if (view.cursor) view.tool.click(view.cursor, negative !== this.settings.positive, event.timeStamp);
+    } else {
+      const [dx, dy] = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+      view.moveCursor(dx, dy);
+    }
   }
 
   unclick(view) {

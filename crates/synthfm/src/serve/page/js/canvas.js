@@ -14,8 +14,9 @@ export function paint(context, frame, scene) {
   if (!scene.picture) return;
   const { left, top, sx, sy } = frame;
   context.setTransform(sx, 0, 0, sy, left, top);
-  context.imageSmoothingEnabled = sx < 4;
-  context.imageSmoothingQuality = "high";
+  // From a size on where single pixels are worked on, they are seen as they are.
+  context.imageSmoothingEnabled = Math.min(sx, sy) < 6 * scene.ratio;
+  context.imageSmoothingQuality = Math.min(sx, sy) < 1 ? "medium" : "low";
   context.drawImage(scene.picture, 0, 0);
   context.imageSmoothingEnabled = false;
   for (const { mask, colour } of scene.masks) {
@@ -34,6 +35,7 @@ export function paint(context, frame, scene) {
   }
   for (const line of scene.lines) guide(context, frame, line, scene.ratio);
   if (scene.prompts) prompts(context, frame, scene.prompts, scene.ratio);
+  if (scene.cursor) cross(context, place(frame, scene.cursor), scene.ratio);
   if (scene.pointer) pointer(context, frame, scene.pointer, scene.ratio);
 }
 
@@ -86,6 +88,20 @@ function click(context, [x, y], positive, ratio) {
   }
   context.strokeStyle = "#000";
   context.stroke();
+}
+
+/** The keyboard's cursor. */
+function cross(context, [x, y], ratio) {
+  for (const [colour, lineWidth] of [["#000", 4], ["#fff", 2]]) {
+    context.strokeStyle = colour;
+    context.lineWidth = lineWidth * ratio;
+    context.beginPath();
+    for (const [dx, dy] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
+      context.moveTo(x + 4 * dx * ratio, y + 4 * dy * ratio);
+      context.lineTo(x + 14 * dx * ratio, y + 14 * dy * ratio);
+    }
+    context.stroke();
+  }
 }
 
 /** A thin line where another view's slice cuts this one. */

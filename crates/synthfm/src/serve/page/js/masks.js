@@ -28,16 +28,33 @@ export function encode(mask) {
   return runs;
 }
 
+/** Rows and columns that hold all of a mask: [top, left, bottom, right], the latter two not included. */
+function bounds(mask, width, height) {
+  let [top, left, bottom, right] = [height, width, 0, 0];
+  for (let row = 0; row < height; row += 1) {
+    const first = mask.indexOf(1, row * width);
+    if (first < 0) break;
+    // Rows without anything are skipped at once.
+    row = Math.floor(first / width);
+    const line = mask.subarray(row * width, (row + 1) * width);
+    top = Math.min(top, row);
+    bottom = row + 1;
+    left = Math.min(left, line.indexOf(1));
+    right = Math.max(right, line.lastIndexOf(1) + 1);
+  }
+  return [top, left, bottom, right];
+}
+
 /** The borders between inside and outside as one path in pixels: (0, 0) is the corner of the first pixel. */
 export function outline(mask, width, height) {
   const path = new Path2D();
-  // Horizontal edges, joined along the row; then vertical ones along the column.
-  for (let row = 0; row <= height; row += 1) {
+  const [top, left, bottom, right] = bounds(mask, width, height);
+  const at = (row, col) => row >= top && row < bottom && col >= left && col < right && mask[row * width + col] === 1;
+  // Edges between rows, joined along the row; then those between columns.
+  for (let row = top; row <= bottom; row += 1) {
     let start = -1;
-    for (let col = 0; col <= width; col += 1) {
-      const above = row > 0 && col < width ? mask[(row - 1) * width + col] : 0;
-      const below = row < height && col < width ? mask[row * width + col] : 0;
-      const edge = above !== below;
+    for (let col = left; col <= right; col += 1) {
+      const edge = at(row - 1, col) !== at(row, col);
       if (edge && start < 0) start = col;
       if (!edge && start >= 0) {
         path.moveTo(start, row);
@@ -46,12 +63,10 @@ export function outline(mask, width, height) {
       }
     }
   }
-  for (let col = 0; col <= width; col += 1) {
+  for (let col = left; col <= right; col += 1) {
     let start = -1;
-    for (let row = 0; row <= height; row += 1) {
-      const left = col > 0 && row < height ? mask[row * width + col - 1] : 0;
-      const right = col < width && row < height ? mask[row * width + col] : 0;
-      const edge = left !== right;
+    for (let row = top; row <= bottom; row += 1) {
+      const edge = at(row, col - 1) !== at(row, col);
       if (edge && start < 0) start = row;
       if (!edge && start >= 0) {
         path.moveTo(col, start);

@@ -56,14 +56,14 @@ function structureItem(study, structure, n, on) {
   const hidden = study.hidden.has(id);
   const score = study.scores.get(id)?.dice;
   const size = voxels ? `${voxels.toLocaleString("en")} ${study.details.picture ? "px" : "voxels"}` : "empty";
-  const text = typeof score === "number" ? `${size} · DSC ${score.toFixed(3)}` : size;
+  const scored = voxels && typeof score === "number" ? make("small", { textContent: `DSC ${score.toFixed(3)}` }) : "";
   const item = make("li", { dataset: { id } },
     make("input", { type: "color", value: colour, title: "Colour", "aria-label": `Colour of ${name}`,
       onchange: (event) => on.recolour(id, event.target.value) }),
     make("button", { className: "structure-name", onclick: () => on.select(id), ondblclick: () => rename(item, structure, on),
-      title: n < 9 ? `Choose (${n + 1}); double click renames` : "Choose; double click renames" },
-      make("span", { textContent: name }), make("small", { textContent: text })),
-    make("button", { className: "icon", textContent: "✎", title: "Rename", "aria-label": `Rename ${name}`,
+      title: `${name}${n < 9 ? ` (${n + 1})` : ""}; double click renames` },
+      make("span", { textContent: name }), make("small", { textContent: size }), scored),
+    make("button", { className: "icon rename", textContent: "✎", title: "Rename", "aria-label": `Rename ${name}`,
       onclick: () => rename(item, structure, on) }),
     make("button", { className: "icon", textContent: hidden ? "◌" : "◉", title: hidden ? "Show" : "Hide",
       "aria-label": `${hidden ? "Show" : "Hide"} ${name}`, onclick: () => on.hide(id) }),

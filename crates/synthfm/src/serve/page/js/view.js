@@ -20,6 +20,7 @@ export class View {
     this.zoom = 1;
     this.pan = [0, 0];
     this.hovered = null;
+    this.cursor = null;
     this.slice = null;
     this.wanted = 0;
     this.begun = null;
@@ -77,6 +78,7 @@ export class View {
     this.study = study;
     this.plane = plane;
     this.slice = null;
+    this.cursor = null;
     this.tool.doing = null;
     this.index = Math.floor((this.planeInfo.slices - 1) / 2);
     this.fit();
@@ -151,6 +153,17 @@ export class View {
     return x >= -0.5 && y >= -0.5 && x < width - 0.5 && y < height - 0.5;
   }
 
+  /** Moves the keyboard's cursor, which begins in the middle, by about six pixels of the screen. */
+  moveCursor(dx, dy) {
+    const { width, height } = this.planeInfo;
+    const step = Math.max(1, Math.round(6 / this.pixelsPerPixel()));
+    const [x, y] = this.cursor ?? [width / 2, height / 2].map(Math.floor);
+    const within = (value, size) => Math.max(0, Math.min(size - 1, value));
+    this.cursor = [within(x + dx * step, width), within(y + dy * step, height)];
+    this.owner.moved(this, this.cursor);
+    this.repaint();
+  }
+
   fit() {
     this.zoom = 1;
     this.pan = [0, 0];
@@ -220,6 +233,7 @@ export class View {
       reference: study.reference(plane, index),
       prompts: study.hidden.has(study.current) || !settings.marks ? null : entries.get(study.current)?.prompts,
       pointer: this.tool.scene(),
+      cursor: this.cursor,
       lines: this.owner.guides(this).map((line) => ({ ...line, colour: GUIDES[line.plane] })),
       ratio: devicePixelRatio,
     };
