@@ -11,7 +11,7 @@ use synthfm_sam::{MaskOutput, Predictor, Prompts};
 use crate::Result;
 use crate::clicks::Negatives;
 use crate::dataset::Dataset;
-use crate::evaluate::{Options, PromptSet, PromptSetting, Row, Segmenter, evaluate};
+use crate::evaluate::{Options, PromptSet, PromptSetting, Row, RunOptions, Segmenter, evaluate};
 use crate::learner::Learner;
 use crate::validation::ValidationConfig;
 
@@ -62,15 +62,15 @@ impl RealData {
             predictor: Predictor::new(&learner.sam, device),
             multimask: learner.multimask(),
         };
-        let mut segmenters: Vec<Box<dyn Segmenter>> = vec![Box::new(trained)];
-        let quietly = |_: usize, _: usize, _: &str| ();
+        let segmenters: Vec<Box<dyn Segmenter>> = vec![Box::new(trained)];
         // Always to the end: a resumed run must find what an uninterrupted one finds.
         let never = AtomicBool::new(false);
         let found = evaluate(
             &self.datasets,
-            &mut segmenters,
+            &segmenters,
             &self.options,
-            quietly,
+            &RunOptions::default(),
+            |_| (),
             &never,
         )?;
         let mut scores = Vec::new();
@@ -97,6 +97,7 @@ pub(crate) fn mean_dice(scores: &[RealScore]) -> f64 {
 }
 
 /// The model in training under evaluation, asked for masks as it is trained to give them.
+#[derive(Clone)]
 struct Trained {
     predictor: Predictor,
     multimask: bool,
@@ -105,6 +106,15 @@ struct Trained {
 impl Segmenter for Trained {
     fn name(&self) -> &'static str {
         "training"
+    }
+
+    /// Never looked up: nothing of these runs is kept.
+    fn identity(&self) -> String {
+        self.name().to_owned()
+    }
+
+    fn fork(&self) -> Box<dyn Segmenter> {
+        Box::new(self.clone())
     }
 
     fn set_image(&mut self, image: &RgbImage) -> Result<()> {

@@ -17,6 +17,7 @@ use crate::evaluate::EvaluateArgs;
 use crate::generate::Shard;
 use crate::input::WindowChoice;
 use crate::limits::OpenArgs;
+use crate::serve::ServeArgs;
 
 const RESEARCH_USE: &str = "For research use only. synthfm is not a medical device: do not use it for diagnosis \
                             or treatment.";
@@ -71,6 +72,8 @@ pub(crate) enum Verb {
     Predict(PredictArgs),
     #[command(about = "Encode an image once, for many predictions", after_help = RESEARCH_USE)]
     Embed(EmbedArgs),
+    #[command(about = "Annotate in the browser, or tell real images from synthetic ones", after_help = RESEARCH_USE)]
+    Serve(ServeArgs),
     #[command(about = "List, check and convert models", after_help = RESEARCH_USE)]
     Models(ModelsArgs),
     #[command(about = "Describe an image, volume, model, data set or report, or this machine", after_help = RESEARCH_USE)]

@@ -51,10 +51,13 @@ impl FromStr for WindowChoice {
     }
 }
 
-impl Window {
-    /// Intensities that become black and white.
-    pub(crate) const fn ends(self) -> [f32; 2] {
-        [self.low, self.high]
+/// A window in numbers: one by name, or width and level.
+pub(crate) fn parse_range(text: &str) -> Result<Window, String> {
+    match text.parse()? {
+        WindowChoice::Range(window) => Ok(window),
+        WindowChoice::Own | WindowChoice::Percentiles => {
+            Err("a window's name, or width,level expected".to_owned())
+        }
     }
 }
 
@@ -148,7 +151,8 @@ fn of_picture(path: &Path, picture: Picture, info: ScanInfo, view: &View) -> Res
     Ok(Input::new(rgb, Place::Picture, window, info))
 }
 
-fn is_8_bit(image: &Image) -> bool {
+/// Whether all values are bytes.
+pub(crate) fn is_8_bit(image: &Image) -> bool {
     let mut values = image.data().iter();
     values.all(|&v| (0.0..=255.0).contains(&v) && v.fract() == 0.0)
 }
