@@ -49,18 +49,10 @@ impl FromStr for Window {
             return Err("the width must be above 0".to_owned());
         }
         let [low, high] = [level - width / 2.0, level + width / 2.0].map(|v| v as f32);
-        Self::of_limits(low, high)
-    }
-}
-
-impl Window {
-    /// From `low`, shown as black, to `high`, shown as white.
-    pub(crate) fn of_limits(low: f32, high: f32) -> Result<Self, String> {
-        if low.is_finite() && high.is_finite() && low < high && (high - low).is_finite() {
-            Ok(Self { low, high })
-        } else {
-            Err("the window is out of range".to_owned())
+        if !(low.is_finite() && high.is_finite() && low < high) {
+            return Err("the window is out of range".to_owned());
         }
+        Ok(Self { low, high })
     }
 }
 
@@ -137,8 +129,7 @@ fn of_picture(path: &Path, picture: Picture, view: View) -> Result<Input> {
     Ok(Input { rgb, place, window })
 }
 
-/// Whether all values are bytes.
-pub(crate) fn is_8_bit(image: &Image) -> bool {
+fn is_8_bit(image: &Image) -> bool {
     let mut values = image.data().iter();
     values.all(|&v| (0.0..=255.0).contains(&v) && v.fract() == 0.0)
 }
@@ -172,8 +163,7 @@ fn of_volume(path: &Path, volume: &Volume, view: View) -> Result<Input> {
     })
 }
 
-/// The window that was asked for, or the robust extremes of the values.
-pub(crate) fn limits(window: Option<Window>, values: &[f32]) -> [f32; 2] {
+fn limits(window: Option<Window>, values: &[f32]) -> [f32; 2] {
     match window {
         Some(Window { low, high }) => [low, high],
         None => percentile_window(values).into(),

@@ -8,11 +8,12 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 use synthfm_image::{
-    ImageFile, Picture, Plane, ReadOptions, RgbImage, Size, Volume, VolumeGeometry, read_image,
+    Image, ImageFile, Picture, Plane, ReadOptions, RgbImage, Size, Volume, VolumeGeometry,
+    read_image,
 };
+use synthfm_train::dataset::percentile_window;
 
 use super::annotation::PlaneName;
-use crate::input::{Window, is_8_bit, limits};
 
 /// Longest side of a slice: what a browser's canvas shows.
 const MAX_SIDE: usize = 16_384;
@@ -81,7 +82,7 @@ impl Study {
     }
 
     fn of_volume(volume: Volume) -> Self {
-        let window = limits(None, volume.data());
+        let window = robust_window(volume.data());
         Self {
             grid: volume.geometry().clone(),
             scale: Scale::of(volume.data()),
@@ -110,7 +111,7 @@ impl Study {
                 window: if is_8_bit(&image) {
                     whole
                 } else {
-                    limits(None, image.data())
+                    robust_window(image.data())
                 },
                 scale: Scale::of(image.data()),
                 pixels: Pixels::Grey(Volume::new(grid.clone(), image.into_data())?),
@@ -219,6 +220,22 @@ impl Study {
     }
 }
 
+/// Whether all values are bytes, which are shown as they are.
+fn is_8_bit(image: &Image) -> bool {
+    let mut values = image.data().iter();
+    values.all(|&v| (0.0..=255.0).contains(&v) && v.fract() == 0.0)
+}
+
+/// The 0.5 and 99.5 percentiles, as `predict` shows an image; around a single value a window of width 1.
+fn robust_window(values: &[f32]) -> [f32; 2] {
+    let (low, high) = percentile_window(values);
+    if low < high {
+        [low, high]
+    } else {
+        [low - 0.5, low + 0.5]
+    }
+}
+
 /// A colour picture through a window on each channel.
 fn windowed(rgb: &RgbImage, [low, high]: [f32; 2]) -> Result<RgbImage> {
     let scale = 255.0 / (high - low);
@@ -262,7 +279,8 @@ impl Scale {
 pub(super) fn window_or(window: Option<[f32; 2]>, default: [f32; 2]) -> Result<[f32; 2], String> {
     match window {
         None => Ok(default),
-        Some([low, high]) => Window::of_limits(low, high).map(|_| [low, high]),
+        Some([low, high]) if (high - low).is_finite() && low < high => Ok([low, high]),
+        Some(_) => Err("window: two finite numbers expected, the lower one first".to_owned()),
     }
 }
 
@@ -336,6 +354,13 @@ mod tests {
                 .unwrap(),
             rgb
         );
+    }
+
+    #[test]
+    fn a_flat_image_has_a_window() {
+        assert_eq!(robust_window(&[7.0; 9]), [6.5, 7.5]);
+        assert_eq!(robust_window(&[f32::NAN]), [-0.5, 0.5]);
+        assert_eq!(robust_window(&[0.0, 10.0]), [0.0, 10.0]);
     }
 
     #[test]
