@@ -8,12 +8,13 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 use synthfm_image::{
-    Image, ImageFile, Picture, Plane, ReadOptions, RgbImage, Size, Volume, VolumeGeometry,
-    read_image,
+    ImageFile, OpenOptions, Picture, Plane, ReadOptions, RgbImage, ScanInfo, Size, Volume,
+    VolumeGeometry, open_scan,
 };
 use synthfm_train::dataset::percentile_window;
 
 use super::annotation::PlaneName;
+use crate::input::is_8_bit;
 
 /// Longest side of a slice: what a browser's canvas shows.
 const MAX_SIDE: usize = 16_384;
@@ -57,12 +58,20 @@ pub(super) struct PlaneInfo {
 }
 
 impl Study {
-    /// Reads a file of at most `max_bytes`.
+    /// Reads a file, or a folder of one DICOM series, of at most `max_bytes`.
     pub(super) fn read(path: &Path, max_bytes: u64) -> synthfm_image::Result<Self> {
-        let study = match read_image(path, &ReadOptions { max_bytes })? {
-            ImageFile::Volume(volume) => Self::of_volume(volume),
-            ImageFile::Picture(picture) => Self::of_picture(picture)?,
+        let options = OpenOptions {
+            read: ReadOptions { max_bytes },
+            series: None,
         };
+        let scan = open_scan(path, &options)?;
+        let mut study = match scan.content {
+            ImageFile::Volume(volume) => Self::of_volume(volume, &scan.info),
+            ImageFile::Picture(picture) => Self::of_picture(picture, &scan.info)?,
+        };
+        if scan.info.inverted {
+            study.invert();
+        }
         let planes = study.planes();
         let longest = planes.iter().map(|p| p.height.max(p.width)).max();
         let shape = study.grid.shape();
@@ -81,8 +90,8 @@ impl Study {
         })
     }
 
-    fn of_volume(volume: Volume) -> Self {
-        let window = robust_window(volume.data());
+    fn of_volume(volume: Volume, info: &ScanInfo) -> Self {
+        let window = default_window(info, volume.data());
         Self {
             grid: volume.geometry().clone(),
             scale: Scale::of(volume.data()),
@@ -92,7 +101,7 @@ impl Study {
         }
     }
 
-    fn of_picture(picture: Picture) -> synthfm_image::Result<Self> {
+    fn of_picture(picture: Picture, info: &ScanInfo) -> synthfm_image::Result<Self> {
         let Size { height, width } = picture.size();
         let grid = VolumeGeometry::with_spacing([width, height, 1], [1.0; 3])?;
         let whole = [0.0, 255.0];
@@ -108,10 +117,10 @@ impl Study {
                 },
             },
             Picture::Grey(image) => Self {
-                window: if is_8_bit(&image) {
+                window: if info.windows.is_empty() && is_8_bit(&image) {
                     whole
                 } else {
-                    robust_window(image.data())
+                    default_window(info, image.data())
                 },
                 scale: Scale::of(image.data()),
                 pixels: Pixels::Grey(Volume::new(grid.clone(), image.into_data())?),
@@ -119,6 +128,18 @@ impl Study {
                 is_picture: true,
             },
         })
+    }
+
+    /// Turns a picture whose lowest values are white (MONOCHROME1) into one whose lowest are black: page and model then
+    /// need not know.
+    fn invert(&mut self) {
+        if let Pixels::Grey(volume) = &mut self.pixels {
+            let data = volume.data().iter().map(|v| -v).collect();
+            *volume = Volume::new(self.grid.clone(), data).expect("one value per voxel");
+            self.scale = Scale::of(volume.data());
+            let [low, high] = self.window;
+            self.window = [-high, -low];
+        }
     }
 
     pub(super) const fn grid(&self) -> &VolumeGeometry {
@@ -220,22 +241,6 @@ impl Study {
     }
 }
 
-/// Whether all values are bytes, which are shown as they are.
-fn is_8_bit(image: &Image) -> bool {
-    let mut values = image.data().iter();
-    values.all(|&v| (0.0..=255.0).contains(&v) && v.fract() == 0.0)
-}
-
-/// The 0.5 and 99.5 percentiles, as `predict` shows an image; around a single value a window of width 1.
-fn robust_window(values: &[f32]) -> [f32; 2] {
-    let (low, high) = percentile_window(values);
-    if low < high {
-        [low, high]
-    } else {
-        [low - 0.5, low + 0.5]
-    }
-}
-
 /// A colour picture through a window on each channel.
 fn windowed(rgb: &RgbImage, [low, high]: [f32; 2]) -> Result<RgbImage> {
     let scale = 255.0 / (high - low);
@@ -275,12 +280,25 @@ impl Scale {
     }
 }
 
+/// The file's own first window, else the 0.5 and 99.5 percentiles; around a single value a window of width 1.
+fn default_window(info: &ScanInfo, values: &[f32]) -> [f32; 2] {
+    let (low, high) = match info.windows.first() {
+        Some(own) => (own.low, own.high),
+        None => percentile_window(values),
+    };
+    if low < high {
+        [low, high]
+    } else {
+        [low - 0.5, low + 0.5]
+    }
+}
+
 /// The window of a request, or the default.
 pub(super) fn window_or(window: Option<[f32; 2]>, default: [f32; 2]) -> Result<[f32; 2], String> {
     match window {
         None => Ok(default),
-        Some([low, high]) if (high - low).is_finite() && low < high => Ok([low, high]),
-        Some(_) => Err("window: two finite numbers expected, the lower one first".to_owned()),
+        Some([low, high]) if low < high && (high - low).is_finite() => Ok([low, high]),
+        Some(_) => Err("the window is out of range".to_owned()),
     }
 }
 
@@ -358,9 +376,11 @@ mod tests {
 
     #[test]
     fn a_flat_image_has_a_window() {
-        assert_eq!(robust_window(&[7.0; 9]), [6.5, 7.5]);
-        assert_eq!(robust_window(&[f32::NAN]), [-0.5, 0.5]);
-        assert_eq!(robust_window(&[0.0, 10.0]), [0.0, 10.0]);
+        let info = ScanInfo::of_format(FileFormat::Png);
+        let window = |values: &[f32]| default_window(&info, values);
+        assert_eq!(window(&[7.0; 9]), [6.5, 7.5]);
+        assert_eq!(window(&[f32::NAN]), [-0.5, 0.5]);
+        assert_eq!(window(&[0.0, 10.0]), [0.0, 10.0]);
     }
 
     #[test]

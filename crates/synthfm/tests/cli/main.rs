@@ -8,6 +8,8 @@ mod cache;
 mod common;
 mod compare;
 mod devices;
+#[cfg(target_os = "linux")]
+mod disk_full;
 mod evaluate;
 mod formats;
 mod generate;
@@ -19,4 +21,5 @@ mod prompts_file;
 mod serve;
 mod shards;
 mod train;
+mod train_kill;
 mod verify;

@@ -16,13 +16,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, post, put};
 use serde::Deserialize;
 use serde_json::json;
+use synthfm_image::Window;
 
 use super::app::{App, session_of};
 use super::error::{ApiError, ApiResult};
 use super::export;
 use super::respond;
 use super::sessions::LEASE;
-use crate::input::WINDOWS;
 use crate::output::VERSION;
 
 /// Every path with what it does, for the router and for the test of the description.
@@ -85,7 +85,7 @@ async fn openapi() -> Response {
 }
 
 async fn info(State(app): State<Arc<App>>) -> Response {
-    let windows: Vec<_> = WINDOWS
+    let windows: Vec<_> = Window::NAMED
         .iter()
         .map(|(name, width, level)| json!({ "name": name, "width": width, "level": level }))
         .collect();
