@@ -63,14 +63,18 @@ def main():
         raise SystemExit(f"error: no case has {args.case!r} in its name")
     path = f"/api/cases/{found[0]['id']}"
     case = server.call("POST", f"{path}/open", {})
-    answer = server.call("POST", f"{path}/predict", {
-        "structure": case["structures"][0]["id"],
-        "plane": args.plane,
-        "index": args.slice,
-        "points": args.point + args.negative,
-        "labels": [1] * len(args.point) + [0] * len(args.negative),
-        "box": args.box,
-    })
+    answer = server.call(
+        "POST",
+        f"{path}/predict",
+        {
+            "structure": case["structures"][0]["id"],
+            "plane": args.plane,
+            "index": args.slice,
+            "points": args.point + args.negative,
+            "labels": [1] * len(args.point) + [0] * len(args.negative),
+            "box": args.box,
+        },
+    )
     area = sum(answer["runs"][1::2])
     print(f"{case['name']}: {area} pixels, estimated IoU {answer['iou']:.2f}, Dice {answer['slice_dice']}")
     format = args.format or ("png" if case["picture"] else "nifti")

@@ -36,10 +36,14 @@ def png(side, seed):
         for x in range(side):
             inside = (x - side * 0.5) ** 2 + (y - side * 0.45) ** 2 < (side * 0.25) ** 2
             lines.append((170 if inside else 60) + noise.randrange(30))
+
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
     head = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(lines))) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(lines))) + chunk(b"IEND", b"")
+    )
 
 
 def make_folder(root):
@@ -90,14 +94,14 @@ class Server:
             try:
                 if slow:
                     for n in range(0, len(data), max(1, len(data) // 4)):
-                        connection.sendall(data[n:n + max(1, len(data) // 4)])
+                        connection.sendall(data[n : n + max(1, len(data) // 4)])
                         time.sleep(slow)
                 else:
                     connection.sendall(data)
                 if not wait:
                     return 0
                 answer = connection.recv(65536)
-            except (ConnectionError, socket.timeout):
+            except (TimeoutError, ConnectionError):
                 return 0
         return int(answer.split(b" ")[1]) if answer.startswith(b"HTTP/1.") else 0
 
@@ -130,7 +134,9 @@ class Worker(threading.Thread):
             self.side = details["planes"][0]["width"]
 
     def ok(self, method, path, body=None):
-        status, answer = self.server.request(method, path, None if body is None else json.dumps(body), getattr(self, "headers", {}))
+        status, answer = self.server.request(
+            method, path, None if body is None else json.dumps(body), getattr(self, "headers", {})
+        )
         if status != 200:
             raise RuntimeError(f"{method} {path}: {status} {answer[:200]}")
         return json.loads(answer)
@@ -164,13 +170,24 @@ class Worker(threading.Thread):
             runs = json.loads(answer)["runs"]
             if self.masks.setdefault((x, y), runs) != runs:
                 self.wrong.append(f"predict at {(x, y)} gave another mask")
-            if sum(runs) != self.side ** 2:
+            if sum(runs) != self.side**2:
                 self.wrong.append("runs do not add up")
 
     def read(self):
-        path = self.random.choice(["/", "/js/app.js", "/api/info", "/api/cases", "/api/openapi.json", self.path,
-                                   f"{self.path}/slice?plane=axial&index=0", f"{self.path}/masks?plane=axial&index=0",
-                                   f"{self.path}/export?format=png", f"{self.path}/scores"])
+        path = self.random.choice(
+            [
+                "/",
+                "/js/app.js",
+                "/api/info",
+                "/api/cases",
+                "/api/openapi.json",
+                self.path,
+                f"{self.path}/slice?plane=axial&index=0",
+                f"{self.path}/masks?plane=axial&index=0",
+                f"{self.path}/export?format=png",
+                f"{self.path}/scores",
+            ]
+        )
         status, answer = self.server.request("GET", path)
         self.expect("good: read", status, {200})
         if "slice" in path or path.startswith("/js"):
@@ -182,7 +199,7 @@ class Worker(threading.Thread):
         """Three strokes and two undone: one more than before."""
         if not self.owner:
             return self.read()
-        area = self.side ** 2
+        area = self.side**2
         for _ in range(3):
             start = self.random.randrange(area - 10)
             stroke = {"structure": 1, "plane": "axial", "index": 0, "mode": "add", "runs": [start, 5, area - start - 5]}
@@ -193,26 +210,45 @@ class Worker(threading.Thread):
         self.ok("POST", f"{self.path}/clear", {"structure": 1})
 
     def malformed(self):
-        body = self.random.choice(["{", "[]", "null", '{"structure": "x"}', '{"structure": 1, "plane": "up", "index": 0}',
-                                   '{"structure": 1, "plane": "axial", "index": -1}', "\x00\xff", '{"points": [[1e400, 0]]}',
-                                   json.dumps({"structure": 1, "plane": "axial", "index": 0, "points": [[1e9, 0]], "labels": [1]}),
-                                   json.dumps({"structure": 1, "plane": "axial", "index": 0, "box": [5, 5, 1, 1]}),
-                                   json.dumps({"structure": 1, "plane": "axial", "index": 0, "mode": "add", "runs": [2 ** 32 - 1] * 9}),
-                                   "[" * 5000])
+        body = self.random.choice(
+            [
+                "{",
+                "[]",
+                "null",
+                '{"structure": "x"}',
+                '{"structure": 1, "plane": "up", "index": 0}',
+                '{"structure": 1, "plane": "axial", "index": -1}',
+                "\x00\xff",
+                '{"points": [[1e400, 0]]}',
+                json.dumps({"structure": 1, "plane": "axial", "index": 0, "points": [[1e9, 0]], "labels": [1]}),
+                json.dumps({"structure": 1, "plane": "axial", "index": 0, "box": [5, 5, 1, 1]}),
+                json.dumps({"structure": 1, "plane": "axial", "index": 0, "mode": "add", "runs": [2**32 - 1] * 9}),
+                "[" * 5000,
+            ]
+        )
         what = self.random.choice(["predict", "edit", "clear", "structures", "encode", "propagate", "state"])
         method = "PUT" if what == "structures" else "POST"
         headers = dict(self.headers) if self.random.random() < 0.8 else {"Content-Type": "text/html"}
         status, _ = self.server.request(method, f"{self.path}/{what}", body.encode("latin1"), headers)
         self.expect("malformed: JSON", status, {400, 409, 415})
-        lines = self.random.choice([b"\x16\x03\x01\x02\x00", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"\r\n" * 50 + b"x\r\n\r\n",
-                                    b"POST /api/sessions HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n\r\n",
-                                    bytes(self.random.randrange(256) for _ in range(300)) + b"\r\n\r\n"])
+        lines = self.random.choice(
+            [
+                b"\x16\x03\x01\x02\x00",
+                b"GET\r\n\r\n",
+                b"GET / HTTP/9.9\r\n\r\n",
+                b"\r\n" * 50 + b"x\r\n\r\n",
+                b"POST /api/sessions HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n\r\n",
+                bytes(self.random.randrange(256) for _ in range(300)) + b"\r\n\r\n",
+            ]
+        )
         self.expect("malformed: HTTP", self.server.raw(lines), {0, 400, 403, 505})
 
     def escape(self):
         step = self.random.choice(["..", "%2e%2e", "..%2f..", "....//", "%c0%ae%c0%ae", "..%5c..", "%252e%252e", "..;"])
         target = self.random.choice(["secret.png", "etc/passwd", "data/case0.png", "up/secret.png", "link.png"])
-        start = self.random.choice(["/", "/js/", "/api/cases/", "/api/cases/%00/", "//", self.path + "/", "/api/uploads/"])
+        start = self.random.choice(
+            ["/", "/js/", "/api/cases/", "/api/cases/%00/", "//", self.path + "/", "/api/uploads/"]
+        )
         path = start + f"{step}/" * self.random.randrange(1, 6) + target
         status, answer = self.server.request("GET", path)
         self.expect("escaping: path", status, {400, 404, 405})
@@ -223,27 +259,33 @@ class Worker(threading.Thread):
         self.expect("escaping: upload", status, {400, 413, 422})
 
     def strangers(self):
-        for headers in ({"Host": "evil.example"}, {"Origin": "http://evil.example"}, {"Host": "localhost.evil.example:80"}):
+        for headers in (
+            {"Host": "evil.example"},
+            {"Origin": "http://evil.example"},
+            {"Host": "localhost.evil.example:80"},
+        ):
             status, _ = self.server.request("GET", "/api/cases", headers=headers)
             self.expect("strangers", status, {403})
 
     def huge(self):
         head = f"POST {self.path}/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nX-Session: {self.headers['X-Session']}\r\n"
-        status = self.server.raw(f"{head}Content-Length: {10 ** 15}\r\n\r\n".encode() + b"9" * (5 << 20))
+        status = self.server.raw(f"{head}Content-Length: {10**15}\r\n\r\n".encode() + b"9" * (5 << 20))
         self.expect("huge: body", status, {0, 400, 409, 413})
         status = self.server.raw(b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"A: " + b"b" * (1 << 18) + b"\r\n\r\n")
         self.expect("huge: header", status, {0, 400, 431})
         status = self.server.raw(b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"A: b\r\n" * 5000 + b"\r\n")
         self.expect("huge: headers", status, {0, 400, 431})
-        upload = f"PUT /api/uploads?name=a.png HTTP/1.1\r\nHost: localhost\r\nX-Session: {self.headers['X-Session']}\r\n"
-        status = self.server.raw(f"{upload}Content-Length: {10 ** 12}\r\n\r\n".encode())
+        upload = (
+            f"PUT /api/uploads?name=a.png HTTP/1.1\r\nHost: localhost\r\nX-Session: {self.headers['X-Session']}\r\n"
+        )
+        status = self.server.raw(f"{upload}Content-Length: {10**12}\r\n\r\n".encode())
         self.expect("huge: upload", status, {413})
-        bomb = png(8, 0)[:16] + struct.pack(">II", 2 ** 31 - 1, 2 ** 31 - 1) + png(8, 0)[24:]
+        bomb = png(8, 0)[:16] + struct.pack(">II", 2**31 - 1, 2**31 - 1) + png(8, 0)[24:]
         status, _ = self.server.request("PUT", "/api/uploads?name=bomb.png", bomb, self.headers)
         self.expect("huge: image", status, {413, 422})
 
     def slow(self):
-        head = f"POST /api/sessions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        head = "POST /api/sessions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
         self.expect("slow: head", self.server.raw(head.encode(), slow=0.15), {200, 503})
 
     def broken_off(self):
@@ -259,7 +301,7 @@ class Worker(threading.Thread):
 
     def upload(self):
         whole = png(64, 1)
-        cut = whole[:self.random.randrange(len(whole))]
+        cut = whole[: self.random.randrange(len(whole))]
         status, _ = self.server.request("PUT", "/api/uploads?name=cut.png", cut, self.headers)
         self.expect("upload: cut", status, {400, 422})
 
@@ -318,7 +360,9 @@ def load(server, args, root, work):
         print(f"{kind:20} {count:6}")
     times = sorted(time for worker in second for time in worker.times)
     print(f"{sum(results.values())} checked answers in {seconds:.0f} s by {args.clients} clients")
-    print(f"prompts: median {1e3 * times[len(times) // 2]:.0f} ms, 95th percentile {1e3 * times[int(0.95 * len(times))]:.0f} ms")
+    print(
+        f"prompts: median {1e3 * times[len(times) // 2]:.0f} ms, 95th percentile {1e3 * times[int(0.95 * len(times))]:.0f} ms"
+    )
     after = [server.memory_mib(), server.open_files()]
     print(f"memory {memory:.0f} MiB after a quarter, {after[0]:.0f} MiB at the end; open files {files}, {after[1]}")
     if server.process.poll() is not None:

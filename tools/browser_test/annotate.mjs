@@ -104,6 +104,15 @@ async function picture(page) {
   say("exports: PNG, masks, COCO");
   await page.keyboard.press("p");
   await page.keyboard.press("1");
+  await page.keyboard.press("h");
+  const before = await shown(page);
+  const there = await screenOf(page, [300, 300]);
+  await page.mouse.move(there.x, there.y);
+  await page.waitForFunction(() => window.synthfm.study.previewMask);
+  await page.keyboard.press("h");
+  await page.waitForFunction(() => !window.synthfm.study.previewMask);
+  assert.deepEqual(await shown(page), before);
+  say("a preview under the pointer changes nothing");
   await screenshot(page, "picture");
   return shown(page);
 }
@@ -154,7 +163,10 @@ async function volume(page) {
   const { name, bytes } = await exported(page, "nifti");
   assert.equal(name, "ellipsoid.nii.gz");
   const raw = gunzipSync(bytes);
-  assert.deepEqual([1, 2, 3].map((n) => raw.readInt16LE(40 + 2 * n)), VOLUME.size);
+  assert.deepEqual(
+    [1, 2, 3].map((n) => raw.readInt16LE(40 + 2 * n)),
+    VOLUME.size,
+  );
   const labelled = raw.subarray(352).reduce((sum, v) => sum + (v === 1 ? 1 : 0), 0);
   assert(labelled > middle.pixels, `${labelled} voxels`);
   say(`export: NIfTI on the grid of the volume, ${labelled} voxels`);
@@ -210,10 +222,14 @@ async function otherHands(page, browser, url) {
   await touch.touchscreen.tap(x, y);
   assert.equal((await settled(touch))[1].labels, "1");
   const fingers = await touch.context().newCDPSession(touch);
-  const two = (gap) => [{ x: x - gap, y, id: 0 }, { x: x + gap, y, id: 1 }];
+  const two = (gap) => [
+    { x: x - gap, y, id: 0 },
+    { x: x + gap, y, id: 1 },
+  ];
   await fingers.send("Input.dispatchTouchEvent", { type: "touchStart", touchPoints: two(30).slice(0, 1) });
   await fingers.send("Input.dispatchTouchEvent", { type: "touchStart", touchPoints: two(30) });
-  for (const gap of [40, 50, 60]) await fingers.send("Input.dispatchTouchEvent", { type: "touchMove", touchPoints: two(gap) });
+  for (const gap of [40, 50, 60])
+    await fingers.send("Input.dispatchTouchEvent", { type: "touchMove", touchPoints: two(gap) });
   await fingers.send("Input.dispatchTouchEvent", { type: "touchEnd", touchPoints: [] });
   const zoom = await touch.evaluate(() => window.synthfm.active.zoom);
   assert(zoom > 1.5 && zoom < 2.5, `zoom ${zoom}`);

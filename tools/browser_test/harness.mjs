@@ -6,8 +6,15 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { chromium } from "playwright-core";
 
-const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-  "--disable-component-update", "--disable-sync"];
+const FLAGS = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
 
 /** Starts `synthfm serve` on a free port; gives its address and ways to end it. */
 export async function startServer(program, args) {
@@ -34,15 +41,22 @@ export async function startBrowser() {
 /** Takes the page's files from a folder instead of the binary (PAGE=crates/synthfm/src/serve/page), to work on them. */
 async function takePageFrom(page, folder) {
   const names = { "/": "index.html" };
-  await page.route(({ pathname }) => pathname === "/" || /^\/(js\/)?[a-z]+\.(js|css|svg)$/.test(pathname), (route) => {
-    const { pathname } = new URL(route.request().url());
-    return route.fulfill({ path: join(folder, names[pathname] ?? pathname) });
-  });
+  await page.route(
+    ({ pathname }) => pathname === "/" || /^\/(js\/)?[a-z]+\.(js|css|svg)$/.test(pathname),
+    (route) => {
+      const { pathname } = new URL(route.request().url());
+      return route.fulfill({ path: join(folder, names[pathname] ?? pathname) });
+    },
+  );
 }
 
 /** A page that fails the test when its scripts fail. */
 export async function openPage(browser, options = {}) {
-  const context = await browser.newContext({ viewport: { width: 1400, height: 900 }, acceptDownloads: true, ...options });
+  const context = await browser.newContext({
+    viewport: { width: 1400, height: 900 },
+    acceptDownloads: true,
+    ...options,
+  });
   const page = await context.newPage();
   if (process.env.PAGE) await takePageFrom(page, process.env.PAGE);
   page.errors = [];
@@ -55,12 +69,15 @@ export async function openPage(browser, options = {}) {
 
 /** Where a pixel of the shown slice lies on the screen. */
 export async function screenOf(page, point, view = 0) {
-  return page.evaluate(([at, n]) => {
-    const canvas = document.querySelectorAll(".view canvas")[n];
-    const { left, top } = canvas.getBoundingClientRect();
-    const [x, y] = window.synthfm.views[n].screenOf(at);
-    return { x: left + x, y: top + y };
-  }, [point, view]);
+  return page.evaluate(
+    ([at, n]) => {
+      const canvas = document.querySelectorAll(".view canvas")[n];
+      const { left, top } = canvas.getBoundingClientRect();
+      const [x, y] = window.synthfm.views[n].screenOf(at);
+      return { x: left + x, y: top + y };
+    },
+    [point, view],
+  );
 }
 
 export async function click(page, point, options = {}) {
@@ -91,12 +108,17 @@ export async function shown(page) {
     const { study, active } = window.synthfm;
     const place = study.place(active.plane, active.index);
     if (!place.loaded) await place.ready;
-    return Object.fromEntries([...place.entries].map(([id, { mask, prompts }]) => [id, {
-      pixels: mask.pixels.reduce((sum, v) => sum + v, 0),
-      points: prompts.points.length,
-      labels: prompts.labels.join(""),
-      box: prompts.box !== null,
-    }]));
+    return Object.fromEntries(
+      [...place.entries].map(([id, { mask, prompts }]) => [
+        id,
+        {
+          pixels: mask.pixels.reduce((sum, v) => sum + v, 0),
+          points: prompts.points.length,
+          labels: prompts.labels.join(""),
+          box: prompts.box !== null,
+        },
+      ]),
+    );
   });
 }
 

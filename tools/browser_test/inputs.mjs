@@ -32,7 +32,11 @@ function nifti() {
   bytes.writeFloatLE(352, 108);
   bytes.writeInt16LE(1, 254);
   // NIfTI's axes point right, forward and up.
-  const rows = [[-0.8, 0, 0, 0], [0, -1, 0, 0], [0, 0, 3, 0]];
+  const rows = [
+    [-0.8, 0, 0, 0],
+    [0, -1, 0, 0],
+    [0, 0, 3, 0],
+  ];
   rows.flat().forEach((v, n) => bytes.writeFloatLE(v, 280 + 4 * n));
   bytes.write("n+1\0", 344, "latin1");
   let seed = 7;
@@ -41,20 +45,23 @@ function nifti() {
     return (seed >>> 16) / 65536 - 0.5;
   };
   let at = 352;
-  for (let z = 0; z < nz; z += 1) for (let y = 0; y < ny; y += 1) for (let x = 0; x < nx; x += 1) {
-    bytes.writeInt16LE(Math.round((inside(x, y, z) ? 160 : 40) + 30 * noise()), at);
-    at += 2;
-  }
+  for (let z = 0; z < nz; z += 1)
+    for (let y = 0; y < ny; y += 1)
+      for (let x = 0; x < nx; x += 1) {
+        bytes.writeInt16LE(Math.round((inside(x, y, z) ? 160 : 40) + 30 * noise()), at);
+        at += 2;
+      }
   return bytes;
 }
 
 /** An 8-bit grey PNG of a disc: for uploads and for timing. */
 export function discPng(side) {
   const raw = Buffer.alloc(side * (side + 1));
-  for (let y = 0; y < side; y += 1) for (let x = 0; x < side; x += 1) {
-    const far = Math.hypot(x - side * 0.45, y - side * 0.55);
-    raw[y * (side + 1) + 1 + x] = far < side * 0.22 ? 180 : 60 + ((x * 7 + y * 13) % 23);
-  }
+  for (let y = 0; y < side; y += 1)
+    for (let x = 0; x < side; x += 1) {
+      const far = Math.hypot(x - side * 0.45, y - side * 0.55);
+      raw[y * (side + 1) + 1 + x] = far < side * 0.22 ? 180 : 60 + ((x * 7 + y * 13) % 23);
+    }
   const chunk = (kind, data) => {
     const body = Buffer.concat([Buffer.from(kind, "latin1"), data]);
     const framed = Buffer.alloc(body.length + 8);
@@ -67,6 +74,10 @@ export function discPng(side) {
   header.writeUInt32BE(side, 0);
   header.writeUInt32BE(side, 4);
   header[8] = 8;
-  return Buffer.concat([Buffer.from("\x89PNG\r\n\x1a\n", "latin1"), chunk("IHDR", header),
-    chunk("IDAT", deflateSync(raw)), chunk("IEND", Buffer.alloc(0))]);
+  return Buffer.concat([
+    Buffer.from("\x89PNG\r\n\x1a\n", "latin1"),
+    chunk("IHDR", header),
+    chunk("IDAT", deflateSync(raw)),
+    chunk("IEND", Buffer.alloc(0)),
+  ]);
 }

@@ -17,9 +17,18 @@ try {
   if (shots) mkdirSync(shots, { recursive: true });
   for (const kind of ["real", "synthetic"]) {
     mkdirSync(join(folder, kind));
-    for (let n = 0; n < count; n += 1) writeFileSync(join(folder, kind, `${n}.png`), discPng(kind === "real" ? 90 : 120 + n));
+    for (let n = 0; n < count; n += 1)
+      writeFileSync(join(folder, kind, `${n}.png`), discPng(kind === "real" ? 90 : 120 + n));
   }
-  const args = ["--review", "--real", join(folder, "real"), "--synthetic", join(folder, "synthetic"), "--work", join(folder, "work")];
+  const args = [
+    "--review",
+    "--real",
+    join(folder, "real"),
+    "--synthetic",
+    join(folder, "synthetic"),
+    "--work",
+    join(folder, "work"),
+  ];
   server = await startServer(program, args);
   browser = await startBrowser();
   const page = await openPage(browser);
@@ -27,8 +36,11 @@ try {
   await page.fill("#rater", "A B");
   await page.keyboard.press("Enter");
   for (let n = 0; n < 2 * count; n += 1) {
-    await page.waitForFunction((k) => document.getElementById("count").textContent.startsWith(`${k} of`)
-      && !document.getElementById("judge").hidden, n);
+    await page.waitForFunction(
+      (k) =>
+        document.getElementById("count").textContent.startsWith(`${k} of`) && !document.getElementById("judge").hidden,
+      n,
+    );
     const side = await page.evaluate(() => document.getElementById("picture").naturalWidth);
     assert.equal(side, 256);
     if (n === 2) {
@@ -48,7 +60,9 @@ try {
     await page.setViewportSize({ width: 800, height: 700 });
     await page.screenshot({ path: join(shots, "review-800.png") });
   }
-  const csv = readFileSync(join(folder, "work", "answers-A_B.csv"), "utf8").trim().split("\n");
+  const csv = readFileSync(join(folder, "work", "answers-A_B.csv"), "utf8")
+    .trim()
+    .split("\n");
   assert.equal(csv.length, 1 + 2 * count);
   assert.match(readFileSync(join(folder, "work", "summary.csv"), "utf8"), /A_B,all,6,/);
   assert.deepEqual(page.errors, []);

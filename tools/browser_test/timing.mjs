@@ -54,7 +54,9 @@ try {
   }
   const round = (value) => Math.round(value * 10) / 10;
   const show = (values) => Object.fromEntries(Object.entries(quantiles(values)).map(([k, v]) => [k, round(v)]));
-  console.log(JSON.stringify({ open_to_first_mask_ms: first.map(round), click_to_mask_ms: show(later), clicks: later.length }));
+  console.log(
+    JSON.stringify({ open_to_first_mask_ms: first.map(round), click_to_mask_ms: show(later), clicks: later.length }),
+  );
   await server.stop();
   server = null;
 } finally {

@@ -74,6 +74,10 @@ impl App {
             let mut store = open.store();
             let done = work(&open, &mut store)?;
             let progress = store.annotation().progress();
+            if let Err(error) = store.tidy() {
+                // The journal holds everything; it only stays long.
+                eprintln!("warning: {}", crate::output::one_line(&error));
+            }
             drop(store);
             app.catalog.set_state(&open.case.id, progress)?;
             Ok(done)

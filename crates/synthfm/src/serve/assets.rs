@@ -23,21 +23,26 @@ const CSS: &str = "text/css; charset=utf-8";
 const JS: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
-static ANNOTATOR: [Asset; 14] = assets![
+static ANNOTATOR: [Asset; 19] = assets![
     ("/", HTML, "index.html"),
     ("/style.css", CSS, "style.css"),
     ("/icon.svg", SVG, "icon.svg"),
     ("/js/app.js", JS, "js/app.js"),
     ("/js/api.js", JS, "js/api.js"),
     ("/js/canvas.js", JS, "js/canvas.js"),
+    ("/js/commands.js", JS, "js/commands.js"),
+    ("/js/encoding.js", JS, "js/encoding.js"),
+    ("/js/geometry.js", JS, "js/geometry.js"),
     ("/js/gestures.js", JS, "js/gestures.js"),
     ("/js/keys.js", JS, "js/keys.js"),
     ("/js/masks.js", JS, "js/masks.js"),
     ("/js/panels.js", JS, "js/panels.js"),
+    ("/js/propagation.js", JS, "js/propagation.js"),
     ("/js/slices.js", JS, "js/slices.js"),
     ("/js/study.js", JS, "js/study.js"),
     ("/js/tools.js", JS, "js/tools.js"),
     ("/js/view.js", JS, "js/view.js"),
+    ("/js/windowing.js", JS, "js/windowing.js"),
 ];
 
 static REVIEW: [Asset; 5] = assets![

@@ -17,8 +17,8 @@ use crate::output::write_json;
 
 /// Endings of files that are listed.
 pub(super) const ENDINGS: [&str; 4] = [".nii.gz", ".nii", ".png", ".npy"];
-/// Folders that hold labels rather than images.
-const LABEL_FOLDERS: [&str; 8] = [
+/// Folders that hold labels or our own files rather than images.
+const LABEL_FOLDERS: [&str; 10] = [
     "labels",
     "labelsTr",
     "labelsTs",
@@ -27,6 +27,8 @@ const LABEL_FOLDERS: [&str; 8] = [
     "annotations",
     "instances",
     "recipes",
+    "synthfm-annotations",
+    "synthfm-review",
 ];
 const MAX_CASES: usize = 20_000;
 const MAX_DEPTH: usize = 12;

@@ -26,6 +26,8 @@ pub(super) struct Reference {
     labels: LabelVolume,
     /// By value: the name, where the data set tells it.
     names: BTreeMap<u16, Option<String>>,
+    /// By value: the number of voxels.
+    counts: BTreeMap<u16, usize>,
 }
 
 /// A label of a reference.
@@ -90,12 +92,17 @@ impl Reference {
                 LabelVolume::new(grid.clone(), map.into_data())?
             }
         };
-        let names = labels
-            .labels()
-            .into_iter()
-            .map(|value| (value, names.get(&value).cloned()))
-            .collect();
-        Ok(Self { labels, names })
+        let mut counts = BTreeMap::new();
+        for &value in labels.data().iter().filter(|value| **value != 0) {
+            *counts.entry(value).or_insert(0) += 1;
+        }
+        let named = |&value: &u16| (value, names.get(&value).cloned());
+        let names = counts.keys().map(named).collect();
+        Ok(Self {
+            labels,
+            names,
+            counts,
+        })
     }
 
     pub(super) fn labels(&self) -> Vec<ReferenceLabel> {
@@ -153,7 +160,7 @@ impl Reference {
     /// The same over the whole image.
     pub(super) fn dice(&self, bits: Option<&BitVolume>, value: u16) -> Option<f64> {
         let labels = self.labels.data();
-        let truth = labels.iter().filter(|&&v| v == value).count();
+        let truth = self.counts.get(&value).copied().unwrap_or(0);
         let Some(bits) = bits else {
             return dice([0, truth, 0]);
         };

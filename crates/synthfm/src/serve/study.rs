@@ -280,11 +280,16 @@ impl Scale {
     }
 }
 
-/// The file's own first window, else the 0.5 and 99.5 percentiles.
+/// The file's own first window, else the 0.5 and 99.5 percentiles; around a single value a window of width 1.
 fn default_window(info: &ScanInfo, values: &[f32]) -> [f32; 2] {
-    match info.windows.first() {
-        Some(own) => [own.low, own.high],
-        None => percentile_window(values).into(),
+    let (low, high) = match info.windows.first() {
+        Some(own) => (own.low, own.high),
+        None => percentile_window(values),
+    };
+    if low < high {
+        [low, high]
+    } else {
+        [low - 0.5, low + 0.5]
     }
 }
 
@@ -367,6 +372,15 @@ mod tests {
                 .unwrap(),
             rgb
         );
+    }
+
+    #[test]
+    fn a_flat_image_has_a_window() {
+        let info = ScanInfo::of_format(FileFormat::Png);
+        let window = |values: &[f32]| default_window(&info, values);
+        assert_eq!(window(&[7.0; 9]), [6.5, 7.5]);
+        assert_eq!(window(&[f32::NAN]), [-0.5, 0.5]);
+        assert_eq!(window(&[0.0, 10.0]), [0.0, 10.0]);
     }
 
     #[test]

@@ -26,6 +26,8 @@ const SNAPSHOT: &str = "snapshot.json";
 const FORMAT: u32 = 1;
 /// A journal of this size is replaced by a snapshot when the case is opened or closed.
 const LONG_JOURNAL_BYTES: u64 = 4 << 20;
+/// One of this size is replaced while the case is open.
+const VERY_LONG_JOURNAL_BYTES: u64 = 64 << 20;
 /// More than this is not ours.
 const MAX_FILE_BYTES: u64 = 4 << 30;
 
@@ -76,8 +78,8 @@ pub(crate) struct Store {
     /// Made with the first change: cases that were only looked at leave no files.
     journal: Option<File>,
     /// Bytes of whole records.
-    length: u64,
-    n: u64,
+    pub(super) length: u64,
+    pub(super) n: u64,
     /// Set when a record could not be taken back after a failed write.
     broken: bool,
 }
@@ -164,6 +166,14 @@ impl Store {
         if progress != self.annotation.progress {
             self.write(&Event::Progress(progress))?;
             self.annotation.progress = progress;
+        }
+        Ok(())
+    }
+
+    /// Replaces a very long journal by a snapshot.
+    pub(crate) fn tidy(&mut self) -> Result<()> {
+        if self.length > VERY_LONG_JOURNAL_BYTES {
+            self.compact()?;
         }
         Ok(())
     }
@@ -270,7 +280,8 @@ impl Store {
         Ok(())
     }
 
-    fn compact(&mut self) -> Result<()> {
+    /// Replaces the journal by a snapshot.
+    pub(super) fn compact(&mut self) -> Result<()> {
         let Annotation {
             grid,
             structures,

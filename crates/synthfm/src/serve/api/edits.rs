@@ -223,7 +223,7 @@ pub(super) async fn structures(
             };
             store
                 .apply(Step::new(what, vec![Change::Structures { before, after }]))
-                .map_err(bad_step)?;
+                .map_err(|error| bad_step(&error))?;
         }
         let mut answer = history(store);
         answer["structures"] = json!(store.annotation().structures());
@@ -233,8 +233,8 @@ pub(super) async fn structures(
 }
 
 /// A list that cannot be is the asker's to change.
-fn bad_step(error: anyhow::Error) -> ApiError {
-    ApiError::bad(crate::output::one_line(&error))
+fn bad_step(error: &anyhow::Error) -> ApiError {
+    ApiError::bad(crate::output::one_line(error))
 }
 
 /// The listed structures, new ones with an identifier and a colour.

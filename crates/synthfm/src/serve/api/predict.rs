@@ -15,7 +15,7 @@ use super::bad;
 use crate::serve::annotation::{Annotation, Place, PlaneName, SlicePrompts, Step, rle};
 use crate::serve::app::App;
 use crate::serve::desk::OpenCase;
-use crate::serve::engine::{ImageKey, call_key, superseded};
+use crate::serve::engine::{ImageKey, Purpose, superseded};
 use crate::serve::error::{ApiError, ApiResult};
 use crate::serve::respond::{self, Json};
 use crate::serve::study::window_or;
@@ -145,10 +145,13 @@ pub(super) async fn predict(
         .map_err(bad)?;
     let window = window_or(asking.window, open.study.window()).map_err(bad)?;
     let place = asking.place();
-    let (key, image_key) = (
-        call_key(&case, place),
-        ImageKey::new(&case, place.plane, place.index, window),
-    );
+    let purpose = if asking.commit {
+        Purpose::Keep
+    } else {
+        Purpose::Look
+    };
+    let key = (case.clone(), place, purpose);
+    let image_key = ImageKey::new(&case, place.plane, place.index, window);
     let number = app.engine.announce(key.clone());
     let image = app.engine.embedding(&image_key, &open.study).await?;
     let encoded = started.elapsed();

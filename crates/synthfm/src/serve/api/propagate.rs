@@ -1,7 +1,8 @@
 //! Carrying a mask to the slices that follow.
 //!
-//! Each slice is prompted with what the one before it gave: its mask, a box around it and a click at its deepest
-//! pixel. It stops where the structure seems to end, where a slice has a mask already, or when asked to.
+//! Each slice is prompted with what the one before it gave: its mask, the box that it fills and a click at its deepest
+//! pixel. The box has no margin, for masks tend to fill it and would grow from slice to slice. It stops where the
+//! structure seems to end, where a slice has a mask already, or when asked to.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +11,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use synthfm_image::{BoxXyxy, Mask, Point2, Size, deepest_pixel};
+use synthfm_image::{Mask, Point2, deepest_pixel};
 use synthfm_sam::{MaskOutput, Prompts, SamConfig};
 
 use super::bad;
@@ -19,7 +20,7 @@ use crate::predict::input_logits;
 use crate::serve::annotation::{Place, PlaneName, SlicePrompts, Step, rle};
 use crate::serve::app::App;
 use crate::serve::desk::OpenCase;
-use crate::serve::engine::{ImageKey, call_key};
+use crate::serve::engine::{ImageKey, Purpose};
 use crate::serve::error::ApiResult;
 use crate::serve::respond::{self, Json};
 use crate::serve::study::window_or;
@@ -30,8 +31,6 @@ const LEAST_SHARE: f64 = 0.35;
 const LEAST_AGREEMENT: f64 = 0.5;
 /// Masks of fewer pixels are not carried on.
 const LEAST_AREA: usize = 12;
-/// The box is wider than the mask by this share of its side, for structures grow and shift between slices.
-const MARGIN: f64 = 0.04;
 
 /// Towards higher or lower slice numbers.
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -180,7 +179,7 @@ impl Run {
         };
         let case = &self.open.case.id;
         let image_key = ImageKey::new(case, place.plane, index, self.window);
-        let key = call_key(case, place);
+        let key = (case.clone(), place, Purpose::Keep);
         let number = self.app.engine.announce(key.clone());
         let image = self
             .app
@@ -236,25 +235,12 @@ fn prompts_from(before: &Mask, config: &SamConfig) -> Option<Prompts> {
     if before.area() < LEAST_AREA {
         return None;
     }
-    let region = before.bounding_box()?;
     let (row, col) = deepest_pixel(before)?;
     Some(Prompts {
         points: vec![(Point2::from_row_col(row, col), true)],
-        box_: Some(widened(region, before.size())),
+        box_: before.bounding_box(),
         mask_input: Some(input_logits(before, config)),
     })
-}
-
-fn widened(BoxXyxy { min, max }: BoxXyxy, size: Size) -> BoxXyxy {
-    let (dx, dy) = (
-        1.0 + MARGIN * (max.x - min.x),
-        1.0 + MARGIN * (max.y - min.y),
-    );
-    let (right, bottom) = (size.width as f64 - 1.0, size.height as f64 - 1.0);
-    BoxXyxy {
-        min: Point2::new((min.x - dx).max(0.0), (min.y - dy).max(0.0)),
-        max: Point2::new((max.x + dx).min(right), (max.y + dy).min(bottom)),
-    }
 }
 
 /// Why a mask does not continue the one before it; `None` if it does.
@@ -275,6 +261,8 @@ fn ends(before: &Mask, mask: &Mask) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use synthfm_image::Size;
+
     use super::*;
 
     fn rectangle(rows: std::ops::Range<usize>, cols: std::ops::Range<usize>) -> Mask {
@@ -296,16 +284,6 @@ mod tests {
             let text = ends(&before, &mask).unwrap();
             assert!(text.contains(reason), "{text}");
         }
-    }
-
-    #[test]
-    fn boxes_stay_inside_the_slice() {
-        let region = widened(
-            rectangle(0..30, 10..35).bounding_box().unwrap(),
-            Size::new(30, 40),
-        );
-        assert_eq!((region.min.y, region.max.y), (0.0, 29.0));
-        assert!(region.min.x < 10.0 && region.max.x > 34.0);
     }
 
     #[test]

@@ -13,8 +13,15 @@ use crate::serve::annotation::Place;
 use crate::serve::catalog::CaseId;
 use crate::serve::error::ApiError;
 
+/// Whether an answer becomes part of the annotation or is only looked at; the latter overtakes no click.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Purpose {
+    Keep,
+    Look,
+}
+
 /// Prompts of one key overtake one another.
-pub(crate) type CallKey = (CaseId, Place);
+pub(crate) type CallKey = (CaseId, Place, Purpose);
 
 /// Calls that may wait; more mean that clients ask faster than the model answers.
 const MAX_WAITING: usize = 64;
@@ -182,7 +189,7 @@ mod tests {
             plane: PlaneName::Axial,
             index: 0,
         };
-        ("case".to_owned(), place)
+        ("case".to_owned(), place, Purpose::Keep)
     }
 
     #[test]
@@ -195,6 +202,12 @@ mod tests {
         let second = calls.announce(key(1));
         assert!(!calls.is_newest(&key(1), first));
         assert!(calls.is_newest(&key(1), second) && calls.is_newest(&key(2), other));
+        let (case, place, _) = key(1);
+        calls.announce((case, place, Purpose::Look));
+        assert!(
+            calls.is_newest(&key(1), second),
+            "a look overtakes no click"
+        );
     }
 
     #[test]

@@ -17,13 +17,13 @@ use anyhow::{Context, Result};
 use synthfm_image::{Mask, RgbImage, Size};
 use synthfm_sam::{EncodedImage, MaskOutput, Predictor, Prompts, SamConfig};
 
-use super::annotation::{Place, PlaneName};
+use super::annotation::PlaneName;
 use super::catalog::CaseId;
 use super::error::ApiError;
 use super::events::Events;
 use super::study::Study;
 
-pub(super) use calls::CallKey;
+pub(super) use calls::{CallKey, Purpose};
 pub(super) use encode::Urgency;
 
 /// Bytes of embeddings in memory.
@@ -204,9 +204,4 @@ impl Usual {
 /// Milliseconds since `started`.
 fn since_ms(started: Instant) -> f64 {
     started.elapsed().as_secs_f64() * 1e3
-}
-
-/// The key under which prompts for a place overtake one another.
-pub(super) fn call_key(case: &CaseId, place: Place) -> CallKey {
-    (case.clone(), place)
 }

@@ -30,7 +30,11 @@ async function send(method, path, { body, kind, signal, keepalive } = {}) {
   } catch {
     // Not JSON: the status has to do.
   }
-  throw new ApiError(response.status, answer.code ?? "failed", answer.error ?? `The server answered ${response.status}.`);
+  throw new ApiError(
+    response.status,
+    answer.code ?? "failed",
+    answer.error ?? `The server answered ${response.status}.`,
+  );
 }
 
 /** Calls the server with a JSON body, gives its JSON. */

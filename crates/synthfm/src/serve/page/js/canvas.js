@@ -25,12 +25,18 @@ export function paint(context, frame, scene) {
   }
   context.setTransform(1, 0, 0, 1, 0, 0);
   context.globalAlpha = 1;
-  if (scene.outlines) for (const { mask, colour, current } of scene.masks) {
-    strokeOutline(context, frame, mask, colour, (current ? 2 : 1.2) * scene.ratio);
-  }
+  if (scene.outlines)
+    for (const { mask, colour, current } of scene.masks) {
+      strokeOutline(context, frame, mask, colour, (current ? 2 : 1.2) * scene.ratio);
+    }
   if (scene.reference) {
     context.setLineDash([5 * scene.ratio, 4 * scene.ratio]);
     strokeOutline(context, frame, scene.reference, "#ffffff", 1.4 * scene.ratio);
+    context.setLineDash([]);
+  }
+  if (scene.preview) {
+    context.setLineDash([3 * scene.ratio, 3 * scene.ratio]);
+    strokeOutline(context, frame, scene.preview, POSITIVE, 1.6 * scene.ratio);
     context.setLineDash([]);
   }
   for (const line of scene.lines) guide(context, frame, line, scene.ratio);
@@ -92,11 +98,19 @@ function click(context, [x, y], positive, ratio) {
 
 /** The keyboard's cursor. */
 function cross(context, [x, y], ratio) {
-  for (const [colour, lineWidth] of [["#000", 4], ["#fff", 2]]) {
+  for (const [colour, lineWidth] of [
+    ["#000", 4],
+    ["#fff", 2],
+  ]) {
     context.strokeStyle = colour;
     context.lineWidth = lineWidth * ratio;
     context.beginPath();
-    for (const [dx, dy] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
+    for (const [dx, dy] of [
+      [1, 0],
+      [-1, 0],
+      [0, 1],
+      [0, -1],
+    ]) {
       context.moveTo(x + 4 * dx * ratio, y + 4 * dy * ratio);
       context.lineTo(x + 14 * dx * ratio, y + 14 * dy * ratio);
     }

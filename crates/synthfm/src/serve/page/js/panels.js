@@ -33,10 +33,13 @@ function caseItem({ id, name, state, uploaded }, current, open) {
   const [sign, word] = STATES[state] ?? STATES.new;
   const at = name.lastIndexOf("/");
   const folder = at >= 0 ? make("small", { textContent: name.slice(0, at + 1) }) : "";
-  const button = make("button", { onclick: () => open(id), title: name, dataset: { case: id } },
+  const button = make(
+    "button",
+    { onclick: () => open(id), title: name, dataset: { case: id } },
     make("span", { className: `state ${state}`, textContent: sign, title: word, role: "img", "aria-label": word }),
     make("span", { className: "case-title" }, folder, name.slice(at + 1)),
-    uploaded ? make("small", { textContent: "upload" }) : "");
+    uploaded ? make("small", { textContent: "upload" }) : "",
+  );
   if (current) button.setAttribute("aria-current", "true");
   return make("li", {}, button);
 }
@@ -57,18 +60,50 @@ function structureItem(study, structure, n, on) {
   const score = study.scores.get(id)?.dice;
   const size = voxels ? `${voxels.toLocaleString("en")} ${study.details.picture ? "px" : "voxels"}` : "empty";
   const scored = voxels && typeof score === "number" ? make("small", { textContent: `DSC ${score.toFixed(3)}` }) : "";
-  const item = make("li", { dataset: { id } },
-    make("input", { type: "color", value: colour, title: "Colour", "aria-label": `Colour of ${name}`,
-      onchange: (event) => on.recolour(id, event.target.value) }),
-    make("button", { className: "structure-name", onclick: () => on.select(id), ondblclick: () => rename(item, structure, on),
-      title: `${name}${n < 9 ? ` (${n + 1})` : ""}; double click renames` },
-      make("span", { textContent: name }), make("small", { textContent: size }), scored),
-    make("button", { className: "icon rename", textContent: "✎", title: "Rename", "aria-label": `Rename ${name}`,
-      onclick: () => rename(item, structure, on) }),
-    make("button", { className: "icon", textContent: hidden ? "◌" : "◉", title: hidden ? "Show" : "Hide",
-      "aria-label": `${hidden ? "Show" : "Hide"} ${name}`, onclick: () => on.hide(id) }),
-    make("button", { className: "icon", textContent: "✕", title: "Delete (Del)", "aria-label": `Delete ${name}`,
-      onclick: () => on.remove(id) }));
+  const item = make(
+    "li",
+    { dataset: { id } },
+    make("input", {
+      type: "color",
+      value: colour,
+      title: "Colour",
+      "aria-label": `Colour of ${name}`,
+      onchange: (event) => on.recolour(id, event.target.value),
+    }),
+    make(
+      "button",
+      {
+        className: "structure-name",
+        onclick: () => on.select(id),
+        ondblclick: () => rename(item, structure, on),
+        title: `${name}${n < 9 ? ` (${n + 1})` : ""}; double click renames`,
+      },
+      make("span", { textContent: name }),
+      make("small", { textContent: size }),
+      scored,
+    ),
+    make("button", {
+      className: "icon rename",
+      textContent: "✎",
+      title: "Rename",
+      "aria-label": `Rename ${name}`,
+      onclick: () => rename(item, structure, on),
+    }),
+    make("button", {
+      className: "icon",
+      textContent: hidden ? "◌" : "◉",
+      title: hidden ? "Show" : "Hide",
+      "aria-label": `${hidden ? "Show" : "Hide"} ${name}`,
+      onclick: () => on.hide(id),
+    }),
+    make("button", {
+      className: "icon",
+      textContent: "✕",
+      title: "Delete (Del)",
+      "aria-label": `Delete ${name}`,
+      onclick: () => on.remove(id),
+    }),
+  );
   if (id === study.current) item.setAttribute("aria-current", "true");
   item.style.setProperty("--colour", colour);
   return item;
@@ -101,19 +136,28 @@ export function radios(element, items, chosen, choose) {
     choose(id);
     element.querySelector(`[data-choice="${id}"]`)?.focus();
   };
-  element.replaceChildren(...items.map(({ id, name, title }, n) => {
-    const on = id === chosen;
-    const button = make("button", { textContent: name, title, dataset: { choice: id }, role: "radio",
-      "aria-checked": String(on), tabIndex: on ? 0 : -1, onclick: () => choose(id) });
-    button.addEventListener("keydown", (event) => {
-      const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
-      if (step) {
-        event.preventDefault();
-        pick(items[(n + step + items.length) % items.length].id);
-      }
-    });
-    return button;
-  }));
+  element.replaceChildren(
+    ...items.map(({ id, name, title }, n) => {
+      const on = id === chosen;
+      const button = make("button", {
+        textContent: name,
+        title,
+        dataset: { choice: id },
+        role: "radio",
+        "aria-checked": String(on),
+        tabIndex: on ? 0 : -1,
+        onclick: () => choose(id),
+      });
+      button.addEventListener("keydown", (event) => {
+        const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+        if (step) {
+          event.preventDefault();
+          pick(items[(n + step + items.length) % items.length].id);
+        }
+      });
+      return button;
+    }),
+  );
 }
 
 /** The tools, with the sign of prompts and the size of the brush. */

@@ -67,13 +67,22 @@ async function finish() {
   const { groups } = await call("GET", `/api/review/summary?rater=${encodeURIComponent(rater)}`);
   const percent = (value) => `${(100 * value).toFixed(1)} %`;
   const share = ({ correct, count }) => `${correct} of ${count}`;
-  byId("rows").replaceChildren(...groups.map(({ modality, all, real, synthetic }) => {
-    const row = document.createElement("tr");
-    const interval = all.wilson95 ? all.wilson95.map(percent).join(" to ") : "–";
-    const cells = [modality, share(all), all.accuracy === null ? "–" : percent(all.accuracy), interval, share(real), share(synthetic)];
-    for (const text of cells) row.insertCell().textContent = text;
-    return row;
-  }));
+  byId("rows").replaceChildren(
+    ...groups.map(({ modality, all, real, synthetic }) => {
+      const row = document.createElement("tr");
+      const interval = all.wilson95 ? all.wilson95.map(percent).join(" to ") : "–";
+      const cells = [
+        modality,
+        share(all),
+        all.accuracy === null ? "–" : percent(all.accuracy),
+        interval,
+        share(real),
+        share(synthetic),
+      ];
+      for (const text of cells) row.insertCell().textContent = text;
+      return row;
+    }),
+  );
   show("result");
 }
 

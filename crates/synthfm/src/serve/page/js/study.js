@@ -26,6 +26,9 @@ export class Study extends EventTarget {
     this.busy = 0;
     this.failed = null;
     this.queue = Promise.resolve();
+    this.previewWanted = null;
+    this.previewMask = null;
+    this.previewing = false;
     this.detailsTimer = 0;
     this.asked = 0;
   }
@@ -150,6 +153,8 @@ export class Study extends EventTarget {
       return this.queue;
     }
     const place = this.place(plane, index);
+    this.previewWanted = null;
+    this.previewMask = null;
     const before = place.entries.get(structure);
     const shown = { mask: before?.mask ?? this.emptyMask(plane), prompts };
     place.entries.set(structure, shown);
@@ -157,32 +162,71 @@ export class Study extends EventTarget {
     this.asked += 1;
     const asked = this.asked;
     const last = prompts.points.at(-1) ?? prompts.box?.slice(0, 2);
-    const request = this.saving(async () => {
-      try {
-        return await call("POST", `/api/cases/${this.id}/predict`, {
-          structure,
-          plane,
-          index,
-          points: prompts.points,
-          labels: prompts.labels,
-          box: prompts.box ?? null,
-          window: this.window,
-          what,
-        });
-      } catch (error) {
-        // The marks of a prompt that failed go, unless another one has come since.
-        if (asked === this.asked && error.code !== "superseded") {
-          if (before) place.entries.set(structure, before);
-          else place.entries.delete(structure);
-          this.tell("change");
+    const request = this.saving(
+      async () => {
+        try {
+          return await call("POST", `/api/cases/${this.id}/predict`, {
+            structure,
+            plane,
+            index,
+            points: prompts.points,
+            labels: prompts.labels,
+            box: prompts.box ?? null,
+            window: this.window,
+            what,
+          });
+        } catch (error) {
+          // The marks of a prompt that failed go, unless another one has come since.
+          if (asked === this.asked && error.code !== "superseded") {
+            if (before) place.entries.set(structure, before);
+            else place.entries.delete(structure);
+            this.tell("change");
+          }
+          throw error;
         }
-        throw error;
-      }
-    }, { plane, index, point: last }).then((answer) => {
+      },
+      { plane, index, point: last },
+    ).then((answer) => {
       if (answer) this.take(answer, begun);
     });
     this.queue = Promise.all([this.queue, request]).then(() => {});
     return request;
+  }
+
+  /** Shows what a click at a pixel would give, as long as the pointer rests there; one question at a time. */
+  async preview(plane, index, point) {
+    this.previewWanted = point ? { plane, index, point } : null;
+    if (!point && this.previewMask) {
+      this.previewMask = null;
+      this.tell("change");
+    }
+    if (this.previewing) return;
+    this.previewing = true;
+    while (this.previewWanted && !this.busy) {
+      const { plane: on, index: at, point: clicked } = this.previewWanted;
+      this.previewWanted = null;
+      const { points, labels, box } = this.entry(on, at)?.prompts ?? emptyPrompts();
+      const body = {
+        structure: this.current,
+        plane: on,
+        index: at,
+        points: [...points, clicked],
+        labels: [...labels, 1],
+        box,
+        window: this.window,
+        commit: false,
+      };
+      try {
+        const { runs } = await call("POST", `/api/cases/${this.id}/predict`, body);
+        const { width, height } = this.plane(on);
+        this.previewMask = { plane: on, index: at, mask: new SliceMask(runs, width, height) };
+        this.tell("change");
+      } catch {
+        // A preview that fails is none; the click will say why.
+        this.previewMask = null;
+      }
+    }
+    this.previewing = false;
   }
 
   emptyMask(plane) {

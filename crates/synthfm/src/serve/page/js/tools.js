@@ -71,7 +71,7 @@ export class Tool {
   /** The stroke so far, painted with the canvas's own lines until the exact pixels are the server's. */
   showStroke(from, to) {
     const { paint } = this.doing;
-    paint.strokeStyle = this.doing.erase ? "#ff5a5a" : this.view.study.structure()?.colour ?? "#fff";
+    paint.strokeStyle = this.doing.erase ? "#ff5a5a" : (this.view.study.structure()?.colour ?? "#fff");
     paint.lineWidth = Math.max(1, 2 * this.settings.brush);
     paint.lineCap = "round";
     paint.beginPath();
@@ -157,7 +157,7 @@ export class Tool {
     const { doing, settings, view } = this;
     const brushes = settings.tool === "brush" || settings.tool === "eraser";
     const brush = brushes && view.hovered ? { at: view.hovered, radius: settings.brush } : null;
-    const colour = settings.tool === "eraser" ? "#ff5a5a" : view.study?.structure()?.colour ?? "#fff";
+    const colour = settings.tool === "eraser" ? "#ff5a5a" : (view.study?.structure()?.colour ?? "#fff");
     if (!doing) return brush ? { brush, colour } : null;
     if (doing.tool === "box") {
       const [a, b] = [doing.from, doing.line.at(-1)];

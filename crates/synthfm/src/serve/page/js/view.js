@@ -8,7 +8,7 @@ const GUIDES = { axial: "#ff6b6b", coronal: "#5ad17a", sagittal: "#ffd84d" };
 const MAX_ZOOM = 40;
 
 export class View {
-  /** `owner` gives `settings` and is told `moved(view, at)`, `windowed(dx, dy, finished)`, `scrolled(view)`. */
+  /** `owner` gives `settings` and is told `moved(view, at)`, `scrolled(view)`. */
   constructor(element, owner) {
     this.element = element;
     this.canvas = element.querySelector("canvas");
@@ -59,16 +59,21 @@ export class View {
         if (!this.slice) return;
         this.hovered = pixel(at);
         this.owner.moved(this, this.hovered, event);
+        if (this.settings.preview && this.settings.tool === "point" && event.pointerType !== "touch") {
+          const inside = this.contains(this.hovered) ? this.hovered : null;
+          this.study.preview(this.plane, this.index, inside);
+        }
         if (this.tool.scene()) this.repaint();
       },
       leave: () => {
         this.hovered = null;
+        this.study?.preview(this.plane, this.index, null);
         this.owner.moved(this, null);
         this.repaint();
       },
       pan: (dx, dy) => this.panBy(dx, dy),
       zoom: (factor, at) => this.zoomBy(factor, at),
-      windowing: (dx, dy, finished) => this.owner.windowed(dx, dy, finished),
+      windowing: (dx, dy, finished) => this.owner.windowing.drag(dx, dy, finished),
       scroll: (steps) => this.scrollBy(steps),
     };
   }
@@ -208,7 +213,9 @@ export class View {
 
   paint() {
     const { canvas } = this;
-    const [width, height] = [canvas.clientWidth, canvas.clientHeight].map((side) => Math.round(side * devicePixelRatio));
+    const [width, height] = [canvas.clientWidth, canvas.clientHeight].map((side) =>
+      Math.round(side * devicePixelRatio),
+    );
     if (width === 0 || height === 0) return;
     if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
     if (!this.study) {
@@ -222,7 +229,11 @@ export class View {
     const { study, plane, index, settings } = this;
     const { entries } = study.place(plane, index);
     const shown = study.structures.filter(({ id }) => !study.hidden.has(id) && entries.get(id)?.mask.empty === false);
-    const masks = shown.map(({ id, colour }) => ({ mask: entries.get(id).mask, colour, current: id === study.current }));
+    const masks = shown.map(({ id, colour }) => ({
+      mask: entries.get(id).mask,
+      colour,
+      current: id === study.current,
+    }));
     // The current structure lies on top.
     masks.sort((a, b) => a.current - b.current);
     return {
@@ -234,9 +245,15 @@ export class View {
       prompts: study.hidden.has(study.current) || !settings.marks ? null : entries.get(study.current)?.prompts,
       pointer: this.tool.scene(),
       cursor: this.cursor,
+      preview: this.previewMask(),
       lines: this.owner.guides(this).map((line) => ({ ...line, colour: GUIDES[line.plane] })),
       ratio: devicePixelRatio,
     };
+  }
+
+  previewMask() {
+    const { plane, index, mask } = this.study.previewMask ?? {};
+    return plane === this.plane && index === this.index ? mask : null;
   }
 
   /** Words over the view, or none. */
