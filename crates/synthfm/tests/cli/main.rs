@@ -8,6 +8,7 @@ mod cache;
 mod common;
 mod compare;
 mod devices;
+mod dicom;
 mod evaluate;
 mod formats;
 mod generate;
