@@ -5,6 +5,7 @@
 //! pixel. Patient coordinates are LPS millimetres.
 
 mod components;
+mod contour;
 mod crop;
 mod distance;
 pub mod draw;
@@ -16,6 +17,8 @@ mod metrics;
 mod morphology;
 mod raster;
 mod rle;
+mod scan;
+mod segmentation;
 #[cfg(test)]
 mod testing;
 mod tidy;
@@ -26,14 +29,17 @@ pub use distance::{Outside, deepest_pixel, distance_to, distance_transform};
 pub use error::{Error, Result};
 pub use geometry::{BoxXyxy, Point2, Size};
 pub use io::{
-    GreyDepth, ImageFile, LabelFile, Picture, ReadOptions, encode_grey_png, encode_label_png,
-    encode_mask_png, encode_rgb_png, read_image, read_labels, write_atomically, write_grey_png,
-    write_label_nifti, write_label_png, write_mask_png, write_rgb_png,
+    GreyDepth, ImageFile, LabelFile, OpenOptions, Picture, ReadOptions, SeriesSummary,
+    check_source, encode_grey_png, encode_label_png, encode_mask_png, encode_rgb_png, list_series,
+    open_scan, read_image, read_labels, read_segmentation, write_atomically, write_grey_png,
+    write_label_nifti, write_label_png, write_mask_png, write_rgb_png, write_segmentation,
 };
 pub use measure::{PowerSpectrum, StructureProperties, boundary_visibility};
 pub use metrics::{MaskPair, Scores, SurfaceDistances, SurfaceElements};
 pub use morphology::{dilate, erode, outline};
 pub use raster::{Image, LabelMap, Mask, RgbImage};
 pub use rle::{compressed_rle, mask_of_rle, mask_of_runs};
+pub use scan::{DicomSeries, FileFormat, Scan, ScanInfo, UltrasoundRegion, Window};
+pub use segmentation::{MaskFormat, Segment, Segmentation, WriteOptions};
 pub use tidy::{fill_holes, parts_at};
 pub use volume::{LabelVolume, Plane, Slice, Volume, VolumeGeometry};

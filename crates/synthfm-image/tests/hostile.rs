@@ -74,9 +74,14 @@ fn errors_name_the_file() {
     for (bytes, word) in [
         (&b"\xff\xd8\xff\xe0 and so on"[..], "JPEG"),
         (b"NRRD0004\n", "NRRD"),
-        (b"nothing that is known", "neither PNG nor NPY nor NIfTI"),
+        (b"II*\0 and so on", "TIFF"),
+        (b"BM and so on", "BMP"),
+        (b"PK\x03\x04 and so on", "NPZ"),
+        (b"ObjectType = Image\n", "MetaImage"),
+        (b"GIF89a and so on", "GIF"),
+        (b"nothing that is known", "none of PNG, JPEG"),
         (b"", "0 bytes"),
-        (b"\x1c\x02\0\0 and so on", "NIfTI-2"),
+        (b"\x1c\x02\0\0 and so on", "NIfTI"),
     ] {
         let error = read_both(&path, bytes).0.unwrap_err().to_string();
         assert!(

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
-use synthfm_image::{BoxXyxy, Plane, Point2};
+use synthfm_image::{BoxXyxy, MaskFormat, Plane, Point2};
 use synthfm_sam::{DeviceChoice, PrecisionChoice};
 use synthfm_synth::SizeConfig;
 use synthfm_train::evaluate::Target;
@@ -15,7 +15,9 @@ use synthfm_train::evaluate::Target;
 use crate::cache::CacheArgs;
 use crate::evaluate::EvaluateArgs;
 use crate::generate::Shard;
-use crate::input::Window;
+use crate::input::WindowChoice;
+use crate::limits::OpenArgs;
+use crate::serve::ServeArgs;
 
 const RESEARCH_USE: &str = "For research use only. synthfm is not a medical device: do not use it for diagnosis \
                             or treatment.";
@@ -70,6 +72,8 @@ pub(crate) enum Verb {
     Predict(PredictArgs),
     #[command(about = "Encode an image once, for many predictions", after_help = RESEARCH_USE)]
     Embed(EmbedArgs),
+    #[command(about = "Annotate in the browser, or tell real images from synthetic ones", after_help = RESEARCH_USE)]
+    Serve(ServeArgs),
     #[command(about = "List, check and convert models", after_help = RESEARCH_USE)]
     Models(ModelsArgs),
     #[command(about = "Describe an image, volume, model, data set or report, or this machine", after_help = RESEARCH_USE)]
@@ -96,7 +100,7 @@ pub(crate) struct GenerateArgs {
     /// Size in pixels: one side, or height x width as in 512x768; 128 to 2048 each
     #[arg(long, value_parser = parse_size)]
     pub(crate) size: Option<SizeConfig>,
-    /// A TOML file, or the name of a preset: any (default), paper, ct, mr, us, micro
+    /// A TOML file, or the name of a preset: any (default), paper, ct, mr, us, xray, micro, retina
     #[arg(long, value_name = "FILE|PRESET")]
     pub(crate) config: Option<String>,
     /// Change one field of the configuration, such as mixture.body=0.5 (repeatable)
@@ -170,7 +174,7 @@ pub(crate) struct CompareArgs {
     /// Real data sets with labels in nnU-Net v2 layout
     #[arg(long, value_name = "DIR", num_args = 1.., required = true)]
     pub(crate) real: Vec<PathBuf>,
-    /// The generator: a TOML file, or the name of a preset: any (default), paper, ct, mr, us, micro
+    /// The generator: a TOML file, or the name of a preset: any (default), paper, ct, mr, us, xray, micro, retina
     #[arg(long, value_name = "FILE|PRESET")]
     pub(crate) config: Option<String>,
     /// Change one field of the configuration, such as mixture.body=0.5 (repeatable)
@@ -226,10 +230,13 @@ pub(crate) struct ViewArgs {
     /// Plane of the slice
     #[arg(long, value_enum, default_value_t = AxisName::Axial)]
     pub(crate) axis: AxisName,
-    /// Intensities from black to white: width and level, or abdomen, lung, bone, brain, mediastinum, liver (CT)
-    /// [default: 8-bit pictures as they are, otherwise the 0.5 and 99.5 percentiles]
+    /// Intensities from black to white: width and level, or abdomen, lung, bone, brain, mediastinum, liver (CT), own
+    /// (the file's), percentiles (0.5 and 99.5) [default: 8-bit pictures as they are, otherwise own where the file has
+    /// one, else percentiles]
     #[arg(long, value_name = "W,L|NAME", allow_hyphen_values = true)]
-    pub(crate) window: Option<Window>,
+    pub(crate) window: Option<WindowChoice>,
+    #[command(flatten)]
+    pub(crate) open: OpenArgs,
 }
 
 /// Anatomical planes.
@@ -253,11 +260,28 @@ impl From<AxisName> for Plane {
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("prompt").args(["point", "box_", "mask_prompt", "prompts"]).required(true).multiple(true))]
 pub(crate) struct PredictArgs {
-    /// An image (PNG, NPY) or volume (NIfTI); with --prompts the folder that image names refer to
+    /// An image or volume (PNG, JPEG, BMP, TIFF, NPY, NPZ, NIfTI, NRRD, `MetaImage`, DICOM), or the folder of a DICOM
+    /// series; with --prompts the folder that image names refer to
     pub(crate) input: PathBuf,
-    /// The mask: PNG (0 and 255) for an image, NIfTI for a volume; with --prompts a folder
+    /// The mask, in the format of its ending: .png, .tif, .nii.gz, .seg.nrrd, .mha, .dcm (DICOM-SEG), .rtstruct.dcm,
+    /// .coco.json; with --prompts a folder
     #[arg(short, long, value_name = "OUT")]
     pub(crate) out: PathBuf,
+    /// The same mask in another format too (repeatable)
+    #[arg(long, value_name = "OUT", conflicts_with = "prompts")]
+    pub(crate) also: Vec<PathBuf>,
+    /// Format of the mask where its name does not tell: png, tiff, nifti, nrrd, metaimage, dicom-seg, rtstruct, coco
+    /// [default: by the ending; with --prompts png for images, nifti for volumes]
+    #[arg(long, value_name = "FORMAT", value_parser = parse_mask_format)]
+    pub(crate) format: Option<MaskFormat>,
+    /// Name of the structure in formats that hold one; with --prompts it is the entry's id
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "structure",
+        conflicts_with = "prompts"
+    )]
+    pub(crate) name: String,
     /// A model file, folder or name [default: the embedded model]
     #[arg(long)]
     pub(crate) model: Option<String>,
@@ -295,7 +319,7 @@ pub(crate) struct PredictArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct EmbedArgs {
-    /// An image (PNG, NPY) or volume (NIfTI)
+    /// An image or volume, or the folder of a DICOM series
     pub(crate) input: PathBuf,
     /// The embedding
     #[arg(short, long, value_name = "EMB.safetensors")]
@@ -392,6 +416,12 @@ pub(crate) enum ExportFormat {
 pub(crate) struct InfoArgs {
     /// A file or folder [default: the devices of this machine]
     pub(crate) path: Option<PathBuf>,
+    /// Leave out what may tell of whom an image is: descriptions, dates, UIDs; identifying attributes are only named in
+    /// any case
+    #[arg(long)]
+    pub(crate) anonymous: bool,
+    #[command(flatten)]
+    pub(crate) open: OpenArgs,
 }
 
 /// A part of a model.
@@ -401,6 +431,8 @@ pub(crate) enum BenchPart {
     Encoder,
     /// Prompt encoder and mask decoder: one click, and 16 boxes in one call
     Decoder,
+    /// A training step of SAM's decoder on an embedding, whatever the model: one object, and four
+    Step,
 }
 
 #[derive(Debug, Args)]
@@ -432,6 +464,13 @@ pub(crate) fn numbers<const N: usize>(text: &str, expected: &str) -> Result<[f64
                 ["12", "34", "56", "78"][..N].join(",")
             )
         })
+}
+
+fn parse_mask_format(text: &str) -> Result<MaskFormat, String> {
+    MaskFormat::of_name(text).ok_or_else(|| {
+        let names: Vec<&str> = MaskFormat::ALL.iter().map(|(_, name, _)| *name).collect();
+        format!("one of {} expected", names.join(", "))
+    })
 }
 
 fn parse_point(text: &str) -> Result<Point2, String> {

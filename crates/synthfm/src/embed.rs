@@ -14,7 +14,7 @@ use crate::progress::spinner;
 /// Writes the embedding and, beside it, what it was made from.
 pub(crate) fn run(args: &EmbedArgs, session: &Session) -> Result<()> {
     create_parent(&args.out)?;
-    let input = input::read(&args.input, (&args.view).into())?;
+    let input = input::read(&args.input, &(&args.view).into())?;
     let model = Model::open(args.model.as_deref())?;
     let predictor = model.predictor(session, args.precision)?;
     let mut predictor = args.cache.attach(predictor, session)?;
@@ -31,6 +31,7 @@ pub(crate) fn run(args: &EmbedArgs, session: &Session) -> Result<()> {
         "slice": slice,
         "axis": axis,
         "window": input.window,
+        "window_source": input.window_source,
         "size": [input.rgb.size().height, input.rgb.size().width],
         "model": model.record()?,
         "encoder_sha256": encoder_sha256,

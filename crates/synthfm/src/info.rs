@@ -5,13 +5,13 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
-use synthfm_image::{ImageFile, Picture, Plane, ReadOptions, Volume, read_image};
 use synthfm_sam::{ModelFile, devices};
 use synthfm_train::TrainConfig;
 use synthfm_train::dataset::Dataset;
 
 use crate::cli::InfoArgs;
 use crate::generate::Record;
+use crate::info_scan;
 use crate::models;
 use crate::output::{Session, VERSION};
 use crate::overrides::read_text;
@@ -19,13 +19,13 @@ use crate::overrides::read_text;
 const MAX_JSON_BYTES: u64 = 256 << 20;
 
 /// Facts as JSON, and as text.
-type Facts = (Value, String);
+pub(crate) type Facts = (Value, String);
 
 /// Tells what lies at a path; without one, which devices there are.
 pub(crate) fn run(args: &InfoArgs, session: &Session) -> Result<()> {
     let (value, text) = match &args.path {
-        Some(path) if path.is_dir() => folder(path)?,
-        Some(path) => file(path)?,
+        Some(path) if path.is_dir() => folder(path, args)?,
+        Some(path) => file(path, args)?,
         None => machine(),
     };
     session.print(&value, || text)
@@ -48,7 +48,7 @@ fn machine() -> Facts {
     (value, text)
 }
 
-fn file(path: &Path) -> Result<Facts> {
+fn file(path: &Path, args: &InfoArgs) -> Result<Facts> {
     let ending = path
         .extension()
         .and_then(|ending| ending.to_str())
@@ -56,11 +56,11 @@ fn file(path: &Path) -> Result<Facts> {
     match ending.to_lowercase().as_str() {
         "safetensors" | "pth" | "pt" => model(path),
         "json" => json_file(path),
-        _ => image(path),
+        _ => info_scan::run(path, args),
     }
 }
 
-fn folder(path: &Path) -> Result<Facts> {
+fn folder(path: &Path, args: &InfoArgs) -> Result<Facts> {
     let holds = |name: &str| path.join(name).is_file();
     if holds("dataset.json") {
         return dataset(path);
@@ -74,11 +74,13 @@ fn folder(path: &Path) -> Result<Facts> {
     if holds("config.toml") {
         return training_run(path);
     }
-    bail!(
-        "{}: neither a data set (dataset.json), nor a report (summary.json), nor a model (config.json, \
-         model.safetensors), nor a training run (config.toml)",
-        path.display()
-    );
+    info_scan::run(path, args).with_context(|| {
+        format!(
+            "{}: neither a data set (dataset.json), nor a report (summary.json), nor a model (config.json, \
+             model.safetensors), nor a training run (config.toml), nor DICOM images",
+            path.display()
+        )
+    })
 }
 
 fn model(path: &Path) -> Result<Facts> {
@@ -202,70 +204,4 @@ fn report(summary: &Value) -> Facts {
     let value = json!({ "kind": "report", "rows": summary["rows"], "failed_rows": summary["failed_rows"],
                         "modalities": of_modality });
     (value, text)
-}
-
-fn image(path: &Path) -> Result<Facts> {
-    match read_image(path, &ReadOptions::default())? {
-        ImageFile::Picture(picture) => Ok(of_picture(&picture)),
-        ImageFile::Volume(volume) => Ok(of_volume(&volume)),
-    }
-}
-
-fn of_picture(picture: &Picture) -> Facts {
-    let size = picture.size();
-    let (channels, [low, high]) = match picture {
-        Picture::Grey(image) => (1, range(image.data().iter().copied())),
-        Picture::Rgb(image) => (3, range(image.data().iter().map(|&v| f32::from(v)))),
-    };
-    let text = format!(
-        "picture     {size}, {}\nvalues      {low} to {high}\n",
-        if channels == 1 { "grey" } else { "colour" }
-    );
-    let value = json!({ "kind": "picture", "size": [size.height, size.width], "channels": channels,
-                        "range": [low, high] });
-    (value, text)
-}
-
-fn of_volume(volume: &Volume) -> Facts {
-    let geometry = volume.geometry();
-    let (shape, spacing, codes) = (
-        geometry.shape(),
-        geometry.spacing_mm(),
-        geometry.axis_codes(),
-    );
-    let [low, high] = range(volume.data().iter().copied());
-    let slices =
-        [Plane::Axial, Plane::Coronal, Plane::Sagittal].map(|plane| geometry.slice_count(plane));
-    let text = format!(
-        "volume      {} x {} x {} voxels\nspacing     {:.4} x {:.4} x {:.4} mm\norientation {codes}\n\
-         slices      {} axial, {} coronal, {} sagittal\nvalues      {low} to {high}\n",
-        shape[0],
-        shape[1],
-        shape[2],
-        spacing[0],
-        spacing[1],
-        spacing[2],
-        slices[0],
-        slices[1],
-        slices[2]
-    );
-    let value = json!({
-        "kind": "volume",
-        "shape": shape,
-        "spacing_mm": spacing,
-        "orientation": codes,
-        "slices": { "axial": slices[0], "coronal": slices[1], "sagittal": slices[2] },
-        "patient_from_voxel_lps": geometry.patient_from_voxel(),
-        "range": [low, high],
-    });
-    (value, text)
-}
-
-/// Smallest and largest finite value; zeros if there is none.
-fn range(values: impl Iterator<Item = f32>) -> [f32; 2] {
-    let finite = values.filter(|v| v.is_finite());
-    let found = finite.fold(None, |found: Option<[f32; 2]>, v| {
-        Some(found.map_or([v, v], |[low, high]| [low.min(v), high.max(v)]))
-    });
-    found.unwrap_or_default()
 }

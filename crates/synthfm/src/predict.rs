@@ -1,11 +1,11 @@
 //! `synthfm predict`: the structure that the prompts mean, as a mask on the grid of the input.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
-use synthfm_image::{BoxXyxy, Mask, Point2, RgbImage, draw, write_rgb_png};
+use synthfm_image::{BoxXyxy, Mask, MaskFormat, Point2, RgbImage, draw, write_rgb_png};
 use synthfm_sam::{MaskOutput, Predictor, Prompts, SamConfig};
 use synthfm_train::coverage;
 
@@ -67,10 +67,15 @@ pub(crate) fn since_ms(started: Instant) -> f64 {
 }
 
 fn one(args: &PredictArgs, session: &Session) -> Result<()> {
-    let input = input::read(&args.input, (&args.view).into())?;
-    input.place.check_name(&args.out)?;
+    let input = input::read(&args.input, &(&args.view).into())?;
+    for warning in &input.info.warnings {
+        session.note(&format!("note: {warning}"));
+    }
     check_points(args, &input)?;
-    create_parent(&args.out)?;
+    for (out, format) in outputs(args) {
+        input.check_output(out, format)?;
+        create_parent(out)?;
+    }
     if let Some(overlay) = &args.overlay {
         create_parent(overlay)?;
     }
@@ -86,7 +91,11 @@ fn one(args: &PredictArgs, session: &Session) -> Result<()> {
     let answer = answer(&predictor, &prompts, output_of(args))?;
     busy.finish_and_clear();
 
-    input.place.write_mask(&args.out, &answer.mask)?;
+    for (out, format) in outputs(args) {
+        for note in input.write_mask(out, &answer.mask, &args.name, format)? {
+            session.note(&format!("note: {}: {note}", out.display()));
+        }
+    }
     if let Some(overlay) = &args.overlay {
         write_rgb_png(overlay, &picture(&input.rgb, &answer.mask, &prompts)?)?;
     }
@@ -95,14 +104,15 @@ fn one(args: &PredictArgs, session: &Session) -> Result<()> {
     record["precision"] = json!(predictor.arithmetic().to_string());
     record["cache"] = json!(CacheArgs::stats(&predictor));
     record["encode_ms"] = json!(encode_ms);
-    write_json(&record_path(&args.out), &record)?;
+    write_json(&record_path(args), &record)?;
     let Answer {
         mask,
         iou,
         predict_ms,
     } = answer;
     session.print(&record, || {
-        let (out, area) = (args.out.display(), mask.area());
+        let outs = outputs(args).map(|(out, _)| out.display().to_string());
+        let (out, area) = (outs.collect::<Vec<_>>().join(", "), mask.area());
         format!("{out}: {area} pixels, estimated IoU {iou:.2}, encoded in {encode_ms:.0} ms, answered in {predict_ms:.0} ms")
     })
 }
@@ -142,11 +152,14 @@ fn prompts(args: &PredictArgs, input: &Input, config: &SamConfig) -> Result<Prom
 /// A rough mask as logits at the decoder's resolution.
 pub(crate) fn mask_logits(path: &Path, input: &Input, config: &SamConfig) -> Result<Vec<f32>> {
     let mask = input.place.read_mask(path, &input.rgb)?;
-    let share = coverage(&mask, config.image_size, config.low_res_side());
-    Ok(share
-        .into_iter()
-        .map(|v| SURE_LOGIT * (2.0 * v - 1.0))
-        .collect())
+    Ok(input_logits(&mask, config))
+}
+
+/// The same of a mask in memory.
+pub(crate) fn input_logits(mask: &Mask, config: &SamConfig) -> Vec<f32> {
+    let share = coverage(mask, config.image_size, config.low_res_side());
+    let logit = |share| SURE_LOGIT * (2.0 * share - 1.0);
+    share.into_iter().map(logit).collect()
 }
 
 fn set_image(predictor: &mut Predictor, args: &PredictArgs, input: &Input) -> Result<()> {
@@ -157,15 +170,33 @@ fn set_image(predictor: &mut Predictor, args: &PredictArgs, input: &Input) -> Re
     Ok(())
 }
 
+/// Every file that the mask is written to, with its format where it was given.
+fn outputs(args: &PredictArgs) -> impl Iterator<Item = (&Path, Option<MaskFormat>)> {
+    let first = (args.out.as_path(), args.format);
+    std::iter::once(first).chain(args.also.iter().map(|out| (out.as_path(), None)))
+}
+
 /// The mask's name with `.json`; it holds everything that led to the mask.
-fn record_path(out: &Path) -> std::path::PathBuf {
+fn record_path(args: &PredictArgs) -> PathBuf {
+    let out = &args.out;
     let name = out.file_name().unwrap_or_default().to_string_lossy();
+    let stem = without_ending(&name);
+    let path = out.with_file_name(format!("{stem}.json"));
+    if outputs(args).any(|(output, _)| output == path) {
+        return out.with_file_name(format!("{stem}.record.json"));
+    }
+    path
+}
+
+/// A file's name without the longest ending of a format.
+fn without_ending(name: &str) -> &str {
     let lower = name.to_lowercase();
-    let ending = [".nii.gz", ".nii", ".png"]
-        .iter()
-        .find(|ending| lower.ends_with(*ending));
-    let stem = &name[..name.len() - ending.map_or(0, |ending| ending.len())];
-    out.with_file_name(format!("{stem}.json"))
+    let endings = MaskFormat::ALL.iter().flat_map(|(_, _, endings)| *endings);
+    let longest = endings
+        .filter(|ending| lower.ends_with(*ending))
+        .map(|ending| ending.len())
+        .max();
+    &name[..name.len() - longest.unwrap_or(0)]
 }
 
 fn record(args: &PredictArgs, input: &Input, prompts: &Prompts, answer: &Answer) -> Value {
@@ -182,6 +213,10 @@ fn record(args: &PredictArgs, input: &Input, prompts: &Prompts, answer: &Answer)
         "slice": slice,
         "axis": axis,
         "window": input.window,
+        "window_source": input.window_source,
+        "format": input.info.format.name(),
+        "modality": input.info.modality,
+        "warnings": input.info.warnings,
         "points": points,
         "point_labels": labels,
         "box": prompts.box_.map(|BoxXyxy { min, max }| [min.x, min.y, max.x, max.y]),
@@ -189,6 +224,8 @@ fn record(args: &PredictArgs, input: &Input, prompts: &Prompts, answer: &Answer)
         "embedding": args.embedding,
         "multimask": args.multimask,
         "mask": args.out,
+        "also": args.also,
+        "name": args.name,
         "overlay": args.overlay,
         "iou": answer.iou,
         "area_px": answer.mask.area(),
@@ -214,16 +251,29 @@ fn picture(image: &RgbImage, mask: &Mask, prompts: &Prompts) -> Result<RgbImage>
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+    use crate::cli::{Cli, Verb};
 
     #[test]
     fn records_lie_beside_their_masks() {
-        for (out, record) in [
-            ("a/b.png", "a/b.json"),
-            ("b.v1.nii.gz", "b.v1.json"),
-            ("B.NII", "B.json"),
+        for (outs, record) in [
+            (&["a/b.png"][..], "a/b.json"),
+            (&["b.v1.nii.gz"], "b.v1.json"),
+            (&["B.NII"], "B.json"),
+            (&["c.rtstruct.dcm"], "c.json"),
+            (&["c.coco.json"], "c.json"),
+            (&["c.json"], "c.record.json"),
+            (&["c.png", "c.json"], "c.record.json"),
         ] {
-            assert_eq!(record_path(Path::new(out)), Path::new(record));
+            let mut line = vec!["synthfm", "predict", "x.png", "--point=1,1", "-o", outs[0]];
+            line.extend(outs[1..].iter().flat_map(|out| ["--also", out]));
+            let cli = Cli::try_parse_from(line).unwrap();
+            let Verb::Predict(args) = cli.verb else {
+                panic!("not predict")
+            };
+            assert_eq!(record_path(&args), Path::new(record));
         }
     }
 }

@@ -97,6 +97,8 @@ struct Task {
     mask: Option<PathBuf>,
     /// Without its ending.
     output: String,
+    /// Name of the structure.
+    id: String,
 }
 
 /// Tasks by image file and slice.
@@ -191,6 +193,7 @@ fn task(index: usize, value: &Value, taken: &mut BTreeSet<String>) -> Result<(En
         prompts,
         mask: entry.mask.clone(),
         output,
+        id: entry.id.clone(),
     };
     Ok((entry, task))
 }
@@ -236,7 +239,24 @@ fn output_name(entry: &Entry) -> Result<String> {
         bail!("image {}: not the name of a file", entry.image.display());
     };
     let name = name.to_string_lossy();
-    let endings = [".nii.gz", ".nii", ".png", ".npy"];
+    let endings = [
+        ".nii.gz",
+        ".nii",
+        ".seg.nrrd",
+        ".nrrd",
+        ".nhdr",
+        ".mha",
+        ".mhd",
+        ".png",
+        ".jpg",
+        ".jpeg",
+        ".bmp",
+        ".tif",
+        ".tiff",
+        ".npy",
+        ".npz",
+        ".dcm",
+    ];
     let stem = endings
         .iter()
         .find_map(|ending| name.strip_suffix(ending))
@@ -264,7 +284,7 @@ fn answer_image(
         ..View::from(&run.args.view)
     };
     let started = Instant::now();
-    let encoded = input::read(image, view).and_then(|input| {
+    let encoded = input::read(image, &view).and_then(|input| {
         predictor.set_image(&input.rgb)?;
         Ok(input)
     });
@@ -380,8 +400,8 @@ struct Written {
 
 /// Writes the mask of one entry; returns its file's name.
 fn write(task: &Task, mask: &Mask, input: &Input, args: &PredictArgs) -> Result<String> {
-    let name = format!("{}{}", task.output, input.place.ending());
-    input.place.write_mask(&args.out.join(&name), mask)?;
+    let name = format!("{}{}", task.output, input.ending(args.format));
+    input.write_mask(&args.out.join(&name), mask, &task.id, args.format)?;
     Ok(name)
 }
 

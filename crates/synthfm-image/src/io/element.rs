@@ -70,6 +70,47 @@ impl Element {
             Self::F64 => decode!(f64, f64::from),
         }
     }
+
+    /// Converts values into as many places; stops at the end of either.
+    pub(super) fn decode_into<T>(
+        self,
+        order: ByteOrder,
+        bytes: &[u8],
+        out: &mut [T],
+        convert: impl Fn(f64) -> T,
+    ) {
+        macro_rules! decode {
+            ($type:ty, $to_f64:expr) => {{
+                let (values, _) = bytes.as_chunks::<{ size_of::<$type>() }>();
+                let places = out.iter_mut().zip(values);
+                match order {
+                    ByteOrder::Little => {
+                        for (place, &raw) in places {
+                            *place = convert($to_f64(<$type>::from_le_bytes(raw)));
+                        }
+                    }
+                    ByteOrder::Big => {
+                        for (place, &raw) in places {
+                            *place = convert($to_f64(<$type>::from_be_bytes(raw)));
+                        }
+                    }
+                }
+            }};
+        }
+        match self {
+            Self::Bool => decode!(u8, |v| f64::from(v != 0)),
+            Self::U8 => decode!(u8, f64::from),
+            Self::I8 => decode!(i8, f64::from),
+            Self::U16 => decode!(u16, f64::from),
+            Self::I16 => decode!(i16, f64::from),
+            Self::U32 => decode!(u32, f64::from),
+            Self::I32 => decode!(i32, f64::from),
+            Self::U64 => decode!(u64, |v| v as f64),
+            Self::I64 => decode!(i64, |v| v as f64),
+            Self::F32 => decode!(f32, f64::from),
+            Self::F64 => decode!(f64, f64::from),
+        }
+    }
 }
 
 /// The label that `value` is, or `value` itself if it is none.

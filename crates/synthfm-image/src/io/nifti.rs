@@ -1,79 +1,72 @@
-//! NIfTI-1 volumes (`.nii`, `.nii.gz`).
+//! NIfTI volumes (`.nii`, `.nii.gz`), versions 1 and 2 in, version 1 out.
 //!
 //! Values are read in the file's order, scaled by slope and intercept. A label volume is written
-//! with the geometry of the volume it was made for, bit for bit.
+//! with the geometry of the volume it was made for; of NIfTI-1 bit for bit.
 
-use std::convert::Infallible;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
 use flate2::Compression;
-use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 
-use super::element::{Element, label};
-use super::nifti_header::{self, DATA_OFFSET, HEADER_BYTES, Header};
+use super::element::Element;
+use super::nifti_header::{self, DATA_OFFSET, HEADER_2_BYTES, HEADER_BYTES, Header};
+use super::payload::{self, Packing};
 use super::source::Source;
 use super::write_atomically;
-use crate::{Error, LabelVolume, Result, Volume};
+use crate::scan::{Scan, ScanInfo};
+use crate::{Error, ImageFile, LabelVolume, Result, Volume};
 
-pub(super) fn read_volume(source: &Source) -> Result<Volume> {
-    let (header, bytes) = read(source)?;
-    let Header { element, order, .. } = header;
-    let (slope, inter) = header.scaling.unwrap_or((1.0, 0.0));
-    let value = |v: f64| Ok::<f32, Infallible>((v * slope + inter) as f32);
-    let Ok(values) = element.decode(order, &bytes, value);
-    Volume::new(header.geometry, values)
+pub(super) fn read_scan(source: &Source) -> Result<Scan> {
+    let mut reader = packing(source).reader(source.bytes());
+    let header = start(source, &mut reader)?;
+    let values = payload::read_values(source, reader, &header.layout)?;
+    Ok(Scan {
+        content: ImageFile::Volume(Volume::new(header.geometry, values)?),
+        info: ScanInfo::of_format(header.format),
+    })
 }
 
 pub(super) fn read_label_volume(source: &Source) -> Result<LabelVolume> {
-    let (header, bytes) = read(source)?;
-    let (slope, inter) = header.scaling.unwrap_or((1.0, 0.0));
-    let labels = header
-        .element
-        .decode(header.order, &bytes, |v| label(v * slope + inter))
-        .map_err(|value| source.bad_label(value))?;
+    let mut reader = packing(source).reader(source.bytes());
+    let header = start(source, &mut reader)?;
+    let labels = payload::read_labels(source, reader, &header.layout)?;
     LabelVolume::new(header.geometry, labels)
 }
 
-/// The header and the bytes of the values.
-fn read(source: &Source) -> Result<(Header, Vec<u8>)> {
+fn packing(source: &Source) -> Packing {
     if source.is_gzip() {
-        read_from(source, MultiGzDecoder::new(source.bytes()))
+        Packing::Gzip
     } else {
-        read_from(source, source.bytes())
+        Packing::Raw
     }
 }
 
-fn read_from(source: &Source, mut reader: impl Read) -> Result<(Header, Vec<u8>)> {
+/// The header; the reader then stands at the first value.
+fn start(source: &Source, reader: &mut dyn Read) -> Result<Header> {
     let damaged = |error: io::Error| source.format_error(format!("damaged NIfTI: {error}"));
-    let mut start = [0; HEADER_BYTES];
-    reader.read_exact(&mut start).map_err(damaged)?;
-    let header = nifti_header::parse(source, &start)?;
-    let count = header.geometry.len() as u64;
-    let size = header.element.size() as u64;
-    source.check_bytes(count.checked_mul(size.max(4)))?;
-    source.check_bytes(Some(header.offset))?;
-    let gap = header.offset - HEADER_BYTES as u64;
-    let skipped = io::copy(&mut reader.by_ref().take(gap), &mut io::sink()).map_err(damaged)?;
-    let mut bytes = Vec::new();
-    // The vector grows with what arrives, not with what the header promises.
-    reader
-        .by_ref()
-        .take(count * size)
-        .read_to_end(&mut bytes)
-        .map_err(damaged)?;
-    let got = bytes.len() as u64;
-    if skipped < gap || got < count * size {
-        return Err(source.format_error(format!(
-            "truncated NIfTI: {:?} voxels need {} bytes, the file has {got}",
-            header.geometry.shape(),
-            count * size
-        )));
+    let mut bytes = vec![0; HEADER_BYTES];
+    reader.read_exact(&mut bytes).map_err(damaged)?;
+    if nifti_header::is_version_2(&bytes) {
+        bytes.resize(HEADER_2_BYTES, 0);
+        reader
+            .read_exact(&mut bytes[HEADER_BYTES..])
+            .map_err(damaged)?;
     }
-    // The checksum of a compressed file follows its last byte.
-    io::copy(&mut reader.take(source.limit()), &mut io::sink()).map_err(damaged)?;
-    Ok((header, bytes))
+    let header = nifti_header::parse(source, &bytes)?;
+    source.check_bytes(Some(header.offset))?;
+    let gap = header.offset - bytes.len() as u64;
+    let packing = packing(source);
+    let stored = match packing {
+        Packing::Raw => (source.bytes().len() as u64).saturating_sub(header.offset),
+        _ => source.bytes().len() as u64,
+    };
+    header.layout.check(source, stored, packing)?;
+    let skipped = io::copy(&mut reader.take(gap), &mut io::sink()).map_err(damaged)?;
+    if skipped < gap {
+        return Err(source.format_error("truncated NIfTI: it ends before its values"));
+    }
+    Ok(header)
 }
 
 /// Writes labels as `.nii` or, compressed, `.nii.gz`, with 8 bits if all are below 256, else 16.

@@ -1,16 +1,20 @@
-//! The 348-byte header of NIfTI-1, in both directions.
+//! The headers of NIfTI: versions 1 (348 bytes) and 2 (540 bytes) in, version 1 out.
 //!
 //! Field offsets and the three ways to place a volume are those of the standard's `nifti1.h`. The
 //! header is read field by field here, because every number in it is checked before it is used.
 
 use super::element::{ByteOrder, Element};
+use super::payload::Layout;
 use super::source::Source;
 use crate::volume::NiftiForms;
-use crate::{Error, Result, VolumeGeometry};
+use crate::{Error, FileFormat, Result, VolumeGeometry};
 
 /// Bytes of the header, and of the header with its empty list of extensions.
 pub(super) const HEADER_BYTES: usize = 348;
 pub(super) const DATA_OFFSET: usize = 352;
+
+/// Bytes of the header of version 2.
+pub(super) const HEADER_2_BYTES: usize = 540;
 
 const DIM: usize = 40;
 const DATATYPE: usize = 70;
@@ -18,7 +22,6 @@ const BITPIX: usize = 72;
 const PIXDIM: usize = 76;
 const VOX_OFFSET: usize = 108;
 const SCL_SLOPE: usize = 112;
-const SCL_INTER: usize = 116;
 const XYZT_UNITS: usize = 123;
 const QFORM_CODE: usize = 252;
 const SFORM_CODE: usize = 254;
@@ -34,22 +37,43 @@ const UNIT_MICRON: u8 = 3;
 /// A checked header.
 #[derive(Debug)]
 pub(super) struct Header {
+    pub(super) format: FileFormat,
     pub(super) geometry: VolumeGeometry,
-    pub(super) element: Element,
-    pub(super) order: ByteOrder,
+    pub(super) layout: Layout,
     /// Where the values begin.
     pub(super) offset: u64,
-    /// Slope and intercept, unless the values are to be taken as they are.
-    pub(super) scaling: Option<(f64, f64)>,
 }
 
-/// The raw fields.
-struct Fields<'a> {
-    bytes: &'a [u8; HEADER_BYTES],
+/// What both versions say.
+struct Fields {
+    format: FileFormat,
+    order: ByteOrder,
+    dims: [i64; 8],
+    datatype: i16,
+    offset: f64,
+    scaling: [f64; 2],
+    unit: u8,
+    forms: Forms,
+    /// As they are in the file; version 1 only.
+    exact: Option<NiftiForms>,
+}
+
+/// The fields that place a volume.
+struct Forms {
+    pixdim: [f64; 4],
+    qform_code: i64,
+    sform_code: i64,
+    quaternion: [f64; 6],
+    srow: [[f64; 4]; 3],
+}
+
+/// Numbers at places of a header.
+struct Bytes<'a> {
+    bytes: &'a [u8],
     order: ByteOrder,
 }
 
-impl Fields<'_> {
+impl Bytes<'_> {
     fn raw<const N: usize>(&self, at: usize) -> [u8; N] {
         let mut raw = [0; N];
         raw.copy_from_slice(&self.bytes[at..at + N]);
@@ -63,21 +87,57 @@ impl Fields<'_> {
         i16::from_le_bytes(self.raw(at))
     }
 
-    fn f32(&self, at: usize) -> f32 {
-        f32::from_le_bytes(self.raw(at))
+    fn i32(&self, at: usize) -> i32 {
+        i32::from_le_bytes(self.raw(at))
+    }
+
+    fn i64(&self, at: usize) -> i64 {
+        i64::from_le_bytes(self.raw(at))
     }
 
     fn f32s<const N: usize>(&self, at: usize) -> [f32; N] {
-        std::array::from_fn(|n| self.f32(at + 4 * n))
+        std::array::from_fn(|n| f32::from_le_bytes(self.raw(at + 4 * n)))
+    }
+
+    fn f64s<const N: usize>(&self, at: usize) -> [f64; N] {
+        std::array::from_fn(|n| f64::from_le_bytes(self.raw(at + 8 * n)))
     }
 }
 
-pub(super) fn parse(source: &Source, bytes: &[u8; HEADER_BYTES]) -> Result<Header> {
-    let order = match bytes.first_chunk() {
-        Some([92, 1, 0, 0]) => ByteOrder::Little,
-        Some([0, 0, 1, 92]) => ByteOrder::Big,
-        _ => return Err(source.format_error("not a NIfTI-1 header: its size field is not 348")),
+/// Whether the first bytes are those of version 2, whose header is longer.
+pub(super) fn is_version_2(bytes: &[u8]) -> bool {
+    matches!(bytes.first_chunk(), Some([28, 2, 0, 0] | [0, 0, 2, 28]))
+}
+
+pub(super) fn parse(source: &Source, bytes: &[u8]) -> Result<Header> {
+    let fields = match bytes.first_chunk() {
+        Some([92, 1, 0, 0]) => version_1(source, bytes, ByteOrder::Little)?,
+        Some([0, 0, 1, 92]) => version_1(source, bytes, ByteOrder::Big)?,
+        Some([28, 2, 0, 0]) => version_2(source, bytes, ByteOrder::Little)?,
+        Some([0, 0, 2, 28]) => version_2(source, bytes, ByteOrder::Big)?,
+        _ => {
+            return Err(
+                source.format_error("not a NIfTI header: its size field is neither 348 nor 540")
+            );
+        }
     };
+    let shape = shape(source, &fields)?;
+    let count = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
+    source.check_bytes(count.and_then(|n| (n as u64).checked_mul(4)))?;
+    Ok(Header {
+        format: fields.format,
+        geometry: geometry(source, &fields, shape)?,
+        layout: Layout {
+            element: element(source, fields.datatype)?,
+            order: fields.order,
+            count: count.unwrap_or(usize::MAX),
+            scaling: scaling(source, fields.scaling)?,
+        },
+        offset: offset(source, &fields, bytes.len())?,
+    })
+}
+
+fn version_1(source: &Source, bytes: &[u8], order: ByteOrder) -> Result<Fields> {
     match &bytes[MAGIC..] {
         b"n+1\0" => {}
         b"ni1\0" => {
@@ -88,19 +148,67 @@ pub(super) fn parse(source: &Source, bytes: &[u8; HEADER_BYTES]) -> Result<Heade
             return Err(source.format_error(problem));
         }
     }
-    let fields = Fields { bytes, order };
-    let shape = shape(source, &fields)?;
-    Ok(Header {
-        geometry: geometry(source, &fields, shape)?,
-        element: element(source, fields.i16(DATATYPE))?,
+    let at = Bytes { bytes, order };
+    let exact = NiftiForms {
+        pixdim: at.f32s(PIXDIM),
+        qform_code: at.i16(QFORM_CODE),
+        sform_code: at.i16(SFORM_CODE),
+        quaternion: at.f32s(QUATERNION),
+        srow: [0, 1, 2].map(|row| at.f32s(SROW + 16 * row)),
+    };
+    Ok(Fields {
+        format: FileFormat::Nifti1,
         order,
-        offset: offset(source, fields.f32(VOX_OFFSET))?,
-        scaling: scaling(source, fields.f32(SCL_SLOPE), fields.f32(SCL_INTER))?,
+        dims: std::array::from_fn(|n| i64::from(at.i16(DIM + 2 * n))),
+        datatype: at.i16(DATATYPE),
+        offset: f64::from(at.f32s::<1>(VOX_OFFSET)[0]),
+        scaling: at.f32s(SCL_SLOPE).map(f64::from),
+        unit: bytes[XYZT_UNITS] & 7,
+        forms: Forms {
+            pixdim: exact.pixdim.map(f64::from),
+            qform_code: exact.qform_code.into(),
+            sform_code: exact.sform_code.into(),
+            quaternion: exact.quaternion.map(f64::from),
+            srow: exact.srow.map(|row| row.map(f64::from)),
+        },
+        exact: Some(exact),
+    })
+}
+
+/// Field offsets of `nifti2.h`.
+fn version_2(source: &Source, bytes: &[u8], order: ByteOrder) -> Result<Fields> {
+    match &bytes[4..8] {
+        b"n+2\0" => {}
+        b"ni2\0" => {
+            return Err(source.unsupported("NIfTI in two files (.hdr, .img); store it as .nii"));
+        }
+        other => {
+            let problem = format!("not a NIfTI-2 file: its magic is {other:02x?}");
+            return Err(source.format_error(problem));
+        }
+    }
+    let at = Bytes { bytes, order };
+    Ok(Fields {
+        format: FileFormat::Nifti2,
+        order,
+        dims: std::array::from_fn(|n| at.i64(16 + 8 * n)),
+        datatype: at.i16(12),
+        offset: at.i64(168) as f64,
+        scaling: at.f64s(176),
+        unit: (at.i32(500) & 7) as u8,
+        forms: Forms {
+            pixdim: at.f64s(104),
+            qform_code: at.i32(344).into(),
+            sform_code: at.i32(348).into(),
+            quaternion: at.f64s(352),
+            srow: [0, 1, 2].map(|row| at.f64s(400 + 32 * row)),
+        },
+        exact: None,
     })
 }
 
 fn shape(source: &Source, fields: &Fields) -> Result<[usize; 3]> {
-    let dims: [i16; 8] = std::array::from_fn(|n| fields.i16(DIM + 2 * n));
+    let dims = fields.dims;
     let count = usize::try_from(dims[0]).unwrap_or(0);
     if !(1..=7).contains(&count) {
         let problem = format!("{} dimensions, expected 1 to 7", dims[0]);
@@ -114,7 +222,7 @@ fn shape(source: &Source, fields: &Fields) -> Result<[usize; 3]> {
         let problem = format!("{used:?} voxels; split series into volumes of three dimensions");
         return Err(source.unsupported(problem));
     }
-    let length = |axis: usize| used.get(axis).map_or(1, |&d| usize::from(d.unsigned_abs()));
+    let length = |axis: usize| used.get(axis).map_or(1, |&d| d as usize);
     Ok([length(0), length(1), length(2)])
 }
 
@@ -137,67 +245,65 @@ fn element(source: &Source, code: i16) -> Result<Element> {
     })
 }
 
-fn offset(source: &Source, offset: f32) -> Result<u64> {
+/// Largest data offset: version 1 stores a float.
+const MAX_OFFSET: f64 = 1e15;
+
+fn offset(source: &Source, fields: &Fields, header_bytes: usize) -> Result<u64> {
+    // The empty list of extensions takes four bytes.
+    let least = header_bytes as f64 + 4.0;
     // 0 is common and means "right after the header".
-    let offset = if offset == 0.0 {
-        DATA_OFFSET as f32
+    let offset = if fields.offset == 0.0 {
+        least
     } else {
-        offset
+        fields.offset
     };
-    if offset.fract() == 0.0 && offset >= DATA_OFFSET as f32 && offset < 1e15 {
+    if offset.fract() == 0.0 && offset >= least && offset < MAX_OFFSET {
         Ok(offset as u64)
     } else {
-        Err(source.format_error(format!("data offset {offset}, expected 352 or more")))
+        Err(source.format_error(format!("data offset {offset}, expected {least} or more")))
     }
 }
 
-fn scaling(source: &Source, slope: f32, inter: f32) -> Result<Option<(f64, f64)>> {
+fn scaling(source: &Source, [slope, inter]: [f64; 2]) -> Result<Option<(f64, f64)>> {
     if slope == 0.0 || !slope.is_finite() {
         return Ok(None);
     }
     if !inter.is_finite() {
         return Err(source.format_error(format!("scale {slope} with intercept {inter}")));
     }
-    let identity = slope.to_bits() == 1f32.to_bits() && inter == 0.0;
-    Ok((!identity).then_some((f64::from(slope), f64::from(inter))))
+    let identity = slope.to_bits() == 1f64.to_bits() && inter == 0.0;
+    Ok((!identity).then_some((slope, inter)))
 }
 
 fn geometry(source: &Source, fields: &Fields, shape: [usize; 3]) -> Result<VolumeGeometry> {
-    let forms = NiftiForms {
-        pixdim: fields.f32s(PIXDIM),
-        qform_code: fields.i16(QFORM_CODE),
-        sform_code: fields.i16(SFORM_CODE),
-        quaternion: fields.f32s(QUATERNION),
-        srow: [0, 1, 2].map(|row| fields.f32s(SROW + 16 * row)),
-    };
-    let unit = fields.bytes[XYZT_UNITS] & 7;
-    let mm_per_unit = match unit {
+    let mm_per_unit = match fields.unit {
         UNIT_METRE => 1000.0,
         UNIT_MICRON => 0.001,
         _ => 1.0,
     };
-    let ras = ras_from_voxel(&forms);
+    let ras = ras_from_voxel(&fields.forms);
     let signs = [-mm_per_unit, -mm_per_unit, mm_per_unit];
     // Adding zero turns -0 into 0.
     let lps = [0, 1, 2].map(|axis| ras[axis].map(|v| v * signs[axis] + 0.0));
     let mut geometry =
         VolumeGeometry::new(shape, lps).map_err(|error| source.format_error(error.to_string()))?;
-    geometry.nifti = (unit != UNIT_METRE && unit != UNIT_MICRON).then_some(forms);
+    let in_mm = fields.unit != UNIT_METRE && fields.unit != UNIT_MICRON;
+    geometry.nifti = fields.exact.clone().filter(|_| in_mm);
     Ok(geometry)
 }
 
 /// The affine: from the sform if it is set, else from the qform, else from the spacing alone.
-fn ras_from_voxel(forms: &NiftiForms) -> [[f64; 4]; 3] {
+fn ras_from_voxel(forms: &Forms) -> [[f64; 4]; 3] {
     if forms.sform_code > 0 {
-        return forms.srow.map(|row| row.map(f64::from));
+        return forms.srow;
     }
-    let spacing = [1, 2, 3].map(|n| match f64::from(forms.pixdim[n]).abs() {
+    let spacing = [1, 2, 3].map(|n| match forms.pixdim[n].abs() {
         // Files of two dimensions leave the third at 0.
         0.0 => 1.0,
         spacing => spacing,
     });
     let (rotation, offset) = if forms.qform_code > 0 {
-        let [b, c, d, x, y, z] = forms.quaternion.map(f64::from);
+        let [b, c, d, x, y, z] = forms.quaternion;
         (rotation(b, c, d), [x, y, z])
     } else {
         (

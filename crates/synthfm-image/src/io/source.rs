@@ -7,15 +7,7 @@ use std::io::Read;
 use std::path::Path;
 
 use super::ReadOptions;
-use crate::{Error, Result};
-
-/// Formats that can be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Format {
-    Png,
-    Npy,
-    Nifti,
-}
+use crate::{Error, FileFormat, Result};
 
 /// The bytes of one file.
 pub(super) struct Source<'a> {
@@ -28,16 +20,31 @@ const PNG_SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
 const GZIP_SIGNATURE: &[u8] = b"\x1f\x8b";
 const NPY_SIGNATURE: &[u8] = b"\x93NUMPY";
 
-/// Signatures of formats that people try, with where they lie.
-const KNOWN_BUT_UNSUPPORTED: [(usize, &[u8], &str); 8] = [
-    (0, b"\xff\xd8\xff", "a JPEG file"),
-    (0, b"II*\0", "a TIFF file"),
-    (0, b"MM\0*", "a TIFF file"),
-    (0, b"BM", "a BMP file"),
-    (0, b"GIF8", "a GIF file"),
-    (0, b"NRRD", "an NRRD file"),
-    (0, b"PK\x03\x04", "a ZIP or NPZ archive"),
-    (128, b"DICM", "a DICOM file"),
+/// Formats that can be read, for messages.
+const READABLE: &str = "PNG, JPEG, BMP, TIFF, NPY, NPZ, NIfTI, NRRD, MetaImage and DICOM";
+
+/// Signatures of formats at the start of a file.
+const SIGNATURES: [(&[u8], FileFormat); 12] = [
+    (PNG_SIGNATURE, FileFormat::Png),
+    (NPY_SIGNATURE, FileFormat::Npy),
+    (b"\xff\xd8\xff", FileFormat::Jpeg),
+    (b"II*\0", FileFormat::Tiff),
+    (b"MM\0*", FileFormat::Tiff),
+    (b"II+\0", FileFormat::Tiff),
+    (b"MM\0+", FileFormat::Tiff),
+    (b"BM", FileFormat::Bmp),
+    (b"NRRD000", FileFormat::Nrrd),
+    (b"PK\x03\x04", FileFormat::Npz),
+    (b"ObjectType", FileFormat::MetaImage),
+    (b"NDims", FileFormat::MetaImage),
+];
+
+/// Signatures of formats that people try.
+const KNOWN_BUT_UNSUPPORTED: [(&[u8], &str); 4] = [
+    (b"GIF8", "a GIF file"),
+    (b"RIFF", "a WebP or AVI file"),
+    (b"\x89HDF", "an HDF5 or MINC file"),
+    (b"%PDF", "a PDF file"),
 ];
 
 impl<'a> Source<'a> {
@@ -62,6 +69,23 @@ impl<'a> Source<'a> {
         Ok(source)
     }
 
+    /// Other bytes, from within the same file.
+    pub(super) const fn with_bytes(&self, bytes: Vec<u8>) -> Self {
+        Self {
+            path: self.path,
+            limit: self.limit,
+            bytes,
+        }
+    }
+
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
+    pub(super) const fn path(&self) -> &Path {
+        self.path
+    }
+
     pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -74,36 +98,38 @@ impl<'a> Source<'a> {
         self.bytes.starts_with(GZIP_SIGNATURE)
     }
 
-    pub(super) fn format(&self) -> Result<Format> {
+    /// The format; of a compressed file always `Nifti1`, which its reader tells from version 2.
+    pub(super) fn format(&self) -> Result<FileFormat> {
         let bytes = &self.bytes;
-        if bytes.starts_with(PNG_SIGNATURE) {
-            return Ok(Format::Png);
+        let known = SIGNATURES
+            .iter()
+            .find(|(start, _)| bytes.starts_with(start));
+        if let Some(&(_, format)) = known {
+            return Ok(format);
         }
-        if bytes.starts_with(NPY_SIGNATURE) {
-            return Ok(Format::Npy);
+        if super::dicom::is_dicom(bytes) {
+            return Ok(FileFormat::Dicom);
+        }
+        if self.is_gzip() {
+            return Ok(FileFormat::Nifti1);
         }
         let header_size = bytes.first_chunk::<4>().copied().unwrap_or_default();
-        if self.is_gzip() || [header_size, reversed(header_size)].contains(&348i32.to_le_bytes()) {
-            return Ok(Format::Nifti);
+        for (size, format) in [(348i32, FileFormat::Nifti1), (540, FileFormat::Nifti2)] {
+            if [header_size, reversed(header_size)].contains(&size.to_le_bytes()) {
+                return Ok(format);
+            }
         }
-        if [header_size, reversed(header_size)].contains(&540i32.to_le_bytes()) {
-            return Err(self.unsupported("NIfTI-2; convert it to NIfTI-1"));
-        }
-        let is = |&&(at, signature, _): &&(usize, &[u8], &str)| {
-            bytes
-                .get(at..)
-                .is_some_and(|rest| rest.starts_with(signature))
-        };
-        match KNOWN_BUT_UNSUPPORTED.iter().find(is) {
-            Some((_, _, name)) => Err(self.unsupported(format!(
-                "{name}; PNG, NPY and NIfTI (.nii, .nii.gz) can be read"
-            ))),
-            None => Err(self.format_error(format!(
-                "neither PNG nor NPY nor NIfTI ({} bytes, beginning with {:02x?})",
+        let tried = KNOWN_BUT_UNSUPPORTED
+            .iter()
+            .find(|(start, _)| bytes.starts_with(start));
+        Err(match tried {
+            Some((_, name)) => self.unsupported(format!("{name}; {READABLE} can be read")),
+            None => self.format_error(format!(
+                "none of {READABLE} ({} bytes, beginning with {:02x?})",
                 bytes.len(),
                 &bytes[..bytes.len().min(8)]
-            ))),
-        }
+            )),
+        })
     }
 
     /// Refuses sizes over the limit; `None` is a size that overflowed.

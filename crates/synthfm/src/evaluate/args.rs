@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use synthfm_image::Window;
 use synthfm_sam::PrecisionChoice;
 use synthfm_train::clicks::Negatives;
 use synthfm_train::dataset::{Layout, SliceChoice};
@@ -11,7 +12,7 @@ use synthfm_train::report::Study;
 
 use crate::cache::CacheArgs;
 use crate::cli::{PRECISION_HELP, TargetName};
-use crate::input::Window;
+use crate::input::parse_range;
 
 #[derive(Debug, Args)]
 pub(crate) struct EvaluateArgs {
@@ -53,7 +54,8 @@ pub(crate) struct EvaluateArgs {
         long,
         value_name = "W,L|NAME",
         default_value = "abdomen",
-        allow_hyphen_values = true
+        allow_hyphen_values = true,
+        value_parser = parse_range
     )]
     pub(crate) ct_window: Window,
     /// Seed of prompts and bootstrap
@@ -92,7 +94,7 @@ impl EvaluateArgs {
             negatives: self.negatives.iter().map(|&name| name.into()).collect(),
             target: self.targets.into(),
             slices: self.slices,
-            ct_window_hu: self.ct_window.ends(),
+            ct_window_hu: [self.ct_window.low, self.ct_window.high],
             seed: self.seed,
             min_area_px: self.min_area,
             ..Options::default()

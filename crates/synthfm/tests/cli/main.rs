@@ -8,13 +8,18 @@ mod cache;
 mod common;
 mod compare;
 mod devices;
+#[cfg(target_os = "linux")]
+mod disk_full;
 mod evaluate;
 mod formats;
 mod generate;
 mod hostile;
+mod http;
 mod models;
 mod predict;
 mod prompts_file;
+mod serve;
 mod shards;
 mod train;
+mod train_kill;
 mod verify;

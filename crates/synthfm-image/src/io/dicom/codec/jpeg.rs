@@ -1,0 +1,44 @@
+//! JPEG frames: baseline, progressive and lossless.
+
+use jpeg_decoder::{ColorTransform, Decoder, PixelFormat};
+
+use super::{Decoded, Expected};
+
+/// Pixels that a byte can stand for at most: a block of 64 in two bits, and twice as much for subsampled colours.
+const MAX_EXPANSION: usize = 1024;
+
+pub(super) fn decode(bytes: &[u8], expected: &Expected) -> Result<Decoded, String> {
+    let bad = |error: jpeg_decoder::Error| format!("damaged JPEG: {error}");
+    let mut decoder = Decoder::new(bytes);
+    decoder.read_info().map_err(bad)?;
+    let info = decoder.info().ok_or("a JPEG without a frame")?;
+    let channels = match info.pixel_format {
+        PixelFormat::L8 | PixelFormat::L16 => 1,
+        PixelFormat::RGB24 => 3,
+        PixelFormat::CMYK32 => 4,
+    };
+    expected.check(usize::from(info.height), usize::from(info.width), channels)?;
+    if expected.pixels() > bytes.len().saturating_mul(MAX_EXPANSION) {
+        return Err(format!(
+            "{} pixels cannot be in a JPEG of {} bytes",
+            expected.pixels(),
+            bytes.len()
+        ));
+    }
+    decoder.set_max_decoding_buffer_size(expected.pixels().saturating_mul(2 * channels));
+    if channels == 3 && expected.stored_rgb {
+        decoder.set_color_transform(ColorTransform::RGB);
+    }
+    let decoded = decoder.decode().map_err(bad)?;
+    let samples = if info.pixel_format == PixelFormat::L16 {
+        let (pairs, _) = decoded.as_chunks::<2>();
+        pairs.iter().map(|&raw| u16::from_ne_bytes(raw)).collect()
+    } else {
+        decoded.into_iter().map(u16::from).collect()
+    };
+    Ok(Decoded {
+        samples,
+        channels,
+        is_rgb: true,
+    })
+}

@@ -1,0 +1,43 @@
+//! JPEG pictures in. The grid is that of the file: an orientation in its metadata is not applied.
+
+use jpeg_decoder::{Decoder, PixelFormat};
+
+use super::Picture;
+use super::source::Source;
+use crate::{Image, Result, RgbImage, Size};
+
+/// Pixels that a byte can stand for at most: a block of 64 in two bits, and twice as much for subsampled colours.
+const MAX_EXPANSION: u64 = 1024;
+
+pub(super) fn read_picture(source: &Source) -> Result<Picture> {
+    let bad = |error: jpeg_decoder::Error| source.format_error(format!("damaged JPEG: {error}"));
+    let mut decoder = Decoder::new(source.bytes());
+    decoder.read_info().map_err(bad)?;
+    let info = decoder
+        .info()
+        .ok_or_else(|| source.format_error("a JPEG without a frame"))?;
+    let size = Size::new(usize::from(info.height), usize::from(info.width));
+    let pixels = size.area() as u64;
+    source.check_bytes(Some(pixels * 8))?;
+    if pixels > (source.bytes().len() as u64).saturating_mul(MAX_EXPANSION) {
+        return Err(source.format_error(format!(
+            "{size} pixels cannot be in a JPEG of {} bytes",
+            source.bytes().len()
+        )));
+    }
+    decoder.set_max_decoding_buffer_size(source.limit() as usize);
+    let bytes = decoder.decode().map_err(bad)?;
+    match info.pixel_format {
+        PixelFormat::L8 => {
+            let data = bytes.into_iter().map(f32::from).collect();
+            Ok(Picture::Grey(Image::new(size, data)?))
+        }
+        PixelFormat::L16 => {
+            let (pairs, _) = bytes.as_chunks::<2>();
+            let data = pairs.iter().map(|&raw| f32::from(u16::from_ne_bytes(raw)));
+            Ok(Picture::Grey(Image::new(size, data.collect())?))
+        }
+        PixelFormat::RGB24 => Ok(Picture::Rgb(RgbImage::new(size, bytes)?)),
+        PixelFormat::CMYK32 => Err(source.unsupported("a JPEG for print (CMYK); grey and RGB are")),
+    }
+}
