@@ -170,7 +170,7 @@ fn segmenters(
     let networks = args
         .model
         .iter()
-        .filter(|name| !FLOORS.contains(&name.as_str()));
+        .filter(|name| !matches!(floor(name), Ok(Some(_))));
     let cache = match args.cache.open(session)? {
         None if networks.count() > 1 => Some(EmbeddingCache::open(&CacheOptions::default())?),
         cache => cache,

@@ -304,7 +304,7 @@ pub(super) fn window_or(window: Option<[f32; 2]>, default: [f32; 2]) -> Result<[
 
 #[cfg(test)]
 mod tests {
-    use synthfm_image::{GreyDepth, Image, write_grey_png, write_rgb_png};
+    use synthfm_image::{FileFormat, GreyDepth, Image, write_grey_png, write_rgb_png};
 
     use super::*;
 
