@@ -187,7 +187,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::Size;
     use crate::testing::{arbitrary_mask, mask_of_text};
 
     /// How often the contours go around a pixel's centre, and how many edges lie to its right: by definition.
