@@ -38,7 +38,7 @@ pub use measure::{PowerSpectrum, StructureProperties, boundary_visibility};
 pub use metrics::{MaskPair, Scores, SurfaceDistances, SurfaceElements};
 pub use morphology::{dilate, erode, outline};
 pub use raster::{Image, LabelMap, Mask, RgbImage};
-pub use rle::compressed_rle;
+pub use rle::{compressed_rle, mask_of_rle, mask_of_runs};
 pub use scan::{DicomSeries, FileFormat, Scan, ScanInfo, UltrasoundRegion, Window};
 pub use segmentation::{MaskFormat, Segment, Segmentation, WriteOptions};
 pub use tidy::{fill_holes, parts_at};

@@ -4,7 +4,7 @@
 //! on, the difference to the run two before, in groups of 5 bits, the lowest first, as the characters from `0` (48) on;
 //! bit 5 says that more groups follow, bit 4 of the last group is the sign.
 
-use crate::Mask;
+use crate::{Error, Mask, Result, Size};
 
 /// Lengths of alternating runs of background and foreground, column by column; the first may be 0.
 fn runs(mask: &Mask) -> Vec<i64> {
@@ -48,12 +48,64 @@ fn push_number(text: &mut String, mut value: i64) {
     }
 }
 
+/// The mask of COCO's uncompressed run lengths.
+///
+/// # Errors
+/// [`Error::Parameter`] if the runs do not cover `size` exactly.
+pub fn mask_of_runs(runs: &[u64], size: Size) -> Result<Mask> {
+    let covered = runs.iter().try_fold(0u64, |sum, &run| sum.checked_add(run));
+    if covered != Some(size.area() as u64) {
+        let text = format!("run lengths that cover {size} expected");
+        return Err(Error::Parameter(text));
+    }
+    let mut mask = Mask::zeros(size);
+    let mut at = 0;
+    for (n, &run) in runs.iter().enumerate() {
+        let end = at + run as usize;
+        for index in (at..end).filter(|_| n % 2 == 1) {
+            mask.data_mut()[index % size.height * size.width + index / size.height] = true;
+        }
+        at = end;
+    }
+    Ok(mask)
+}
+
+/// The mask of COCO's compressed run lengths, the other direction of [`compressed_rle`].
+///
+/// # Errors
+/// [`Error::Parameter`] if the text is damaged or does not cover `size` exactly.
+pub fn mask_of_rle(text: &str, size: Size) -> Result<Mask> {
+    let damaged = || Error::Parameter("damaged run lengths".to_owned());
+    let (mut runs, mut value, mut shift) = (Vec::<i64>::new(), 0i64, 0u32);
+    for byte in text.bytes() {
+        let group = i64::from(byte) - 48;
+        if !(0..64).contains(&group) || shift > 50 {
+            return Err(damaged());
+        }
+        value |= (group & 0x1f) << shift;
+        shift += 5;
+        if group & 0x20 == 0 {
+            if group & 0x10 != 0 {
+                value -= 1 << shift;
+            }
+            let before = if runs.len() > 2 {
+                runs[runs.len() - 2]
+            } else {
+                0
+            };
+            runs.push(value + before);
+            (value, shift) = (0, 0);
+        }
+    }
+    let runs: Option<Vec<u64>> = runs.into_iter().map(|run| run.try_into().ok()).collect();
+    mask_of_runs(&runs.filter(|_| shift == 0).ok_or_else(damaged)?, size)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::Size;
     use crate::testing::{arbitrary_mask, mask_of_text};
 
     #[test]
@@ -90,40 +142,19 @@ mod tests {
         }
     }
 
-    /// The other direction, written from the format's description.
-    fn decoded(text: &str, size: Size) -> Mask {
-        let (mut runs, mut value, mut shift) = (Vec::<i64>::new(), 0i64, 0);
-        for byte in text.bytes() {
-            let group = i64::from(byte) - 48;
-            value |= (group & 0x1f) << shift;
-            shift += 5;
-            if group & 0x20 == 0 {
-                if group & 0x10 != 0 {
-                    value -= 1 << shift;
-                }
-                let before = if runs.len() > 2 {
-                    runs[runs.len() - 2]
-                } else {
-                    0
-                };
-                runs.push(value + before);
-                (value, shift) = (0, 0);
-            }
-        }
-        let values = runs.iter().enumerate();
-        let columns: Vec<bool> = values
-            .flat_map(|(n, &run)| std::iter::repeat_n(n % 2 == 1, run as usize))
-            .collect();
-        let pixel = |at: usize| columns[at % size.width * size.height + at / size.width];
-        Mask::new(size, (0..size.area()).map(pixel).collect()).unwrap()
-    }
-
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
         fn the_mask_comes_back(mask in arbitrary_mask(1..70, 1..50)) {
-            prop_assert_eq!(decoded(&compressed_rle(&mask), mask.size()), mask);
+            let runs: Vec<u64> = runs(&mask).iter().map(|&run| run as u64).collect();
+            prop_assert_eq!(&mask_of_runs(&runs, mask.size()).unwrap(), &mask);
+            prop_assert_eq!(mask_of_rle(&compressed_rle(&mask), mask.size()).unwrap(), mask);
+        }
+
+        #[test]
+        fn any_text_is_a_mask_or_an_error(text in "[0-o~é]{0,12}") {
+            let _ = mask_of_rle(&text, Size::new(3, 5));
         }
     }
 }

@@ -135,10 +135,10 @@ impl Predictor {
         Ok(Self { arithmetic, ..self })
     }
 
-    /// The same with images that are looked up before they are encoded. Clones share the cache.
+    /// The same with images that are looked up before they are encoded. Clones share the cache, as other models may.
     #[must_use]
-    pub fn with_cache(self, cache: EmbeddingCache) -> Self {
-        let cache = Some(Arc::new(cache));
+    pub fn with_cache(self, cache: impl Into<Arc<EmbeddingCache>>) -> Self {
+        let cache = Some(cache.into());
         Self { cache, ..self }
     }
 

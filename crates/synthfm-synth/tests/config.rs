@@ -114,7 +114,7 @@ fn unknown_keys_are_refused_by_name() {
 
 #[test]
 fn presets_are_valid_and_others_refused() {
-    for name in ["any", "paper", "ct", "mr", "us", "micro"] {
+    for name in ["any", "paper", "ct", "mr", "us", "xray", "micro", "retina"] {
         GeneratorConfig::preset(name).unwrap().validate().unwrap();
     }
     let error = GeneratorConfig::preset("cat").unwrap_err().to_string();

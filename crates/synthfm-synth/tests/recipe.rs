@@ -89,8 +89,10 @@ fn golden() -> Vec<String> {
         "# Checksums of the first samples of each preset (160 x 131, seed 2024): preset, index, FNV-1a.",
         "# Written by: UPDATE_GOLDEN=1 cargo test --release -p synthfm-synth --test recipe",
     ];
-    let presets = ["any", "any", "paper", "ct", "mr", "us", "micro"];
-    let samples = presets.iter().zip([0, 6, 0, 0, 0, 0, 0]);
+    let presets = [
+        "any", "any", "paper", "ct", "mr", "us", "xray", "micro", "retina",
+    ];
+    let samples = presets.iter().zip([0, 6, 0, 0, 0, 0, 0, 0, 0]);
     let sums = samples.flat_map(|(name, first)| {
         let mut config = GeneratorConfig::preset(name).expect("the name is known");
         (config.size.height, config.size.width) = (160, 131);

@@ -272,6 +272,7 @@ fn presets_show_their_modality_and_every_effect_occurs() {
         ("ct", Look::Ct),
         ("mr", Look::Mr),
         ("us", Look::Ultrasound),
+        ("xray", Look::Xray),
         ("micro", Look::Microscopy),
     ] {
         let config = GeneratorConfig::preset(name).unwrap();

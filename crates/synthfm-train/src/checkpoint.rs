@@ -1,8 +1,8 @@
 //! Checkpoints: one folder per saved step, complete or absent.
 //!
-//! `checkpoints/step-00000500/` holds the model (`model.safetensors`), the optimizer's moments
-//! (`optimizer.safetensors`), the resolved configuration and `state.json`. It is written under another
-//! name and renamed when all of it is on disk.
+//! `checkpoints/step-00000500/` holds the model (`model.safetensors`), with an average of the weights also the averaged
+//! model (`ema.safetensors`), the optimizer's moments (`optimizer.safetensors`) and `state.json`. It is written under
+//! another name and renamed when all of it is on disk.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,7 +15,7 @@ use crate::optimizer::{AdamW, AdamWConfig, Moments};
 use crate::{Error, Result};
 
 /// Where a run stands.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct State {
     /// Steps done.
@@ -29,6 +29,9 @@ pub struct State {
     /// The best validation so far; absent without one.
     #[serde(default)]
     pub best: Option<Best>,
+    /// Steps that went into the average of the weights.
+    #[serde(default)]
+    pub ema_updates: u64,
 }
 
 /// The step whose model is kept as `best.safetensors`.
@@ -45,6 +48,8 @@ const STATE: &str = "state.json";
 const OPTIMIZER: &str = "optimizer.safetensors";
 /// The model in a checkpoint or run folder.
 pub(crate) const MODEL: &str = "model.safetensors";
+/// The model with averaged weights, in a checkpoint.
+pub(crate) const EMA: &str = "ema.safetensors";
 /// The model of the best validation, in the run folder.
 pub(crate) const BEST: &str = "best.safetensors";
 
@@ -69,37 +74,100 @@ pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
     })?)
 }
 
-/// Saves a checkpoint below `run` and removes the oldest ones beyond `keep`. `save_model` writes the
-/// model to the path that it is given.
+/// Which checkpoints stay.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Keep {
+    /// This many of the newest.
+    pub(crate) newest: usize,
+    /// Those after multiples of this many steps; 0: none.
+    pub(crate) every: u64,
+}
+
+/// Saves a checkpoint below `run` and removes those that need not stay. `save_models` writes
+/// [`MODEL`], and [`EMA`] where there is one, into the folder that it is given.
 pub(crate) fn save(
     run: &Path,
     state: &State,
     optimizer: &AdamW,
-    keep: usize,
-    save_model: impl FnOnce(&Path) -> Result<()>,
+    keep: Keep,
+    save_models: impl FnOnce(&Path) -> Result<()>,
 ) -> Result<PathBuf> {
     let folder = run.join("checkpoints");
     fs::create_dir_all(&folder).map_err(io(&folder))?;
     let draft = tempfile::Builder::new()
-        .prefix(".writing-")
+        .prefix(UNFINISHED)
         .tempdir_in(&folder)
         .map_err(io(&folder))?;
-    save_model(&draft.path().join(MODEL))?;
+    save_models(draft.path())?;
     write_atomic(
         &draft.path().join(OPTIMIZER),
         &moments_to_bytes(&optimizer.moments)?,
     )?;
     let json = serde_json::to_vec_pretty(state).expect("numbers and a string serialise");
     write_atomic(&draft.path().join(STATE), &json)?;
-    let path = folder.join(format!("step-{:08}", state.step));
+    let path = self::folder(run, state.step);
     if path.exists() {
-        fs::remove_dir_all(&path).map_err(io(&path))?;
+        remove(&path)?;
     }
     fs::rename(draft.keep(), &path).map_err(io(&path))?;
-    for old in list(run)?.iter().rev().skip(keep) {
-        fs::remove_dir_all(old).map_err(io(old))?;
-    }
+    prune(run, keep)?;
     Ok(path)
+}
+
+/// Removes checkpoints that need not stay.
+fn prune(run: &Path, keep: Keep) -> Result<()> {
+    let stays = |path: &PathBuf| {
+        let step = path
+            .file_name()
+            .and_then(|name| step_of(&name.to_string_lossy()));
+        keep.every > 0 && step.is_some_and(|step| step.is_multiple_of(keep.every))
+    };
+    for old in list(run)?.iter().rev().skip(keep.newest) {
+        if !stays(old) {
+            remove(old)?;
+        }
+    }
+    Ok(())
+}
+
+/// Start of the names of what is written and not yet whole, or removed and not yet gone.
+const UNFINISHED: &str = ".unfinished-";
+
+/// Removes a checkpoint: under its name it is there or not, never in part.
+fn remove(path: &Path) -> Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let going = path.with_file_name(format!("{UNFINISHED}{name}"));
+    fs::rename(path, &going).map_err(io(path))?;
+    fs::remove_dir_all(&going).map_err(io(&going))
+}
+
+/// Removes what a killed run left half done in its folder and among its checkpoints.
+pub(crate) fn tidy(run: &Path) -> Result<()> {
+    for folder in [run.to_owned(), run.join("checkpoints")] {
+        if !folder.exists() {
+            continue;
+        }
+        for entry in fs::read_dir(&folder).map_err(io(&folder))? {
+            let path = entry.map_err(io(&folder))?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if name.starts_with(UNFINISHED) {
+                fs::remove_dir_all(&path).map_err(io(&path))?;
+            } else if name.starts_with('.') && name.ends_with(".tmp") {
+                fs::remove_file(&path).map_err(io(&path))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The step of a checkpoint's name.
+fn step_of(name: &str) -> Option<u64> {
+    name.strip_prefix("step-")?.parse().ok()
+}
+
+/// Where the checkpoint after `step` steps lies.
+pub(crate) fn folder(run: &Path, step: u64) -> PathBuf {
+    run.join("checkpoints").join(format!("step-{step:08}"))
 }
 
 /// The checkpoints of a run, oldest first.
@@ -111,12 +179,12 @@ fn list(run: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(&folder).map_err(io(&folder))? {
         let entry = entry.map_err(io(&folder))?;
-        if entry.file_name().to_string_lossy().starts_with("step-") {
-            found.push(entry.path());
+        if let Some(step) = step_of(&entry.file_name().to_string_lossy()) {
+            found.push((step, entry.path()));
         }
     }
     found.sort();
-    Ok(found)
+    Ok(found.into_iter().map(|(_, path)| path).collect())
 }
 
 /// The newest checkpoint of a run.

@@ -1,7 +1,7 @@
 //! Clicks that correct the model's own answers while it trains, on the grid of its logits.
 
 use burn::tensor::{Int, Tensor, TensorData};
-use rand::RngExt;
+use rand::{Rng, RngExt};
 use rand_chacha::ChaCha8Rng;
 use synthfm_image::{Mask, Size};
 use synthfm_sam::{LABEL_PADDING, PointPrompts, PromptBatch};
@@ -16,12 +16,13 @@ pub struct Corrections {
     pub rounds: usize,
     show_logits: bool,
     centre: bool,
-    rng: ChaCha8Rng,
+    /// One for each object, so that its clicks do not depend on the others.
+    rngs: Vec<ChaCha8Rng>,
 }
 
 impl Corrections {
-    /// Draws their number and kind; the positions come from the same `rng` later.
-    pub fn draw(config: CorrectionConfig, mut rng: ChaCha8Rng) -> Self {
+    /// Draws their number and kind, for a step without objects so far.
+    pub fn draw(config: CorrectionConfig, rng: &mut impl Rng) -> Self {
         let mut chance = |probability: f32| rng.random::<f32>() < probability;
         let (any, show_logits, centre) = (
             chance(config.probability),
@@ -33,8 +34,13 @@ impl Corrections {
             rounds: if any { rounds } else { 0 },
             show_logits,
             centre,
-            rng,
+            rngs: Vec::new(),
         }
+    }
+
+    /// Adds an object, whose clicks will lie where `rng` says.
+    pub(crate) fn push_object(&mut self, rng: ChaCha8Rng) {
+        self.rngs.push(rng);
     }
 
     /// The prompts with one click more for each object, where its thresholded answer is wrong, and with the answer
@@ -57,8 +63,9 @@ impl Corrections {
             .try_into_vec()
             .expect("logits are f32");
         let (mut coords, mut labels) = (Vec::new(), Vec::new());
-        for (answer, target) in answers.chunks_exact(m * m).zip(targets.chunks_exact(m * m)) {
-            let (point, label) = match self.click(answer, target, m) {
+        let pairs = answers.chunks_exact(m * m).zip(targets.chunks_exact(m * m));
+        for ((answer, target), rng) in pairs.zip(&mut self.rngs) {
+            let (point, label) = match click(answer, target, self.centre, rng) {
                 Some(click) => (
                     input_from_cell(click, m, input_side),
                     i64::from(click.positive),
@@ -84,19 +91,20 @@ impl Corrections {
             masks: self.show_logits.then_some(logits),
         }
     }
+}
 
-    /// A click in cells, from one object's answer.
-    fn click(&mut self, answer: &[f32], target: &[f32], m: usize) -> Option<Click> {
-        let mask = |data: Vec<bool>| Mask::new(Size::new(m, m), data).expect("m x m values");
-        let truth = mask(target.iter().map(|&share| share > 0.5).collect());
-        let prediction = mask(answer.iter().map(|&logit| logit > 0.0).collect());
-        let click = if self.centre {
-            centre_correction(&truth, &prediction, &[])
-        } else {
-            uniform_correction(&truth, &prediction, &mut self.rng)
-        };
-        click.expect("both masks have m x m cells")
-    }
+/// A click in cells, from one object's answer on `m × m` of them.
+fn click(answer: &[f32], target: &[f32], centre: bool, rng: &mut ChaCha8Rng) -> Option<Click> {
+    let m = answer.len().isqrt();
+    let mask = |data: Vec<bool>| Mask::new(Size::new(m, m), data).expect("m x m values");
+    let truth = mask(target.iter().map(|&share| share > 0.5).collect());
+    let prediction = mask(answer.iter().map(|&logit| logit > 0.0).collect());
+    let click = if centre {
+        centre_correction(&truth, &prediction, &[])
+    } else {
+        uniform_correction(&truth, &prediction, rng)
+    };
+    click.expect("both masks have m x m cells")
 }
 
 /// Centre of the clicked cell in pixels of the input, where 0 is the centre of the first pixel.
@@ -123,7 +131,11 @@ mod tests {
             show_logits: f32::from(u8::from(show_logits)),
             centre: f32::from(u8::from(centre)),
         };
-        Corrections::draw(config, seeded_rng(3, &["test"]))
+        let mut corrections = Corrections::draw(config, &mut seeded_rng(3, &["test"]));
+        for object in ["first", "second"] {
+            corrections.push_object(seeded_rng(3, &[object]));
+        }
+        corrections
     }
 
     /// 1 in the block of rows and columns, 0 elsewhere.
@@ -206,11 +218,9 @@ mod tests {
     #[test]
     fn probability_zero_corrects_nothing() {
         for step in 0..50 {
-            let rng = seeded_rng(step, &[]);
-            assert_eq!(
-                Corrections::draw(CorrectionConfig::default(), rng).rounds,
-                0
-            );
+            let mut rng = seeded_rng(step, &[]);
+            let corrections = Corrections::draw(CorrectionConfig::default(), &mut rng);
+            assert_eq!(corrections.rounds, 0);
         }
     }
 }

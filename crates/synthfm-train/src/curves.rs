@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::Result;
 use crate::checkpoint::write_atomic;
-use crate::report::{close, open};
+use crate::report::{close, escaped, open};
 
 /// Added to the style of all reports.
 const STYLE: &str = "figure{width:auto}figcaption{font-size:15px;font-weight:600}svg{background:#fafbfc}\
@@ -43,6 +43,10 @@ pub(crate) fn write(run: &Path, title: &str) -> Result<()> {
     for (caption, lines) in [
         ("Loss", loss),
         ("Dice, 0 to 1", dice),
+        (
+            "Dice on real data, which nothing is trained on",
+            real(&validation),
+        ),
         ("Learning rate", vec![trained("lr")]),
         ("Norm of the gradient", vec![trained("grad_norm")]),
         ("Seconds per step", vec![trained("seconds_per_step")]),
@@ -50,6 +54,8 @@ pub(crate) fn write(run: &Path, title: &str) -> Result<()> {
             "Share of the time spent waiting for data",
             vec![trained("waiting")],
         ),
+        ("Parts of batches that lay ready", vec![trained("queue")]),
+        ("Memory, MB", vec![trained("memory_mb")]),
     ] {
         page.push_str(&figure(caption, &lines));
     }
@@ -90,6 +96,17 @@ fn settings(validation: &[Value], field: &str) -> Vec<Series> {
         })
     };
     names.enumerate().map(one).collect()
+}
+
+/// One line for each real data set and prompt setting.
+fn real(validation: &[Value]) -> Vec<Series> {
+    let first = validation.first().and_then(|line| line["real"].as_array());
+    let one = |(i, score): (usize, &Value)| {
+        let text = |field: &str| score[field].as_str().unwrap_or_default().to_owned();
+        let name = escaped(&format!("{} {}", text("data"), text("prompts")));
+        series(validation, &name, |line| line["real"][i]["dice"].as_f64())
+    };
+    first.into_iter().flatten().enumerate().map(one).collect()
 }
 
 fn figure(caption: &str, all: &[Series]) -> String {
@@ -180,7 +197,7 @@ mod tests {
         assert_eq!(
             page.matches("<figure>").count(),
             2,
-            "nothing is known of the other four"
+            "nothing is known of the others"
         );
     }
 

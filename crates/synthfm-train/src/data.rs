@@ -1,14 +1,17 @@
 //! Training batches: synthetic samples with simulated prompts, in the model's input frame.
 //!
-//! A batch is a function of (config, step) alone. Worker threads prepare batches ahead of the trainer
-//! and hand them over in the order of the steps, so their number never changes a run.
+//! A batch is a function of (config, step) alone. Worker threads prepare it ahead of the trainer, in the parts that the
+//! configuration splits it into, and hand them over in order, so their number never changes a run.
 
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 
 use rand::{Rng, RngExt};
 use rand_chacha::ChaCha8Rng;
-use synthfm_image::{BoxXyxy, Mask, Size};
+use synthfm_image::{BoxXyxy, Mask, RgbImage, Size};
 use synthfm_sam::{InputTransform, SamConfig};
 use synthfm_synth::{GeneratorConfig, Sample, Target, generate};
 
@@ -46,6 +49,8 @@ pub struct Batch {
     pub targets: Vec<f32>,
     /// How the prompts go on from the model's answers.
     pub corrections: Corrections,
+    /// The images before their preparation, where embeddings may be kept: `[B]`; otherwise empty.
+    pub pictures: Vec<RgbImage>,
 }
 
 impl Batch {
@@ -58,6 +63,7 @@ impl Batch {
             boxes: Vec::new(),
             targets: Vec::new(),
             corrections,
+            pictures: Vec::new(),
         }
     }
 }
@@ -105,44 +111,87 @@ impl PromptKind {
     }
 }
 
+/// A sample in a batch.
+#[derive(Debug, Clone, Copy)]
+struct Shown {
+    index: u64,
+    /// How often it was shown before.
+    visit: u64,
+    keep_picture: bool,
+}
+
 /// Prepares the batches of a run.
 #[derive(Debug, Clone)]
 pub struct BatchMaker {
     config: TrainConfig,
     model: SamConfig,
+    /// Number of this process and of all that share each batch.
+    share: [usize; 2],
 }
 
 impl BatchMaker {
     /// Batches for `config` and a model of the given sizes.
     pub fn new(config: TrainConfig, model: SamConfig) -> Self {
-        Self { config, model }
+        Self {
+            config,
+            model,
+            share: [0, 1],
+        }
+    }
+
+    /// The same for the process `rank` of `size` that share each batch.
+    #[must_use]
+    pub fn with_share(self, rank: usize, size: usize) -> Self {
+        let share = [rank, size];
+        Self { share, ..self }
+    }
+
+    /// The parts of a batch that fall to this process, and the number of all.
+    fn parts(&self) -> (Range<usize>, usize) {
+        let ([rank, size], own) = (self.share, self.config.accumulate);
+        (rank * own..(rank + 1) * own, size * own)
     }
 
     /// The batch of one step.
     pub fn batch(&self, step: u64) -> Batch {
-        let size = self.config.batch_size as u64;
+        self.part(step, 0, 1)
+    }
+
+    /// The `part`th of the `parts` that a step's batch is split into: its images, as even as can be, with the prompts
+    /// that they have in the whole batch.
+    pub fn part(&self, step: u64, part: usize, parts: usize) -> Batch {
+        let size = self.config.batch_size;
         let prompts = &self.config.prompts;
         let name = step.to_string();
         let mut rng = seeded_rng(self.config.seed, &["step", &name]);
         let kind = PromptKind::draw(prompts, &mut rng);
-        let rng = seeded_rng(self.config.seed, &["corrections", &name]);
-        let mut batch = Batch::empty(Corrections::draw(prompts.corrections, rng));
-        for image in 0..self.config.batch_size {
-            self.push_image(
-                &mut batch,
-                image,
-                self.config.first_index + step * size + image as u64,
-                kind,
-            );
+        let mut rng = seeded_rng(self.config.seed, &["corrections", &name]);
+        let mut batch = Batch::empty(Corrections::draw(prompts.corrections, &mut rng));
+        let images = part * size / parts..(part + 1) * size / parts;
+        for (place, image) in images.enumerate() {
+            let image = step * size as u64 + image as u64;
+            let reuse = &self.config.reuse;
+            let (index, visit) = reuse.visit(image, self.config.images_per_epoch);
+            let shown = Shown {
+                index: self.config.first_index + index,
+                visit,
+                keep_picture: reuse.is_on(),
+            };
+            self.push_image(&mut batch, place, shown, kind);
         }
         batch
     }
 
     /// One of the held-back samples with prompts of one kind, and no corrections.
     pub(crate) fn held_back(&self, image: u64, kind: PromptKind) -> Batch {
-        let rng = seeded_rng(self.config.seed, &["held back"]);
-        let mut batch = Batch::empty(Corrections::draw(CorrectionConfig::default(), rng));
-        self.push_image(&mut batch, 0, HELD_BACK + image, kind);
+        let mut rng = seeded_rng(self.config.seed, &["held back"]);
+        let mut batch = Batch::empty(Corrections::draw(CorrectionConfig::default(), &mut rng));
+        let shown = Shown {
+            index: HELD_BACK + image,
+            visit: 0,
+            keep_picture: false,
+        };
+        self.push_image(&mut batch, 0, shown, kind);
         batch
     }
 
@@ -151,16 +200,29 @@ impl BatchMaker {
         &self.model
     }
 
-    fn push_image(&self, batch: &mut Batch, image: usize, index: u64, kind: PromptKind) {
-        let mut rng = seeded_rng(self.config.seed, &["sample", &index.to_string()]);
+    fn push_image(&self, batch: &mut Batch, image: usize, shown: Shown, kind: PromptKind) {
+        let (seed, index) = (self.config.seed, shown.index);
+        let name = index.to_string();
+        let mut rng = seeded_rng(seed, &["sample", &name]);
         let generator = self.sample_config(&mut rng);
-        let sample = sample_with_structures(&generator, self.config.seed, index);
+        let sample = sample_with_structures(&generator, seed, index);
         let transform =
             InputTransform::new(sample.image.size(), &self.model).expect("samples are not empty");
+        let picture = sample.image.to_rgb8(0.0, 1.0);
         batch
             .images
-            .extend(transform.preprocess(&sample.image.to_rgb8(0.0, 1.0), &self.model));
-        for target in pick(&sample.targets, self.config.objects_per_image, &mut rng) {
+            .extend(transform.preprocess(&picture, &self.model));
+        if shown.keep_picture {
+            batch.pictures.push(picture);
+        }
+        let visit = shown.visit.to_string();
+        if shown.visit > 0 {
+            rng = seeded_rng(seed, &["sample", &name, "visit", &visit]);
+        }
+        let picked = pick(&sample.targets, self.config.objects_per_image, &mut rng);
+        for (object, target) in picked.into_iter().enumerate() {
+            let path = ["corrections of", &name, &visit, &object.to_string()];
+            batch.corrections.push_object(seeded_rng(seed, &path));
             batch.image_of_object.push(image);
             let others = others(&sample, target);
             self.push_prompt(batch, &target.mask, &others, &transform, kind, &mut rng);
@@ -323,23 +385,32 @@ fn overlaps(pixels: usize, cells_per_pixel: f64, cells: usize) -> Vec<Vec<(usize
     (0..pixels).map(one).collect()
 }
 
-/// Batches from `first` on, prepared by `workers` threads, in the order of the steps.
+/// The batches of the steps from `first` on, part by part, prepared by `workers` threads and handed over in order.
 pub struct Loader {
     queues: Vec<Receiver<Batch>>,
     next: usize,
+    /// Parts that are made and not yet handed over.
+    ready: Arc<AtomicUsize>,
 }
 
 impl Loader {
     /// Starts the workers. They end by themselves once the loader is dropped or `last` is reached.
     pub fn start(maker: &BatchMaker, first: u64, last: u64, workers: usize) -> Self {
         let workers = workers.max(1);
+        let (own, parts) = maker.parts();
+        let count = own.len() as u64;
+        let ready = Arc::new(AtomicUsize::new(0));
         let queues = (0..workers as u64)
             .map(|worker| {
                 let (sender, receiver) = sync_channel(AHEAD);
-                let maker = maker.clone();
+                let (maker, ready) = (maker.clone(), Arc::clone(&ready));
+                let own = own.clone();
                 thread::spawn(move || {
-                    for step in (first + worker..last).step_by(workers) {
-                        if sender.send(maker.batch(step)).is_err() {
+                    for at in (first * count + worker..last * count).step_by(workers) {
+                        let (step, part) = (at / count, own.start + (at % count) as usize);
+                        let batch = maker.part(step, part, parts);
+                        ready.fetch_add(1, Ordering::Relaxed);
+                        if sender.send(batch).is_err() {
                             return;
                         }
                     }
@@ -347,14 +418,24 @@ impl Loader {
                 receiver
             })
             .collect();
-        Self { queues, next: 0 }
+        Self {
+            queues,
+            next: 0,
+            ready,
+        }
     }
 
-    /// The next batch; `None` after the last, or if a worker died.
+    /// Parts that lie ready: at most three for each worker.
+    pub fn ready(&self) -> usize {
+        self.ready.load(Ordering::Relaxed)
+    }
+
+    /// The next part; `None` after the last, or if a worker died.
     pub fn next_batch(&mut self) -> Option<Batch> {
-        let batch = self.queues[self.next].recv().ok();
+        let batch = self.queues[self.next].recv().ok()?;
         self.next = (self.next + 1) % self.queues.len();
-        batch
+        self.ready.fetch_sub(1, Ordering::Relaxed);
+        Some(batch)
     }
 }
 

@@ -54,13 +54,17 @@ pub enum Error {
     Worker,
     /// Too many steps in a row had no finite loss or gradient.
     #[error(
-        "training diverged at step {step}: {skipped} steps without a finite loss or gradient; lower the learning rate"
+        "training diverged at step {step}: {skipped} steps had no finite loss or gradient; try {advice} in {from}"
     )]
     Diverged {
         /// The step at which training ended.
         step: u64,
         /// Steps that were left out.
         skipped: u64,
+        /// Settings to change.
+        advice: String,
+        /// Where to go on from.
+        from: String,
     },
     /// The segmenter under evaluation failed.
     #[error("{segmenter}: {problem}")]

@@ -1,15 +1,21 @@
 //! One training step: batch to tensors, forward, loss, gradients; and which parameters take part.
 
+use std::collections::BTreeMap;
+
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use synthfm_sam::{
-    ImageEmbedding, KeyPath, MaskOutput, PromptBatch, Sam, SamConfig, is_buffer, weights_sha256,
+    EncoderConfig, ImageEmbedding, KeyPath, MaskOutput, PromptBatch, Sam, SamConfig,
 };
 
-use crate::config::Mode;
+use crate::Result;
 use crate::data::Batch;
+use crate::gradients::GradientSet;
 use crate::loss::{LossConfig, total_loss};
-use crate::optimizer::GradientSet;
+use crate::multimask::{most_confident, multimask_loss};
+use crate::parameters::{for_each_parameter, frozen_sha256};
+use crate::plan::{ParameterGroup, Plan, parameter_groups};
+use crate::reuse::Recall;
 
 /// What a forward pass gives.
 #[derive(Debug)]
@@ -28,29 +34,39 @@ pub struct Learner {
     /// The model, on a device that records gradients.
     pub sam: Sam,
     config: SamConfig,
-    mode: Mode,
+    plan: Plan,
     loss: LossConfig,
     device: Device,
     /// Whether passes are recorded for gradients.
     records: bool,
+    /// Where embeddings are looked up.
+    recall: Option<Recall>,
 }
 
 impl Learner {
-    /// Takes `sam` into training on its (plain) device; in [`Mode::Decoder`] the image encoder is frozen.
-    pub fn new(sam: Sam, config: SamConfig, mode: Mode, loss: LossConfig, device: &Device) -> Self {
-        let device = device.clone().autodiff();
+    /// Takes `sam` into training on its (plain) device; `plan` says which of its parameters are trained.
+    pub fn new(
+        sam: Sam,
+        config: SamConfig,
+        plan: impl Into<Plan>,
+        loss: LossConfig,
+        device: &Device,
+    ) -> Self {
+        let (device, plan) = (device.clone().autodiff(), plan.into());
         let sam = sam.map(&mut Adopter {
             path: KeyPath::default(),
             device: &device,
-            mode,
+            plan,
+            encoder: &config.encoder,
         });
         Self {
             sam,
             config,
-            mode,
+            plan,
             loss,
             device,
             records: true,
+            recall: None,
         }
     }
 
@@ -64,57 +80,86 @@ impl Learner {
         }
     }
 
+    /// The same with embeddings that are looked up, of batches that bring their pictures.
+    pub(crate) fn with_recall(self, recall: Option<Recall>) -> Self {
+        Self { recall, ..self }
+    }
+
     /// Loss and Dice of one batch; `None` if it has no object.
-    pub fn forward(&self, batch: &Batch) -> Option<StepOutput> {
-        let has_objects = !batch.image_of_object.is_empty();
-        has_objects.then(|| self.answer(&self.encode(batch), batch))
+    pub fn forward(&self, batch: &Batch) -> Result<Option<StepOutput>> {
+        if batch.image_of_object.is_empty() {
+            return Ok(None);
+        }
+        let embedding = match &self.recall {
+            Some(recall) if !batch.pictures.is_empty() => recall.embed(&batch.pictures)?,
+            _ => self.encode(batch),
+        };
+        Ok(Some(self.answer(&embedding, batch)))
     }
 
     /// The embedding of a batch's images; the paper's encoder is frozen, so nothing flows back into it.
-    pub(crate) fn encode(&self, batch: &Batch) -> ImageEmbedding {
+    pub fn encode(&self, batch: &Batch) -> ImageEmbedding {
         let side = self.config.image_size;
         let count = batch.images.len() / (3 * side * side);
         let embedding = self
             .sam
             .encode(self.floats(&batch.images, [count, 3, side, side]));
-        if self.mode == Mode::Decoder {
-            embedding.detach()
-        } else {
+        if self.plan.trains_encoder() {
             embedding
+        } else {
+            embedding.detach()
         }
     }
 
     /// Loss and Dice of a batch that has objects, whose images are encoded.
-    pub(crate) fn answer(&self, embedding: &ImageEmbedding, batch: &Batch) -> StepOutput {
+    pub fn answer(&self, embedding: &ImageEmbedding, batch: &Batch) -> StepOutput {
         let objects = batch.image_of_object.len();
         let (side, m) = (self.config.image_size, self.config.low_res_side());
 
         // Decode every object of every image in one call, after the corrections of earlier answers.
         let decode = |embedding: &ImageEmbedding, prompts: &PromptBatch| {
-            let objects = &batch.image_of_object;
-            self.sam
-                .decode(embedding, prompts, objects, MaskOutput::Single)
+            let (objects, output) = (&batch.image_of_object, self.masks_for(prompts));
+            self.sam.decode(embedding, prompts, objects, output)
         };
         let mut prompts = self.prompts(batch, objects);
         let mut corrections = batch.corrections.clone();
         for _ in 0..corrections.rounds {
             let answer = decode(&embedding.clone().detach(), &prompts);
-            let logits = answer.low_res_logits.detach();
+            let logits = most_confident(answer.low_res_logits.detach(), answer.iou.detach());
             prompts = corrections.correct(prompts, logits, &batch.targets, side);
         }
         let output = decode(embedding, &prompts);
-        let logits = output.low_res_logits.reshape([objects, m, m]);
         let target = self.floats(&batch.targets, [objects, m, m]);
 
+        let (logits, iou) = (output.low_res_logits, output.iou);
+        let answers = most_confident(logits.clone().detach(), iou.clone().detach());
         let plain = |tensor: Tensor<3>| if self.records { tensor.inner() } else { tensor };
-        let answers = plain(logits.clone());
+        let answers = plain(answers.reshape([objects, m, m]));
         let dice = hard_dice(answers.clone(), plain(target.clone()));
-        let iou = output.iou.reshape([objects]);
-        let loss = total_loss(self.loss, logits, target, iou).mean();
+        let loss = if logits.dims()[1] == 1 {
+            let (logits, iou) = (logits.reshape([objects, m, m]), iou.reshape([objects]));
+            total_loss(self.loss, logits, target, iou)
+        } else {
+            multimask_loss(self.loss, logits, target, iou)
+        };
         StepOutput {
-            loss,
+            loss: loss.mean(),
             logits: answers,
             dice,
+        }
+    }
+
+    /// One mask, or several for a single click where the configuration asks for that.
+    fn masks_for(&self, prompts: &PromptBatch) -> MaskOutput {
+        let clicks = prompts
+            .points
+            .as_ref()
+            .map(|points| points.labels.dims()[1]);
+        let other = prompts.boxes.is_some() || prompts.masks.is_some();
+        if self.loss.multimask && clicks == Some(1) && !other {
+            MaskOutput::Multi
+        } else {
+            MaskOutput::Single
         }
     }
 
@@ -123,12 +168,42 @@ impl Learner {
         GradientSet::collect(&self.sam, &mut output.loss.backward())
     }
 
+    /// Whether a single click gets several masks.
+    pub(crate) fn multimask(&self) -> bool {
+        self.loss.multimask
+    }
+
     /// SHA-256 over the frozen parameters; empty if nothing is frozen.
     pub fn frozen_sha256(&self) -> String {
-        match self.mode {
-            Mode::Decoder => weights_sha256(&self.sam.image_encoder),
-            Mode::All => String::new(),
-        }
+        frozen_sha256(&self.sam)
+    }
+
+    /// The parameters by how they are trained.
+    pub fn groups(&self, weight_decay: f32) -> Vec<ParameterGroup> {
+        parameter_groups(&self.sam, self.plan, &self.config, weight_decay)
+    }
+
+    /// Key and length of every trained parameter.
+    pub(crate) fn trained(&self) -> Vec<(String, usize)> {
+        let mut trained = Vec::new();
+        for_each_parameter(&self.sam, &mut |parameter| {
+            if parameter.trainable {
+                trained.push((parameter.key, parameter.shape.iter().product()));
+            }
+        });
+        trained
+    }
+
+    /// Learning rates as parts of the schedule's, of the parameters where that is not 1.
+    pub fn rates(&self) -> BTreeMap<String, f64> {
+        let mut rates = BTreeMap::new();
+        for_each_parameter(&self.sam, &mut |parameter| {
+            let rate = self.plan.rate(&parameter.key, &self.config.encoder);
+            if parameter.trainable && rate < 1.0 {
+                rates.insert(parameter.key, rate);
+            }
+        });
+        rates
     }
 
     fn floats<const D: usize>(&self, values: &[f32], shape: [usize; D]) -> Tensor<D> {
@@ -155,7 +230,8 @@ impl Learner {
 struct Adopter<'a> {
     path: KeyPath,
     device: &'a Device,
-    mode: Mode,
+    plan: Plan,
+    encoder: &'a EncoderConfig,
 }
 
 impl ModuleMapper for Adopter<'_> {
@@ -168,11 +244,9 @@ impl ModuleMapper for Adopter<'_> {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let key = self.path.key();
-        let frozen = self.mode == Mode::Decoder && key.starts_with("image_encoder.");
-        let buffer = is_buffer(&key);
+        let trained = self.plan.rate(&self.path.key(), self.encoder) > 0.0;
         param.map(|tensor| {
-            Tensor::from_data(tensor.into_data(), self.device).set_require_grad(!frozen && !buffer)
+            Tensor::from_data(tensor.into_data(), self.device).set_require_grad(trained)
         })
     }
 }

@@ -5,6 +5,8 @@
 use burn::tensor::{Tensor, activation};
 use serde::{Deserialize, Serialize};
 
+use crate::{Error, Result};
+
 /// Weights of the loss terms. Default: Dice alone, as in SynthFM.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -17,6 +19,9 @@ pub struct LossConfig {
     pub balanced: f32,
     /// Weight of [`iou_loss`] (SAM: 1). 0 leaves the IoU head untrained, as in SynthFM.
     pub iou: f32,
+    /// Whether a single click gets several masks, of which the best is trained (SAM: yes). The paper does not say;
+    /// it needs `iou` above 0, since the masks are told apart by their estimated IoU.
+    pub multimask: bool,
 }
 
 impl Default for LossConfig {
@@ -26,7 +31,33 @@ impl Default for LossConfig {
             focal: 0.0,
             balanced: 0.0,
             iou: 0.0,
+            multimask: false,
         }
+    }
+}
+
+impl LossConfig {
+    /// Checks the ranges.
+    pub fn validate(&self) -> Result<()> {
+        let Self {
+            dice,
+            focal,
+            balanced,
+            iou,
+            multimask,
+        } = *self;
+        let weights = [dice, focal, balanced, iou];
+        if weights.iter().any(|w| !(w.is_finite() && *w >= 0.0)) || dice + focal + balanced <= 0.0 {
+            let problem = format!(
+                "loss: weights {weights:?} must be at least 0, and one of the first three above 0"
+            );
+            return Err(Error::Parameter(problem));
+        }
+        if multimask && iou == 0.0 {
+            let problem = "loss.multimask: needs loss.iou above 0, by which the masks of a click are told apart";
+            return Err(Error::Parameter(problem.to_owned()));
+        }
+        Ok(())
     }
 }
 
@@ -104,7 +135,22 @@ pub fn iou_loss(iou: Tensor<1>, logits: Tensor<3>, target: Tensor<3>) -> Tensor<
     (iou - truth).square()
 }
 
-/// Weighted sum of the terms, per object.
+/// Weighted sum of the terms that judge the mask, per object.
+///
+/// # Shapes
+/// `logits`, `target`: `[N, H, W]` -> `[N]`
+pub(crate) fn mask_loss(config: LossConfig, logits: Tensor<3>, target: Tensor<3>) -> Tensor<1> {
+    let mut total = dice_loss(logits.clone(), target.clone()) * config.dice;
+    if config.focal > 0.0 {
+        total = total + focal_loss(logits.clone(), target.clone()) * config.focal;
+    }
+    if config.balanced > 0.0 {
+        total = total + balanced_loss(logits, target) * config.balanced;
+    }
+    total
+}
+
+/// Weighted sum of all terms, per object.
 ///
 /// # Shapes
 /// `logits`, `target`: `[N, H, W]`, `iou`: `[N]` -> `[N]`
@@ -114,15 +160,10 @@ pub fn total_loss(
     target: Tensor<3>,
     iou: Tensor<1>,
 ) -> Tensor<1> {
-    let mut total = dice_loss(logits.clone(), target.clone()) * config.dice;
-    if config.focal > 0.0 {
-        total = total + focal_loss(logits.clone(), target.clone()) * config.focal;
-    }
-    if config.balanced > 0.0 {
-        total = total + balanced_loss(logits.clone(), target.clone()) * config.balanced;
-    }
+    let total = mask_loss(config, logits.clone(), target.clone());
     if config.iou > 0.0 {
-        total = total + iou_loss(iou, logits, target) * config.iou;
+        total + iou_loss(iou, logits, target) * config.iou
+    } else {
+        total
     }
-    total
 }

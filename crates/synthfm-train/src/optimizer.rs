@@ -4,11 +4,13 @@
 
 use std::collections::BTreeMap;
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::{Gradients, Tensor, TensorData};
+use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::{Tensor, TensorData};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use synthfm_sam::KeyPath;
+
+use crate::gradients::{GradientSet, host_values};
 
 /// Parameters of [`AdamW`]. Defaults are PyTorch's; the learning rate is the schedule's.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -41,80 +43,6 @@ impl Default for AdamWConfig {
 /// Elements per task of a step.
 const CHUNK: usize = 1 << 14;
 
-/// The values of a float tensor in row-major order.
-pub(crate) fn host_values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor
-        .into_data()
-        .try_into_vec()
-        .expect("modules of this project hold f32")
-}
-
-/// Gradients by parameter name; parameters without one are absent.
-#[derive(Debug, Default)]
-pub struct GradientSet {
-    values: BTreeMap<String, Vec<f32>>,
-}
-
-impl GradientSet {
-    /// Takes the gradients of `module`'s trainable parameters out of `gradients`.
-    pub fn collect<M: Module>(module: &M, gradients: &mut Gradients) -> Self {
-        struct Collector<'a> {
-            path: KeyPath,
-            gradients: &'a mut Gradients,
-            values: BTreeMap<String, Vec<f32>>,
-        }
-        impl ModuleVisitor for Collector<'_> {
-            fn enter_module(&mut self, name: &str, container: &str) {
-                self.path.enter(name, container);
-            }
-            fn exit_module(&mut self, _: &str, _: &str) {
-                self.path.exit();
-            }
-            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-                if let Some(grad) = param.val().grad_remove(self.gradients) {
-                    self.values.insert(self.path.key(), host_values(grad));
-                }
-            }
-        }
-        let mut collector = Collector {
-            path: KeyPath::default(),
-            gradients,
-            values: BTreeMap::new(),
-        };
-        module.visit(&mut collector);
-        Self {
-            values: collector.values,
-        }
-    }
-
-    /// The gradient of one parameter.
-    pub fn get(&self, name: &str) -> Option<&[f32]> {
-        self.values.get(name).map(Vec::as_slice)
-    }
-
-    /// Names and gradients, by name.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &[f32])> {
-        self.values
-            .iter()
-            .map(|(name, grad)| (name.as_str(), grad.as_slice()))
-    }
-
-    /// Euclidean norm over all gradients; not finite if any value is not.
-    pub fn global_norm(&self) -> f64 {
-        let squares = |grad: &Vec<f32>| -> f64 {
-            let mut lanes = [0.0_f64; 8];
-            for chunk in grad.chunks(8) {
-                lanes
-                    .iter_mut()
-                    .zip(chunk)
-                    .for_each(|(s, &g)| *s += f64::from(g) * f64::from(g));
-            }
-            lanes.iter().sum()
-        };
-        self.values.values().map(squares).sum::<f64>().sqrt()
-    }
-}
-
 /// First and second moment of one parameter's gradient.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Moments {
@@ -128,6 +56,8 @@ pub(crate) struct Moments {
 #[derive(Debug, Clone, PartialEq)]
 pub struct AdamW {
     config: AdamWConfig,
+    /// Learning rates as parts of a step's, of the parameters where that is not 1.
+    rates: BTreeMap<String, f64>,
     pub(crate) moments: BTreeMap<String, Moments>,
 }
 
@@ -136,8 +66,15 @@ impl AdamW {
     pub fn new(config: AdamWConfig) -> Self {
         Self {
             config,
+            rates: BTreeMap::new(),
             moments: BTreeMap::new(),
         }
+    }
+
+    /// The same with learning rates of their own, as parts of a step's, for some parameters.
+    #[must_use]
+    pub fn with_rates(self, rates: BTreeMap<String, f64>) -> Self {
+        Self { rates, ..self }
     }
 
     /// Takes one step at learning rate `lr`. Gradients longer than `clip_norm` altogether are scaled
@@ -218,14 +155,15 @@ impl ModuleMapper for Stepper<'_> {
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let name = self.path.key();
-        let Some(grad) = self.gradients.values.remove(&name) else {
+        let Some(grad) = self.gradients.take(&name) else {
             return param;
         };
+        let lr = self.lr * self.optimizer.rates.get(&name).copied().unwrap_or(1.0);
         param.map(|tensor| {
             let (device, shape) = (tensor.device(), tensor.shape());
             let mut values = host_values(tensor.inner());
             self.optimizer
-                .update(name, &mut values, &grad, self.lr, self.scale);
+                .update(name, &mut values, &grad, lr, self.scale);
             Tensor::from_data(TensorData::new(values, shape), &device).require_grad()
         })
     }

@@ -2,9 +2,10 @@
 //!
 //! The held-back samples come from the same generator and seed at indices that no run reaches, and every validation
 //! of a run sees the same samples with the same prompts, so that its numbers can be compared from step to step. Real
-//! images play no part.
+//! images play no part unless the configuration names some (`crate::real_validation`).
 
 use std::fmt;
+use std::path::PathBuf;
 
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,7 @@ use synthfm_image::{BoxXyxy, Mask, Point2, RgbImage, Size, draw};
 
 use crate::data::{Batch, BatchMaker, PromptKind};
 use crate::learner::Learner;
+use crate::real_validation::RealScore;
 use crate::{Error, Result};
 
 /// Index of the first held-back sample.
@@ -24,13 +26,19 @@ const ANSWER: draw::Colour = [255, 190, 0];
 const BOX: draw::Colour = [90, 160, 255];
 
 /// When and on what a run is validated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ValidationConfig {
     /// Steps between validations; 0 turns them off.
     pub every: u64,
     /// Held-back images, 1 to 10,000.
     pub images: u64,
+    /// Folders of real data sets in nnU-Net's layout, whose scores are reported with each validation. Nothing is
+    /// trained on them.
+    pub data: Vec<PathBuf>,
+    /// Whether `best.safetensors` is the best model on `data` instead of on the held-back samples. The scores on
+    /// `data` then are no longer those of images that took no part in making the model.
+    pub choose_best_by_real_data: bool,
 }
 
 impl Default for ValidationConfig {
@@ -38,6 +46,8 @@ impl Default for ValidationConfig {
         Self {
             every: 0,
             images: 32,
+            data: Vec::new(),
+            choose_best_by_real_data: false,
         }
     }
 }
@@ -45,13 +55,17 @@ impl Default for ValidationConfig {
 impl ValidationConfig {
     /// Checks the ranges.
     pub fn validate(&self) -> Result<()> {
-        if (1..=10_000).contains(&self.images) {
-            return Ok(());
+        if !(1..=10_000).contains(&self.images) {
+            return Err(Error::Parameter(format!(
+                "validation.images: {} is outside 1 to 10000",
+                self.images
+            )));
         }
-        Err(Error::Parameter(format!(
-            "validation.images: {} is outside 1 to 10000",
-            self.images
-        )))
+        if self.choose_best_by_real_data && self.data.is_empty() {
+            let problem = "validation.choose_best_by_real_data: validation.data names no data set";
+            return Err(Error::Parameter(problem.to_owned()));
+        }
+        Ok(())
     }
 }
 
@@ -97,6 +111,9 @@ pub struct Validation {
     pub dice: f64,
     /// Each prompt setting by itself.
     pub settings: Vec<SettingScore>,
+    /// Real data sets, where the configuration names some.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub real: Vec<RealScore>,
 }
 
 /// The scores of one prompt setting.
@@ -169,6 +186,7 @@ pub(crate) fn validate(
         step,
         dice,
         settings,
+        real: Vec::new(),
     };
     Ok((validation, picture))
 }

@@ -35,8 +35,16 @@ pub(crate) struct CacheArgs {
 impl CacheArgs {
     /// The predictor with the cache that was asked for.
     pub(crate) fn attach(&self, predictor: Predictor, session: &Session) -> Result<Predictor> {
+        Ok(match self.open(session)? {
+            Some(cache) => predictor.with_cache(cache),
+            None => predictor,
+        })
+    }
+
+    /// The cache that was asked for, if one was.
+    pub(crate) fn open(&self, session: &Session) -> Result<Option<EmbeddingCache>> {
         if self.cache.is_none() {
-            return Ok(predictor);
+            return Ok(None);
         }
         let options = CacheOptions {
             folder: self.cache.clone(),
@@ -48,7 +56,7 @@ impl CacheArgs {
             },
             ..CacheOptions::default()
         };
-        Ok(predictor.with_cache(EmbeddingCache::open(&options)?))
+        Ok(Some(EmbeddingCache::open(&options)?))
     }
 
     /// For records: where embeddings came from; `None` without a cache.

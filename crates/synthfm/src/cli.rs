@@ -10,19 +10,20 @@ use serde::{Deserialize, Serialize};
 use synthfm_image::{BoxXyxy, MaskFormat, Plane, Point2};
 use synthfm_sam::{DeviceChoice, PrecisionChoice};
 use synthfm_synth::SizeConfig;
-use synthfm_train::clicks::Negatives;
-use synthfm_train::evaluate::{PromptSetting, Target};
+use synthfm_train::evaluate::Target;
 
 use crate::cache::CacheArgs;
+use crate::evaluate::EvaluateArgs;
 use crate::generate::Shard;
 use crate::input::WindowChoice;
 use crate::limits::OpenArgs;
+use crate::serve::ServeArgs;
 
 const RESEARCH_USE: &str = "For research use only. synthfm is not a medical device: do not use it for diagnosis \
                             or treatment.";
 
 /// The same for every verb that encodes images.
-const PRECISION_HELP: &str = "Arithmetic of SAM's vision transformers: f32, bf16 (twice as fast, for processors with \
+pub(crate) const PRECISION_HELP: &str = "Arithmetic of SAM's vision transformers: f32, bf16 (twice as fast, for processors with \
                               AVX512-BF16), f16 (for GPUs), or auto (bf16 or f16 where the device has it)";
 
 /// Promptable segmentation of medical images, trained on synthetic images alone (SynthFM, arXiv 2504.08177).
@@ -71,6 +72,8 @@ pub(crate) enum Verb {
     Predict(PredictArgs),
     #[command(about = "Encode an image once, for many predictions", after_help = RESEARCH_USE)]
     Embed(EmbedArgs),
+    #[command(about = "Annotate in the browser, or tell real images from synthetic ones", after_help = RESEARCH_USE)]
+    Serve(ServeArgs),
     #[command(about = "List, check and convert models", after_help = RESEARCH_USE)]
     Models(ModelsArgs),
     #[command(about = "Describe an image, volume, model, data set or report, or this machine", after_help = RESEARCH_USE)]
@@ -97,7 +100,7 @@ pub(crate) struct GenerateArgs {
     /// Size in pixels: one side, or height x width as in 512x768; 128 to 2048 each
     #[arg(long, value_parser = parse_size)]
     pub(crate) size: Option<SizeConfig>,
-    /// A TOML file, or the name of a preset: any (default), paper, ct, mr, us, micro
+    /// A TOML file, or the name of a preset: any (default), paper, ct, mr, us, xray, micro, retina
     #[arg(long, value_name = "FILE|PRESET")]
     pub(crate) config: Option<String>,
     /// Change one field of the configuration, such as mixture.body=0.5 (repeatable)
@@ -167,40 +170,11 @@ pub(crate) struct TrainArgs {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct EvaluateArgs {
-    /// Data sets in nnU-Net v2 layout
-    #[arg(long, value_name = "DIR", num_args = 1.., required = true)]
-    pub(crate) data: Vec<PathBuf>,
-    /// Models: files, folders or names; `disc` and `random-walker` are floors without a model
-    #[arg(long, value_name = "MODEL", num_args = 1.., default_value = "embedded")]
-    pub(crate) model: Vec<String>,
-    #[arg(long, default_value = "f32", value_name = "PRECISION", help = PRECISION_HELP)]
-    pub(crate) precision: PrecisionChoice,
-    #[command(flatten)]
-    pub(crate) cache: CacheArgs,
-    /// Prompt settings: P,N positive and negative clicks, or box
-    #[arg(long, value_name = "P,N|box", num_args = 1.., default_values = ["1,0", "3,0", "1,2", "3,2"])]
-    pub(crate) prompts: Vec<PromptSetting>,
-    /// Where negative clicks lie: as far away as possible, or in a ring around the structure
-    #[arg(long, value_enum, num_args = 1.., default_values_t = [NegativesName::Far])]
-    pub(crate) negatives: Vec<NegativesName>,
-    /// What counts as one object
-    #[arg(long, value_enum, default_value_t = TargetName::Largest)]
-    pub(crate) targets: TargetName,
-    /// Seed of the clicks
-    #[arg(long, default_value_t = 0)]
-    pub(crate) seed: u64,
-    /// Folder for results.csv, summary.json and report.html
-    #[arg(long, value_name = "REPORT")]
-    pub(crate) out: PathBuf,
-}
-
-#[derive(Debug, Args)]
 pub(crate) struct CompareArgs {
     /// Real data sets with labels in nnU-Net v2 layout
     #[arg(long, value_name = "DIR", num_args = 1.., required = true)]
     pub(crate) real: Vec<PathBuf>,
-    /// The generator: a TOML file, or the name of a preset: any (default), paper, ct, mr, us, micro
+    /// The generator: a TOML file, or the name of a preset: any (default), paper, ct, mr, us, xray, micro, retina
     #[arg(long, value_name = "FILE|PRESET")]
     pub(crate) config: Option<String>,
     /// Change one field of the configuration, such as mixture.body=0.5 (repeatable)
@@ -223,24 +197,6 @@ pub(crate) struct CompareArgs {
     pub(crate) out: PathBuf,
 }
 
-/// Placements of negative clicks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum NegativesName {
-    /// As far as possible from every other click
-    Far,
-    /// In a band just outside the structure
-    Ring,
-}
-
-impl From<NegativesName> for Negatives {
-    fn from(name: NegativesName) -> Self {
-        match name {
-            NegativesName::Far => Self::Far,
-            NegativesName::Ring => Self::Ring,
-        }
-    }
-}
-
 /// What counts as one object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum TargetName {
@@ -248,8 +204,10 @@ pub(crate) enum TargetName {
     Label,
     /// Its largest connected component
     Largest,
-    /// Each of its connected components
+    /// Each of its connected components, or each instance where the labels number them
     Components,
+    /// Each instance where the labels number them, otherwise all pixels of the structure
+    Instances,
 }
 
 impl From<TargetName> for Target {
@@ -258,6 +216,7 @@ impl From<TargetName> for Target {
             TargetName::Label => Self::Label,
             TargetName::Largest => Self::Largest,
             TargetName::Components => Self::Components,
+            TargetName::Instances => Self::Instances,
         }
     }
 }
@@ -472,6 +431,8 @@ pub(crate) enum BenchPart {
     Encoder,
     /// Prompt encoder and mask decoder: one click, and 16 boxes in one call
     Decoder,
+    /// A training step of SAM's decoder on an embedding, whatever the model: one object, and four
+    Step,
 }
 
 #[derive(Debug, Args)]

@@ -51,6 +51,16 @@ impl FromStr for WindowChoice {
     }
 }
 
+/// A window in numbers: one by name, or width and level.
+pub(crate) fn parse_range(text: &str) -> Result<Window, String> {
+    match text.parse()? {
+        WindowChoice::Range(window) => Ok(window),
+        WindowChoice::Own | WindowChoice::Percentiles => {
+            Err("a window's name, or width,level expected".to_owned())
+        }
+    }
+}
+
 /// Which part of a file is shown, and how.
 #[derive(Debug, Clone)]
 pub(crate) struct View {
@@ -141,7 +151,8 @@ fn of_picture(path: &Path, picture: Picture, info: ScanInfo, view: &View) -> Res
     Ok(Input::new(rgb, Place::Picture, window, info))
 }
 
-fn is_8_bit(image: &Image) -> bool {
+/// Whether all values are bytes.
+pub(crate) fn is_8_bit(image: &Image) -> bool {
     let mut values = image.data().iter();
     values.all(|&v| (0.0..=255.0).contains(&v) && v.fract() == 0.0)
 }

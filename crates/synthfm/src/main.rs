@@ -23,6 +23,7 @@ mod overrides;
 mod predict;
 mod progress;
 mod prompts_file;
+mod serve;
 mod train;
 
 use std::process::ExitCode;
@@ -59,6 +60,7 @@ fn run(Cli { common, verb }: &Cli) -> anyhow::Result<()> {
         Verb::Compare(args) => compare::run(args, &session),
         Verb::Predict(args) => predict::run(args, &session),
         Verb::Embed(args) => embed::run(args, &session),
+        Verb::Serve(args) => serve::run(args, &session),
         Verb::Models(args) => models::run(args, &session),
         Verb::Info(args) => info::run(args, &session),
         Verb::Bench(args) => bench::run(args, &session),

@@ -154,11 +154,14 @@ fn prompts(args: &PredictArgs, input: &Input, config: &SamConfig) -> Result<Prom
 /// A rough mask as logits at the decoder's resolution.
 pub(crate) fn mask_logits(path: &Path, input: &Input, config: &SamConfig) -> Result<Vec<f32>> {
     let mask = input.place.read_mask(path, &input.rgb)?;
-    let share = coverage(&mask, config.image_size, config.low_res_side());
-    Ok(share
-        .into_iter()
-        .map(|v| SURE_LOGIT * (2.0 * v - 1.0))
-        .collect())
+    Ok(input_logits(&mask, config))
+}
+
+/// The same of a mask in memory.
+pub(crate) fn input_logits(mask: &Mask, config: &SamConfig) -> Vec<f32> {
+    let share = coverage(mask, config.image_size, config.low_res_side());
+    let logit = |share| SURE_LOGIT * (2.0 * share - 1.0);
+    share.into_iter().map(logit).collect()
 }
 
 fn set_image(predictor: &mut Predictor, args: &PredictArgs, input: &Input) -> Result<()> {

@@ -69,6 +69,53 @@ impl Drop for Steps {
     }
 }
 
+/// Work that is told how far it is, part of which an earlier run may have done.
+pub(crate) struct Counter {
+    bar: ProgressBar,
+    unit: &'static str,
+    started: Instant,
+    last_line: Cell<Option<Instant>>,
+    begun: Cell<bool>,
+}
+
+impl Counter {
+    pub(crate) fn new(session: &Session, unit: &'static str) -> Self {
+        let started = Instant::now();
+        let in_file = !session.quiet && !stderr().is_terminal();
+        Self {
+            bar: bar(session, 0, unit),
+            unit,
+            started,
+            last_line: Cell::new(in_file.then_some(started)),
+            begun: Cell::new(false),
+        }
+    }
+
+    /// `done` of `total` are done, `kept` of them by an earlier run; `last` is the one that was finished last.
+    pub(crate) fn set(&self, done: usize, total: usize, kept: usize, last: &str) {
+        self.bar.set_length(total as u64);
+        self.bar.set_position(done as u64);
+        self.bar.set_message(last.to_owned());
+        if !self.begun.replace(true) {
+            // What was done before says nothing of the rate.
+            self.bar.reset_eta();
+        }
+        let due = self.last_line.get();
+        if due.is_some_and(|last| last.elapsed() >= LINE_EVERY) {
+            self.last_line.set(Some(Instant::now()));
+            let new = (done - kept) as u64;
+            let rest = rate_and_rest(new, (total - kept) as u64, self.started.elapsed());
+            eprintln!("{done}/{total} {}, {rest}  {last}", self.unit);
+        }
+    }
+}
+
+impl Drop for Counter {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
 /// Steps per second and the time that the others will take.
 fn rate_and_rest(done: u64, total: u64, elapsed: Duration) -> String {
     let seconds = elapsed.as_secs_f64();

@@ -140,6 +140,20 @@ impl VolumeGeometry {
         ]
     }
 
+    /// The array axis along which the slices of `plane` follow one another.
+    pub fn slice_axis(&self, plane: Plane) -> usize {
+        Layout::new(self, plane).across
+    }
+
+    /// Positions in memory of the voxels of a slice, row by row as it is seen.
+    pub fn slice_voxels(
+        &self,
+        plane: Plane,
+        index: usize,
+    ) -> Result<impl Iterator<Item = usize> + use<>> {
+        Ok(self.slice_layout(plane, index)?.voxels(index))
+    }
+
     fn slice_layout(&self, plane: Plane, index: usize) -> Result<Layout> {
         let count = self.slice_count(plane);
         if index < count {

@@ -156,27 +156,29 @@ impl Memory {
 
     fn put(&mut self, digest: String, image: &EncodedImage) {
         self.images.push_back((digest, image.clone()));
-        let mut total: usize = self.images.iter().map(|(_, image)| bytes(image)).sum();
+        let mut total: usize = self.images.iter().map(|(_, image)| image.bytes()).sum();
         while total > self.max_bytes
             && let Some((_, oldest)) = self.images.pop_front()
         {
-            total -= bytes(&oldest);
+            total -= oldest.bytes();
         }
     }
 }
 
-/// Bytes of an embedding's values.
-fn bytes(image: &EncodedImage) -> usize {
-    let ImageEmbedding {
-        image_embedding,
-        high_res,
-    } = &image.embedding;
-    let finer = high_res.iter().flat_map(|(half, quarter)| [half, quarter]);
-    let values: usize = std::iter::once(image_embedding)
-        .chain(finer)
-        .map(|map| map.dims().iter().product::<usize>())
-        .sum();
-    size_of::<f32>() * values
+impl EncodedImage {
+    /// Bytes of the embedding's values.
+    pub fn bytes(&self) -> usize {
+        let ImageEmbedding {
+            image_embedding,
+            high_res,
+        } = &self.embedding;
+        let finer = high_res.iter().flat_map(|(half, quarter)| [half, quarter]);
+        let values: usize = std::iter::once(image_embedding)
+            .chain(finer)
+            .map(|map| map.dims().iter().product::<usize>())
+            .sum();
+        size_of::<f32>() * values
+    }
 }
 
 impl Predictor {

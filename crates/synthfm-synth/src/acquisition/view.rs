@@ -97,8 +97,8 @@ impl ViewParams {
 /// Bins of the histogram that quantiles are read from.
 const BINS: usize = 2048;
 
-/// Maps the quantiles at two shares to 0 and 1, as far as the histogram's bins tell them apart; an
-/// image of one intensity stays as it is.
+/// Maps the quantiles at two shares to 0 and 1, as far as the histogram's bins tell them apart, but no intensity below
+/// black to anything above; an image of one intensity stays as it is.
 pub(crate) fn stretch(shares: Vec2, data: &mut [f32]) {
     let [least, most] = extent(data);
     let per_bin = (most - least) / BINS as f32;
@@ -115,7 +115,8 @@ pub(crate) fn stretch(shares: Vec2, data: &mut [f32]) {
         });
         bin.unwrap_or(BINS - 1) as f32
     };
-    let low = least + quantile(shares[0]) * per_bin;
+    // What lies below black stays black.
+    let low = (least + quantile(shares[0]) * per_bin).max(0.0);
     let high = least + (quantile(shares[1]) + 1.0) * per_bin;
     let scale = 1.0 / (high - low).max(per_bin);
     for value in data {

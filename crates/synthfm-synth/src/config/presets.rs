@@ -6,12 +6,12 @@
 
 use super::{
     AcquisitionConfig, AppearanceConfig, BoundaryConfig, DeformationConfig, GeneratorConfig,
-    LooksConfig, MixtureConfig, ShapesConfig,
+    LooksConfig, MixtureConfig, ShapesConfig, TargetsConfig,
 };
 use crate::{Error, Result};
 
 /// Names that [`GeneratorConfig::preset`] knows.
-const PRESETS: &str = "\"any\", \"paper\", \"ct\", \"mr\", \"us\", \"micro\"";
+const PRESETS: &str = "\"any\", \"paper\", \"ct\", \"mr\", \"us\", \"xray\", \"micro\", \"retina\"";
 
 /// No kind of scene but label maps; a preset sets those that it wants.
 const NO_SHAPES: MixtureConfig = MixtureConfig {
@@ -31,7 +31,8 @@ const NO_SHAPES: MixtureConfig = MixtureConfig {
 
 impl GeneratorConfig {
     /// The configuration of a name: `any` (the default mixture), `paper` (only what the paper
-    /// describes), `ct`, `mr`, `us` (ultrasound) or `micro` (microscopy).
+    /// describes), `ct`, `mr`, `us` (ultrasound), `xray` (projections), `micro` (microscopy) or `retina` (fundus
+    /// photographs and OCT angiography).
     pub fn preset(name: &str) -> Result<Self> {
         match name {
             "any" => Ok(Self::default()),
@@ -39,7 +40,9 @@ impl GeneratorConfig {
             "ct" => Ok(Self::ct()),
             "mr" => Ok(Self::mr()),
             "us" => Ok(Self::us()),
+            "xray" => Ok(Self::xray()),
             "micro" => Ok(Self::micro()),
+            "retina" => Ok(Self::retina()),
             other => Err(Error::UnknownPreset {
                 known: PRESETS,
                 got: other.to_owned(),
@@ -133,6 +136,40 @@ impl GeneratorConfig {
         }
     }
 
+    fn xray() -> Self {
+        Self {
+            mixture: MixtureConfig {
+                boundary_aware: 0.1,
+                close_up: 0.3,
+                paired: 1.0,
+                vessels: 0.1,
+                ..NO_SHAPES
+            },
+            looks: LooksConfig {
+                xray: 1.0,
+                ..LooksConfig::none()
+            },
+            ..Self::default()
+        }
+    }
+
+    fn retina() -> Self {
+        Self {
+            mixture: MixtureConfig {
+                boundary_aware: 0.05,
+                close_up: 0.1,
+                vessels: 1.0,
+                ..NO_SHAPES
+            },
+            looks: LooksConfig {
+                free: 0.3,
+                microscopy: 1.0,
+                ..LooksConfig::none()
+            },
+            ..Self::default()
+        }
+    }
+
     fn micro() -> Self {
         Self {
             mixture: MixtureConfig {
@@ -145,6 +182,11 @@ impl GeneratorConfig {
             looks: LooksConfig {
                 microscopy: 1.0,
                 ..LooksConfig::none()
+            },
+            targets: TargetsConfig {
+                clump: 0.45,
+                min_area: 0.0003,
+                ..TargetsConfig::default()
             },
             ..Self::default()
         }

@@ -31,7 +31,7 @@ impl Default for TargetsConfig {
             min_area: 0.0005,
             max_area: 0.6,
             whole: 0.4,
-            clump: 0.2,
+            clump: 0.3,
             min_visibility: 0.25,
         }
     }

@@ -8,10 +8,18 @@ impl Scene<'_> {
     pub(super) fn draw_close_up(&mut self) {
         self.draw_ground();
         let [low, high] = self.config.shapes.structures;
-        for _ in 0..self.rng.int(low, high) {
-            let area = self.rng.log_within(self.config.shapes.area) * self.area();
-            let centre = self.point(-0.02);
-            if self.rng.chance(0.12) {
+        // Cropped views: one structure leaves little room beside it.
+        let filled = self.rng.chance(0.3);
+        for place in 0..self.rng.int(low, high) {
+            let fills = filled && place == 0;
+            let (area, centre) = if fills {
+                (self.filling_area(), self.point(0.38))
+            } else {
+                let area = self.rng.log_within(self.config.shapes.area);
+                (area, self.point(-0.02))
+            };
+            let area = area * self.area();
+            if !fills && self.rng.chance(0.12) {
                 self.tube_organ(centre, area);
             } else {
                 let outline = self.any_shape(centre, area);
@@ -19,6 +27,12 @@ impl Scene<'_> {
                 self.organ(&outline, surroundings, None);
             }
         }
+    }
+
+    /// From a third of the largest configured area up to it.
+    fn filling_area(&mut self) -> f32 {
+        let [_, most] = self.config.shapes.area;
+        self.rng.uniform(most / 3.0, most)
     }
 
     /// A flat or textured ground, or a label map.

@@ -9,16 +9,19 @@ use crate::params::{Outline, Paint, TargetKind, TargetRule, Vec2};
 struct Lattice {
     pitch: f32,
     columns: usize,
+    /// Least distance of two fibres as a share of the sum of their radii.
+    apart: f32,
     cells: Vec<Vec<(Vec2, f32)>>,
 }
 
 impl Lattice {
-    fn new(extent: Vec2, largest: f32) -> Self {
+    fn new(extent: Vec2, largest: f32, apart: f32) -> Self {
         let pitch = 2.0 * largest;
         let count = |length: f32| (length / pitch) as usize + 3;
         Self {
             pitch,
             columns: count(extent[0]),
+            apart,
             cells: vec![Vec::new(); count(extent[0]) * count(extent[1])],
         }
     }
@@ -34,7 +37,7 @@ impl Lattice {
             (row - 1..=row + 1).flat_map(|r| (col - 1..=col + 1).flat_map(move |c| near(r, c)));
         neighbours.all(|&(other, other_radius)| {
             let (dx, dy) = (at[0] - other[0], at[1] - other[1]);
-            let apart = 0.96 * (radius + other_radius);
+            let apart = self.apart * (radius + other_radius);
             dx * dx + dy * dy >= apart * apart
         })
     }
@@ -66,10 +69,11 @@ impl Scene<'_> {
         let largest = self.rng.log_uniform(0.03, 0.12);
         let smallest = largest * self.rng.uniform(0.25, 0.6);
         // Axon to fibre, the g-ratio: 0.6 to 0.85 in healthy nerves, more where myelin is lost.
-        let ratio = self.rng.uniform(0.5, 0.9);
+        let ratio = self.rng.uniform(0.5, 0.93);
         let roughness = self.rng.uniform(0.05, 0.3);
         let rule = self.holder_rule();
-        let mut lattice = Lattice::new(self.extent, largest);
+        let packing = self.rng.uniform(0.8, 0.98);
+        let mut lattice = Lattice::new(self.extent, largest, packing);
         let mut placed = 0;
         // Large ones first, then smaller ones into the gaps.
         let trials = 6 * most;

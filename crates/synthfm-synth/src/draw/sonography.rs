@@ -9,20 +9,8 @@ impl Scene<'_> {
     /// A large ellipse with a skull that shows where it faces the beam, its inside much like its
     /// outside or surrounded by dark fluid.
     pub(super) fn fetal_head(&mut self) {
-        // Biometry asks for a head that fills most of the image (ISUOG practice guidelines, 2022), hence many large ones.
-        let long = if self.rng.chance(0.5) {
-            self.rng.uniform(0.16, 0.42)
-        } else {
-            self.rng.uniform(0.36, 0.58)
-        };
-        // Large ones are centred, so that most of them lie wholly inside.
-        let middle = self.extent.map(|length| 0.5 * length);
-        let centre = middle.map(|half| {
-            let free = (half - 0.85 * long).clamp(0.04, 0.3 * half);
-            half + free * self.rng.uniform(-1.0, 1.0)
-        });
-        let axes = [long, long * self.rng.uniform(0.68, 0.98)];
-        let frame = Frame::new(centre, axes, self.rng.angle());
+        let (centre, axes, angle) = self.head_pose();
+        let frame = Frame::new(centre, axes, angle);
         match self.rng.pick(&[0.35, 0.4, 0.25]) {
             0 => self.layers(2.5),
             1 => self.amniotic_fluid(&frame),
@@ -62,6 +50,32 @@ impl Scene<'_> {
             self.label_map = Some(map);
         }
         self.fetal_brain(&frame, mean, id);
+    }
+
+    /// Centre, half axes and angle of a fetal head. Biometry asks for one that fills most of the image (ISUOG practice
+    /// guidelines, 2022), hence many large ones, and some that leave little beside them.
+    fn head_pose(&mut self) -> (Vec2, Vec2, f32) {
+        let middle = self.extent.map(|length| 0.5 * length);
+        if self.rng.chance(0.32) {
+            let share = self.rng.uniform(0.7, 0.97);
+            let axes = middle.map(|half| half * (share + self.rng.uniform(-0.07, 0.03)));
+            let flattest = 1.55 * axes[1].min(axes[0]);
+            let centre = middle.map(|half| half + 0.03 * self.rng.normal());
+            let angle = 0.1 * self.rng.normal();
+            return (centre, axes.map(|axis| axis.min(flattest)), angle);
+        }
+        let long = if self.rng.chance(0.5) {
+            self.rng.uniform(0.16, 0.42)
+        } else {
+            self.rng.uniform(0.36, 0.58)
+        };
+        // Large ones are centred, so that most of them lie wholly inside.
+        let centre = middle.map(|half| {
+            let free = (half - 0.85 * long).clamp(0.04, 0.3 * half);
+            half + free * self.rng.uniform(-1.0, 1.0)
+        });
+        let axes = [long, long * self.rng.uniform(0.68, 0.98)];
+        (centre, axes, self.rng.angle())
     }
 
     /// Dark fluid around a structure, inside a wall.

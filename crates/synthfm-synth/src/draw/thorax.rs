@@ -82,7 +82,7 @@ impl Scene<'_> {
     /// Air, or up to `most` brighter; below black in many CT images, whose window is that of soft tissue.
     pub(super) fn lung_mean(&mut self, tissues: &Tissues, most: f32) -> f32 {
         if self.look == Look::Ct && self.rng.chance(0.6) {
-            -self.rng.uniform(0.0, 0.15)
+            -self.rng.uniform(0.0, 0.6)
         } else {
             tissues.air + self.rng.uniform(0.0, most)
         }

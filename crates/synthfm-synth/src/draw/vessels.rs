@@ -7,9 +7,12 @@ use crate::params::{Outline, Paint, TargetKind, TargetRule, TextureParams, Vec2}
 /// Branches as knots, and how often they still divide.
 type Branches = Vec<Vec<[f32; 3]>>;
 
+/// Knots of one tree after which no branch divides any more; a recipe may hold 4096 in a structure.
+const MOST_KNOTS: usize = 3600;
+
 impl Scene<'_> {
     pub(super) fn draw_vessels(&mut self) {
-        match self.rng.pick(&[0.35, 0.3, 0.35]) {
+        match self.rng.pick(&[0.3, 0.4, 0.3]) {
             0 => self.draw_angiogram(),
             1 => self.draw_fundus(),
             _ => self.draw_capillaries(),
@@ -78,13 +81,14 @@ impl Scene<'_> {
         let contrast =
             self.rng.log_uniform(0.05, 0.3) * if self.rng.chance(0.85) { -1.0 } else { 1.0 };
         let paint = plain((mean + contrast).clamp(0.0, 1.0));
+        let depth = self.rng.int(4, 6) as f32;
         let mut all = Branches::new();
         for up in [-1.0, 1.0] {
-            for _ in 0..self.rng.int(2, 4) {
+            for _ in 0..self.rng.int(2, 5) {
                 let towards = if self.rng.chance(0.7) { -side } else { side };
                 let steep = self.rng.uniform(0.4, 1.3);
                 let heading = libm::atan2f(up * libm::sinf(steep), towards * libm::cosf(steep));
-                self.branch(root, heading, [thick, 4.0], &mut all);
+                self.branch(root, heading, [thick, depth], &mut all);
             }
         }
         self.add(New::of(
@@ -176,11 +180,12 @@ impl Scene<'_> {
             bend: 0.16,
         };
         let line = self.walk(start, heading, walk);
-        if depth > 0.0 {
-            for _ in 0..self.rng.int(1, 3) {
+        let knots: usize = branches.iter().map(Vec::len).sum();
+        if depth > 0.0 && knots < MOST_KNOTS {
+            for _ in 0..self.rng.int(1, 4) {
                 let [x, y, width] = line[self.rng.int(1, walk.knots) as usize];
                 let turn = self.rng.uniform(0.3, 0.9) * self.rng.sign();
-                if width > 0.0012 {
+                if width > 0.0008 {
                     let next = [width * 0.7, depth - 1.0];
                     self.branch([x, y], heading + turn, next, branches);
                 }

@@ -32,6 +32,14 @@ impl Segmenter for Disc {
         "disc"
     }
 
+    fn identity(&self) -> String {
+        format!("disc {}", Self::RADIUS_FRACTION)
+    }
+
+    fn fork(&self) -> Box<dyn Segmenter> {
+        Box::new(*self)
+    }
+
     fn set_image(&mut self, image: &RgbImage) -> Result<()> {
         self.size = image.size();
         Ok(())

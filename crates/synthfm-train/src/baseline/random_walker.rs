@@ -42,6 +42,14 @@ impl Segmenter for RandomWalker {
         "random walker"
     }
 
+    fn identity(&self) -> String {
+        format!("random walker {SIDE_PX} {BETA} {CLICK_RADIUS} {TOLERANCE}")
+    }
+
+    fn fork(&self) -> Box<dyn Segmenter> {
+        Box::new(self.clone())
+    }
+
     fn set_image(&mut self, image: &RgbImage) -> Result<()> {
         if image.size().area() == 0 {
             return Err(self.error("an image without pixels"));

@@ -7,23 +7,28 @@ mod boxes;
 mod corrections;
 mod negatives;
 mod positives;
+mod scribble;
 mod seed;
 #[cfg(test)]
 mod tests;
 
 use rand::{Rng, RngExt};
+use serde::{Deserialize, Serialize};
 use synthfm_image::{Mask, Point2, Size};
 
 pub use boxes::{BoxJitter, jittered_box};
 pub use corrections::{centre_correction, uniform_correction};
-pub use negatives::{Negatives, RING_INNER, RING_OUTER, negative_clicks, training_negatives};
+pub use negatives::{
+    BORDER_WIDTH, Negatives, RING_INNER, RING_OUTER, negative_clicks, training_negatives,
+};
 pub use positives::{Positives, centre_pixel, positive_clicks};
+pub use scribble::{scribble_clicks, skeleton};
 pub(crate) use seed::normal;
 pub use seed::seeded_rng;
 
 /// One click of the user.
-#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
-#[serde(into = "ClickRecord")]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(into = "ClickRecord", from = "ClickRecord")]
 pub struct Click {
     /// Where, in pixels of the image; simulated clicks lie on pixel centres.
     pub point: Point2,
@@ -50,7 +55,7 @@ impl Click {
 }
 
 /// How a click is stored in a report.
-#[derive(serde::Serialize)]
+#[derive(Serialize, Deserialize)]
 struct ClickRecord {
     x: f64,
     y: f64,
@@ -64,6 +69,13 @@ impl From<Click> for ClickRecord {
             y: click.point.y,
             positive: click.positive,
         }
+    }
+}
+
+impl From<ClickRecord> for Click {
+    fn from(ClickRecord { x, y, positive }: ClickRecord) -> Self {
+        let point = Point2::new(x, y);
+        Self { point, positive }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Negative clicks: far from the structure, in a ring around it, or anywhere outside.
+//! Negative clicks: far from the structure, in a ring around it, at its border, or anywhere outside.
 
 use rand::{Rng, RngExt};
 use synthfm_image::{Mask, Point2, distance_to};
@@ -9,6 +9,8 @@ use super::{Click, draw_pixels, pixels_where, point_at};
 pub const RING_INNER: f64 = 0.15;
 /// Outer edge of the ring, in equivalent radii of the structure.
 pub const RING_OUTER: f64 = 0.5;
+/// Width of the border's band, in square roots of the structure's area.
+pub const BORDER_WIDTH: f64 = 0.1;
 
 /// Where negative clicks go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -21,6 +23,10 @@ pub enum Negatives {
     /// nearest pixel of the structure. If the ring has too few pixels inside the image, its pixels are followed by
     /// those background pixels whose distance comes nearest to it. Around an empty mask: anywhere.
     Ring,
+    /// Uniform in the band of `ceil(`[`BORDER_WIDTH`]` sqrt(area))` pixels outside the border, as RITM's border clicks
+    /// (Sofiiuk et al. 2021, `points_sampler.py`). Differs: RITM dilates with a square, we measure distances.
+    /// Too few pixels and an empty mask: as for the ring.
+    Border,
     /// Uniform in the background.
     Uniform,
 }
@@ -36,7 +42,11 @@ pub fn negative_clicks(
 ) -> Vec<Click> {
     let pixels = match placement {
         Negatives::Far => far_pixels(mask, count, first_positive),
-        Negatives::Ring => ring_pixels(mask, count, rng),
+        Negatives::Ring => band_pixels(mask, count, ring(mask), rng),
+        Negatives::Border => {
+            let width = (BORDER_WIDTH * (mask.area() as f64).sqrt()).ceil();
+            band_pixels(mask, count, [0.0, width], rng)
+        }
         Negatives::Uniform => draw_pixels(pixels_where(mask, false), count, rng),
     };
     to_clicks(mask, pixels)
@@ -64,7 +74,8 @@ pub fn training_negatives(
     };
     let mut pixels = draw_pixels(pixels_where(mask, false), anywhere, rng);
     pixels.extend(draw_pixels(on_others, others, rng));
-    pixels.extend(ring_pixels(mask, count - anywhere - others, rng));
+    let in_ring = count - anywhere - others;
+    pixels.extend(band_pixels(mask, in_ring, ring(mask), rng));
     to_clicks(mask, pixels)
 }
 
@@ -103,22 +114,27 @@ fn far_pixels(mask: &Mask, count: usize, first_positive: Point2) -> Vec<usize> {
     chosen
 }
 
-fn ring_pixels(mask: &Mask, count: usize, rng: &mut impl Rng) -> Vec<usize> {
-    let area = mask.area();
-    if area == 0 || count == 0 {
+/// The ends of the ring in pixels.
+fn ring(mask: &Mask) -> [f64; 2] {
+    let radius = (mask.area() as f64 / std::f64::consts::PI).sqrt();
+    [RING_INNER * radius, RING_OUTER * radius]
+}
+
+/// Pixels whose distance to the mask lies between the ends of `band`, then those that come nearest to it.
+fn band_pixels(mask: &Mask, count: usize, band: [f64; 2], rng: &mut impl Rng) -> Vec<usize> {
+    if mask.area() == 0 || count == 0 {
         return draw_pixels(pixels_where(mask, false), count, rng);
     }
-    let radius = (area as f64 / std::f64::consts::PI).sqrt();
-    let (inner, outer) = (RING_INNER * radius, RING_OUTER * radius);
+    let [inner, outer] = band;
     let distance = distance_to(mask);
     let gap = |i: usize| {
         let d = f64::from(distance[i]);
         (inner - d).max(d - outer).max(0.0)
     };
-    let (in_ring, mut elsewhere): (Vec<usize>, Vec<usize>) = pixels_where(mask, false)
+    let (in_band, mut elsewhere): (Vec<usize>, Vec<usize>) = pixels_where(mask, false)
         .into_iter()
         .partition(|&i| gap(i) <= 0.0);
-    let mut pixels = draw_pixels(in_ring, count, rng);
+    let mut pixels = draw_pixels(in_band, count, rng);
     if pixels.len() < count {
         elsewhere.sort_by(|&a, &b| gap(a).total_cmp(&gap(b)));
         elsewhere.truncate(count - pixels.len());

@@ -77,7 +77,12 @@ fn no_more_clicks_than_pixels() {
     let mask = mask_from(&["##.", "###"]);
     let mut rng = seeded_rng(0, &[]);
     let centre = centre_pixel(&mask).unwrap();
-    for placement in [Negatives::Far, Negatives::Ring, Negatives::Uniform] {
+    for placement in [
+        Negatives::Far,
+        Negatives::Ring,
+        Negatives::Border,
+        Negatives::Uniform,
+    ] {
         let clicks = negative_clicks(&mask, 9, placement, centre, &mut rng);
         assert_eq!(xy(&clicks), [(2.0, 0.0)], "{placement:?}");
     }
@@ -108,6 +113,23 @@ fn ring_lies_in_its_band_and_all_around() {
         let n = clicks.iter().filter(|c| quadrant(c) == q).count();
         assert!((25..=75).contains(&n), "{n} of 200 clicks in quadrant {q}");
     }
+}
+
+#[test]
+fn border_lies_in_its_narrow_band() {
+    let mask = disc(Size::new(90, 140), Point2::new(70.0, 44.0), 20.0);
+    // Area 1257: a tenth of its root is 3.5, so 4 pixels.
+    assert_eq!(mask.area(), 1257);
+    let mut rng = seeded_rng(3, &["border"]);
+    let first = Point2::new(0.0, 0.0);
+    let clicks = negative_clicks(&mask, 200, Negatives::Border, first, &mut rng);
+    assert_eq!(clicks.len(), 200);
+    let distances: Vec<f64> = clicks
+        .iter()
+        .map(|c| distance_by_hand(&mask, c.point))
+        .collect();
+    assert!(distances.iter().all(|d| (1.0..=4.0).contains(d)));
+    assert!(distances.iter().any(|&d| d > 3.0) && distances.iter().any(|&d| d < 1.5));
 }
 
 #[test]
@@ -246,7 +268,12 @@ proptest! {
             let mut clicks = positive_clicks(&mask, count, Positives::CentreFirst, &mut rng);
             clicks.extend(positive_clicks(&mask, count, Positives::Uniform, &mut rng));
             let centre = centre_pixel(&mask).unwrap_or(Point2::new(0.0, 0.0));
-            for placement in [Negatives::Far, Negatives::Ring, Negatives::Uniform] {
+            for placement in [
+        Negatives::Far,
+        Negatives::Ring,
+        Negatives::Border,
+        Negatives::Uniform,
+    ] {
                 let negatives = negative_clicks(&mask, count, placement, centre, &mut rng);
                 prop_assert_eq!(negatives.len(), count.min(size.area() - mask.area()));
                 clicks.extend(negatives);

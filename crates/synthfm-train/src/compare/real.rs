@@ -88,7 +88,7 @@ impl RealSide {
             self.curves.push(curves);
         }
         for structure in &view.structures {
-            let parts = Parts::new(&view.labels, structure, dataset.instances, options.target);
+            let parts = Parts::new(view, structure, options.target);
             let list = parts.list(options.target);
             self.absent += usize::from(list.is_empty());
             for part in list {
@@ -131,7 +131,7 @@ pub(super) fn again(
         .iter()
         .find(|s| s.name == *structure)
         .ok_or_else(gone)?;
-    let parts = Parts::new(&view.labels, wanted, dataset.instances, options.target);
+    let parts = Parts::new(view, wanted, options.target);
     let list = parts.list(options.target);
     let part = list
         .into_iter()

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::Structure;
@@ -44,24 +45,10 @@ pub(super) struct CaseEntry {
 
 impl Manifest {
     pub(super) fn read(path: &Path) -> Result<Self> {
-        let io = |source| Error::Io {
-            path: path.to_owned(),
-            source,
-        };
-        let bytes = std::fs::metadata(path).map_err(io)?.len();
-        if bytes > MAX_MANIFEST_BYTES {
-            return Err(problem(
-                path,
-                format!("{bytes} bytes, more than the limit of {MAX_MANIFEST_BYTES}"),
-            ));
-        }
-        let text = std::fs::read_to_string(path).map_err(io)?;
-        serde_json::from_str(&text).map_err(|error| {
-            problem(
-                path,
-                format!("nnU-Net v2's dataset.json (channel_names, labels, file_ending) expected: {error}"),
-            )
-        })
+        read_json(
+            path,
+            "nnU-Net v2's dataset.json (channel_names, labels, file_ending)",
+        )
     }
 
     /// Names and values of the structures in ascending order of value; `background` and `ignore` are none.
@@ -110,6 +97,21 @@ fn label_value(name: &str, value: &Value) -> std::result::Result<u16, String> {
             "labels: {name:?}: a number expected, got {other} (nnU-Net v1 wrote value before name; v2 writes name: value)"
         )),
     }
+}
+
+/// Reads a JSON file of bounded size; `what` names what is expected of it.
+pub(super) fn read_json<T: DeserializeOwned>(path: &Path, what: &str) -> Result<T> {
+    let io = |source| Error::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let bytes = std::fs::metadata(path).map_err(io)?.len();
+    if bytes > MAX_MANIFEST_BYTES {
+        let text = format!("{bytes} bytes, more than the limit of {MAX_MANIFEST_BYTES}");
+        return Err(problem(path, text));
+    }
+    let text = std::fs::read_to_string(path).map_err(io)?;
+    serde_json::from_str(&text).map_err(|error| problem(path, format!("{what} expected: {error}")))
 }
 
 pub(super) fn problem(path: &Path, problem: String) -> Error {

@@ -125,7 +125,7 @@ fn unusable_cases_are_listed_with_their_reason() {
     assert_eq!(
         reasons[..2],
         [
-            ("d", "image dicom/d is not supported: PNG or NIfTI expected"),
+            ("d", "image dicom/d does not exist"),
             ("gone", "image imagesTs/gone_0000.png does not exist"),
         ]
     );

@@ -3,14 +3,14 @@
 //! (Ma et al. 2024). Differs: percentiles are those of the nearest rank, without interpolation.
 
 /// Level 40 HU, width 400 HU.
-const CT_ABDOMEN_HU: (f32, f32) = (-160.0, 240.0);
+pub(super) const CT_ABDOMEN_HU: [f32; 2] = [-160.0, 240.0];
 /// Share of the values that becomes black, and the same share white.
 const TAIL: f64 = 0.005;
 
-/// The intensities shown as black and white: the abdominal window for `CT`, otherwise the 0.5 and 99.5 percentiles.
-pub(super) fn display_window(modality: &str, values: &[f32]) -> (f32, f32) {
+/// The intensities shown as black and white: the window for `CT`, otherwise the 0.5 and 99.5 percentiles.
+pub(super) fn display_window(modality: &str, values: &[f32], ct_window: [f32; 2]) -> (f32, f32) {
     if modality == "CT" {
-        CT_ABDOMEN_HU
+        ct_window.into()
     } else {
         percentile_window(values)
     }
@@ -40,7 +40,8 @@ mod tests {
         assert_eq!(percentile_window(&values), (5.0, 995.0));
         assert_eq!(percentile_window(&[7.0]), (7.0, 7.0));
         assert_eq!(percentile_window(&[f32::NAN]), (0.0, 0.0));
-        assert_eq!(display_window("CT", &values), (-160.0, 240.0));
-        assert_eq!(display_window("MR", &values), (5.0, 995.0));
+        let shown = |modality| display_window(modality, &values, CT_ABDOMEN_HU);
+        assert_eq!(shown("CT"), (-160.0, 240.0));
+        assert_eq!(shown("MR"), (5.0, 995.0));
     }
 }

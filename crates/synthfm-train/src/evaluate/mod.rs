@@ -1,47 +1,120 @@
 //! Zero-shot evaluation: every segmenter, on every target of every case, with every prompt setting.
 //! Protocol of Sengupta et al. (arXiv 2408.04212, 2504.08177): clicks simulated from the truth, Dice per case.
-//! Differs: also `IoU`, HD95 and surface Dice; a failure is a row of its own and never ends the run.
+//! Differs: also boxes, scribbles and corrections, `IoU`, HD95, ASSD and surface Dice; a failure is a row of its own and
+//! never ends the run.
 
+mod case;
+mod iterate;
+mod journal;
+mod masks;
+mod parts;
+mod pool;
 mod protocol;
-mod run;
+mod replay;
 mod runs;
 mod scores;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use serde::Serialize;
-use synthfm_image::{BoxXyxy, Mask, RgbImage};
+use serde::{Deserialize, Serialize};
+use synthfm_image::{BoxXyxy, Mask, Point2, RgbImage};
 
-pub use protocol::{PromptPlan, PromptSetting, Target};
-pub use run::evaluate;
+pub use iterate::Curve;
+pub use parts::Target;
+pub use pool::{Progress, RunOptions, evaluate};
+pub use protocol::{PromptPlan, PromptSetting};
+pub use replay::Replay;
 pub use scores::Scores;
 
-pub(crate) use protocol::{Parts, negatives_name};
+pub(crate) use parts::Parts;
+pub(crate) use protocol::negatives_name;
 pub(crate) use runs::Runs;
 
 use crate::clicks::{Click, Negatives};
-use crate::dataset::CaseNote;
+use crate::dataset::{CaseNote, LoadOptions, SliceChoice};
 use crate::{Error, Result};
 
 /// What a user tells the segmenter about one object.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct PromptSet {
     /// Clicks, the positive ones first.
     pub clicks: Vec<Click>,
     /// A box around the object.
+    #[serde(with = "box_record")]
     pub bounding_box: Option<BoxXyxy>,
 }
 
+impl PromptSet {
+    /// Clicks alone.
+    pub const fn of_clicks(clicks: Vec<Click>) -> Self {
+        Self {
+            clicks,
+            bounding_box: None,
+        }
+    }
+
+    /// A box alone.
+    pub const fn of_box(bounding_box: Option<BoxXyxy>) -> Self {
+        Self {
+            clicks: Vec::new(),
+            bounding_box,
+        }
+    }
+}
+
+/// A box as `[x0, y0, x1, y1]`.
+mod box_record {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::{BoxXyxy, Point2};
+
+    #[expect(clippy::ref_option, reason = "the signature that serde calls")]
+    pub(super) fn serialize<S: Serializer>(
+        value: &Option<BoxXyxy>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let numbers = value.map(|b| [b.min.x, b.min.y, b.max.x, b.max.y]);
+        numbers.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<BoxXyxy>, D::Error> {
+        let numbers = Option::<[f64; 4]>::deserialize(deserializer)?;
+        Ok(numbers.map(|[x0, y0, x1, y1]| BoxXyxy {
+            min: Point2::new(x0, y0),
+            max: Point2::new(x1, y1),
+        }))
+    }
+}
+
 /// Something that segments an image by prompts: a model, or a classical method as a floor.
-pub trait Segmenter {
+pub trait Segmenter: Send {
     /// Name in tables.
     fn name(&self) -> &str;
+
+    /// What its answers depend on beside the image and the prompts: the hash of its weights, its parameters. Results
+    /// of an earlier run are kept while this stays the same.
+    fn identity(&self) -> String;
+
+    /// Another one that answers the same, for another thread.
+    fn fork(&self) -> Box<dyn Segmenter>;
+
+    /// Whether it was made for prompts of this kind; others are left out.
+    fn answers(&self, _setting: PromptSetting) -> bool {
+        true
+    }
 
     /// Takes an image, the one that the following prompts are about.
     fn set_image(&mut self, image: &RgbImage) -> Result<()>;
 
     /// The object that the prompts mean, as a mask of the image's size.
     fn segment(&mut self, prompts: &PromptSet) -> Result<Mask>;
+
+    /// The same with its last answer, which the last of the clicks corrects, as a further prompt if it takes masks.
+    fn correct(&mut self, prompts: &PromptSet) -> Result<Mask> {
+        self.segment(prompts)
+    }
 }
 
 /// How to evaluate.
@@ -53,6 +126,10 @@ pub struct Options {
     pub negatives: Vec<Negatives>,
     /// What counts as one object.
     pub target: Target,
+    /// Slices of volumes.
+    pub slices: SliceChoice,
+    /// Intensities of CT volumes that become black and white, in Hounsfield units.
+    pub ct_window_hu: [f32; 2],
     /// Seed of the clicks and of the bootstrap.
     pub seed: u64,
     /// Smaller targets are left out and counted.
@@ -66,10 +143,13 @@ pub struct Options {
 impl Default for Options {
     /// The paper's four settings, far negatives, the largest component of at least 16 pixels, tolerance 2.
     fn default() -> Self {
+        let load = LoadOptions::default();
         Self {
             settings: PromptSetting::PAPER.to_vec(),
             negatives: vec![Negatives::Far],
             target: Target::Largest,
+            slices: load.slices,
+            ct_window_hu: load.ct_window_hu,
             seed: 0,
             min_area_px: 16,
             nsd_tolerance_mm: 2.0,
@@ -101,12 +181,27 @@ impl Options {
                 return fail(&format!("{name}: a number from 0 expected, got {value}"));
             }
         }
+        let [low, high] = self.ct_window_hu;
+        if !(low.is_finite() && high.is_finite() && low < high) {
+            return fail(&format!(
+                "ct_window_hu: a lower and a higher number expected, got {low} and {high}"
+            ));
+        }
         Ok(())
+    }
+
+    /// How cases are read.
+    pub(crate) fn load(&self) -> LoadOptions {
+        LoadOptions {
+            slices: self.slices,
+            min_area_px: self.min_area_px,
+            ct_window_hu: self.ct_window_hu,
+        }
     }
 }
 
 /// One segmenter on one target with one prompt setting.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     /// Name of the segmenter.
     pub model: String,
@@ -130,16 +225,29 @@ pub struct Row {
     pub spacing_mm: Option<[f64; 2]>,
     /// Setting and placement of the prompts.
     pub prompt: PromptPlan,
-    /// The prompts themselves.
+    /// The prompts themselves; of an iterative setting all of them.
     pub prompts: PromptSet,
     /// Pixels of the target.
     pub area_px: usize,
-    /// How well it went, or what went wrong.
+    /// How well it went, or what went wrong; of an iterative setting after the last click.
     pub outcome: std::result::Result<Scores, String>,
+    /// Of an iterative setting the scores after every click.
+    pub curve: Option<Curve>,
+    /// The prediction's file, relative to the folder of the report, if masks were saved; the truth's lies beside it.
+    pub mask: Option<SavedMasks>,
     /// Milliseconds to take the image, shared by all rows of the image.
     pub encode_ms: f64,
     /// Milliseconds to segment.
     pub time_ms: f64,
+}
+
+/// Files of a row's masks, relative to the folder of the report.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedMasks {
+    /// The prediction, 0 and 255.
+    pub prediction: String,
+    /// The truth, 0 and 255.
+    pub truth: String,
 }
 
 impl Row {
@@ -179,6 +287,10 @@ pub struct Evaluation {
     pub too_small: usize,
     /// Structures that are absent from the image of a case.
     pub absent: usize,
+    /// Rows that an earlier run had found.
+    pub rows_kept: usize,
+    /// Segmenters with prompt settings that they were not made for.
+    pub unasked: Vec<(String, PromptPlan)>,
     /// Whether the run was stopped before its end.
     pub stopped: bool,
     pub(crate) kept: Vec<Kept>,

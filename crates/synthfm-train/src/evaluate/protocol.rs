@@ -1,22 +1,30 @@
-//! What is asked of a segmenter: which targets of an image, and with which prompts.
-//! Settings (P, N) and the placement of clicks follow Sengupta et al. (arXiv 2408.04212, 2504.08177).
-//! Differs: targets may be single components, because one click cannot mean both kidneys.
+//! What is asked of a segmenter: with which prompts.
+//! Settings (P, N) and the placement of clicks follow Sengupta et al. (arXiv 2408.04212, 2504.08177); jittered boxes
+//! those of SAM, corrections those of RITM. Differs: scribbles are clicks along the skeleton.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use synthfm_image::{Components, Connectivity, LabelMap, Mask, Point2, connected_components};
+use synthfm_image::{Mask, Point2};
 
 use super::PromptSet;
 use crate::clicks::{
-    Negatives, Positives, centre_pixel, negative_clicks, positive_clicks, seeded_rng,
+    BoxJitter, Click, Negatives, Positives, centre_pixel, jittered_box, negative_clicks,
+    positive_clicks, scribble_clicks, seeded_rng,
 };
-use crate::dataset::Structure;
 use crate::{Error, Result};
 
-/// A number of clicks of each kind, or a box.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// Most clicks of one setting.
+const MAX_CLICKS: usize = 1000;
+/// Clicks of `scribble` and `iterative` where no number is given; the latter as RITM.
+const SCRIBBLE_CLICKS: usize = 8;
+const ITERATIVE_CLICKS: usize = 20;
+/// Longer side of the image to which SAM's limit of a box edge's shift refers.
+const JITTER_SIDE_PX: f64 = 1024.0;
+
+/// The prompts that a segmenter gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum PromptSetting {
     /// Positive and negative clicks; at least one positive.
@@ -28,6 +36,20 @@ pub enum PromptSetting {
     },
     /// The exact bounding box.
     Box,
+    /// The bounding box with its edges shifted as SAM's training does: see [`BoxJitter`].
+    JitteredBox,
+    /// Positive clicks along the skeleton of the structure.
+    Scribble {
+        /// Number of clicks.
+        clicks: usize,
+    },
+    /// One click after the other, the next where the answer to the ones before is wrong (RITM's rule).
+    Iterative {
+        /// Number of clicks.
+        clicks: usize,
+        /// Whether the segmenter also gets its last answer back, if it takes masks.
+        feedback: bool,
+    },
 }
 
 impl PromptSetting {
@@ -45,6 +67,11 @@ impl PromptSetting {
             negatives,
         }
     }
+
+    /// Whether the prompt is a box and nothing else.
+    pub const fn is_box(self) -> bool {
+        matches!(self, Self::Box | Self::JitteredBox)
+    }
 }
 
 impl fmt::Display for PromptSetting {
@@ -55,6 +82,15 @@ impl fmt::Display for PromptSetting {
                 negatives,
             } => write!(f, "{positives},{negatives}"),
             Self::Box => f.write_str("box"),
+            Self::JitteredBox => f.write_str("box-jitter"),
+            Self::Scribble { clicks } => write!(f, "scribble-{clicks}"),
+            Self::Iterative { clicks, feedback } => {
+                write!(
+                    f,
+                    "iterative-{clicks}{}",
+                    if *feedback { "+mask" } else { "" }
+                )
+            }
         }
     }
 }
@@ -63,19 +99,44 @@ impl FromStr for PromptSetting {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let counts = || {
-            let (positives, negatives) = text.split_once(',')?;
-            let count = |part: &str| part.trim().parse::<usize>().ok().filter(|&n| n <= 1000);
-            Some((count(positives)?, count(negatives)?))
-        };
-        match counts() {
-            _ if text == "box" => Ok(Self::Box),
-            Some((positives, negatives)) if positives > 0 => Ok(Self::clicks(positives, negatives)),
-            _ => Err(Error::Parameter(format!(
-                "prompt setting {text:?}: `box` or P,N expected, with 1 to 1000 positive and 0 to 1000 negative clicks"
-            ))),
-        }
+        parse(text).ok_or_else(|| {
+            Error::Parameter(format!(
+                "prompt setting {text:?}: P,N expected, with 1 to {MAX_CLICKS} positive and 0 to {MAX_CLICKS} negative \
+                 clicks, or box, box-jitter, scribble[-N], iterative[-N] or iterative[-N]+mask with N from 1"
+            ))
+        })
     }
+}
+
+fn parse(text: &str) -> Option<PromptSetting> {
+    let count = |part: &str| {
+        part.trim()
+            .parse::<usize>()
+            .ok()
+            .filter(|&n| n <= MAX_CLICKS)
+    };
+    let numbered = |text: &str, name: &str, default: usize| match text.strip_prefix(name)? {
+        "" => Some(default),
+        rest => count(rest.strip_prefix('-')?).filter(|&n| n > 0),
+    };
+    match text {
+        "box" => return Some(PromptSetting::Box),
+        "box-jitter" => return Some(PromptSetting::JitteredBox),
+        _ => {}
+    }
+    if let Some(clicks) = numbered(text, "scribble", SCRIBBLE_CLICKS) {
+        return Some(PromptSetting::Scribble { clicks });
+    }
+    let (plain, feedback) = match text.strip_suffix("+mask") {
+        Some(plain) => (plain, true),
+        None => (text, false),
+    };
+    if let Some(clicks) = numbered(plain, "iterative", ITERATIVE_CLICKS) {
+        return Some(PromptSetting::Iterative { clicks, feedback });
+    }
+    let (positives, negatives) = text.split_once(',')?;
+    let (positives, negatives) = (count(positives)?, count(negatives)?);
+    (positives > 0).then(|| PromptSetting::clicks(positives, negatives))
 }
 
 impl From<PromptSetting> for String {
@@ -92,96 +153,8 @@ impl TryFrom<String> for PromptSetting {
     }
 }
 
-/// What counts as one object to segment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Target {
-    /// All pixels of the structure.
-    Label,
-    /// Its largest 8-connected component, or its largest instance where the labels number instances.
-    Largest,
-    /// Each of its 8-connected components, or each instance.
-    Components,
-}
-
-/// One object to segment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Part {
-    /// Number of the component or value of the instance, from 1; 0 where the target is the whole structure.
-    pub(crate) number: u32,
-    pub(crate) area_px: usize,
-}
-
-/// Where the objects of a structure are found. Masks are made one at a time, because an image may hold thousands.
-#[derive(Debug, Clone)]
-pub(crate) enum Parts<'a> {
-    Whole(Mask),
-    Components(Components),
-    Instances(&'a LabelMap),
-}
-
-impl<'a> Parts<'a> {
-    /// Finds the objects of `structure`; `instances` says that the labels number the objects of one structure.
-    pub(crate) fn new(
-        labels: &'a LabelMap,
-        structure: &Structure,
-        instances: bool,
-        target: Target,
-    ) -> Self {
-        let whole = || {
-            if instances {
-                let data = labels.data().iter().map(|&value| value != 0).collect();
-                Mask::new(labels.size(), data).expect("one value per label")
-            } else {
-                labels.mask_of(structure.label)
-            }
-        };
-        match target {
-            Target::Label => Self::Whole(whole()),
-            _ if instances => Self::Instances(labels),
-            _ => Self::Components(connected_components(&whole(), Connectivity::Eight)),
-        }
-    }
-
-    /// The objects in the order of their numbers, or the largest one (the first of equals); none if the structure is
-    /// absent.
-    pub(crate) fn list(&self, target: Target) -> Vec<Part> {
-        let areas: Vec<usize> = match self {
-            Self::Whole(mask) => vec![mask.area()],
-            Self::Components(components) => components.areas().to_vec(),
-            Self::Instances(labels) => {
-                let mut areas = vec![0; usize::from(u16::MAX) + 1];
-                for &value in labels.data() {
-                    areas[usize::from(value)] += 1;
-                }
-                areas.split_off(1)
-            }
-        };
-        let first = u32::from(!matches!(self, Self::Whole(_)));
-        let parts = (first..).zip(areas);
-        let parts = parts.filter(|&(_, area_px)| area_px > 0);
-        let mut parts: Vec<Part> = parts
-            .map(|(number, area_px)| Part { number, area_px })
-            .collect();
-        if target == Target::Largest {
-            // `max_by_key` takes the last of equals.
-            let largest = parts.into_iter().rev().max_by_key(|part| part.area_px);
-            parts = largest.into_iter().collect();
-        }
-        parts
-    }
-
-    pub(crate) fn mask(&self, part: Part) -> Mask {
-        match self {
-            Self::Whole(mask) => mask.clone(),
-            Self::Components(components) => components.mask(part.number as usize - 1),
-            Self::Instances(labels) => labels.mask_of(part.number as u16),
-        }
-    }
-}
-
 /// One column of the tables: a setting and, where it has negative clicks, their placement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PromptPlan {
     /// Numbers of clicks, or a box.
     pub setting: PromptSetting,
@@ -210,38 +183,50 @@ impl PromptPlan {
         plans
     }
 
-    /// The prompts of a target. `path` names it (data set, case, structure, component); positive clicks do not
-    /// depend on the negative ones and fewer clicks are the first of more, so that settings can be compared.
+    /// The prompts of a target; those of an iterative setting are its first click. `path` names the target (data set,
+    /// case, structure, component); positive clicks do not depend on the negative ones and fewer clicks are the first
+    /// of more, so that settings can be compared.
     pub(super) fn prompts(self, mask: &Mask, seed: u64, path: [&str; 4]) -> PromptSet {
-        let PromptSetting::Clicks {
-            positives,
-            negatives,
-        } = self.setting
-        else {
-            return PromptSet {
-                clicks: Vec::new(),
-                bounding_box: mask.bounding_box(),
-            };
-        };
         let [dataset, case, structure, component] = path;
         let rng = |part: &str| seeded_rng(seed, &[dataset, case, structure, component, part]);
-        let mut clicks = positive_clicks(
-            mask,
-            positives,
-            Positives::CentreFirst,
-            &mut rng("positives"),
-        );
-        if let Some(placement) = self.negatives {
-            let centre = centre_pixel(mask).unwrap_or(Point2::new(0.0, 0.0));
-            let mut rng = rng(negatives_name(placement));
-            clicks.extend(negative_clicks(
-                mask, negatives, placement, centre, &mut rng,
-            ));
+        match self.setting {
+            PromptSetting::Box => PromptSet::of_box(mask.bounding_box()),
+            PromptSetting::JitteredBox => {
+                PromptSet::of_box(jittered_box(mask, jitter(mask), &mut rng("box")))
+            }
+            PromptSetting::Scribble { clicks } => {
+                PromptSet::of_clicks(scribble_clicks(mask, clicks))
+            }
+            PromptSetting::Iterative { .. } => {
+                let centre = centre_pixel(mask).map(Click::positive);
+                PromptSet::of_clicks(centre.into_iter().collect())
+            }
+            PromptSetting::Clicks {
+                positives,
+                negatives,
+            } => {
+                let first = Positives::CentreFirst;
+                let mut clicks = positive_clicks(mask, positives, first, &mut rng("positives"));
+                if let Some(placement) = self.negatives {
+                    let centre = centre_pixel(mask).unwrap_or(Point2::new(0.0, 0.0));
+                    let mut rng = rng(negatives_name(placement));
+                    clicks.extend(negative_clicks(
+                        mask, negatives, placement, centre, &mut rng,
+                    ));
+                }
+                PromptSet::of_clicks(clicks)
+            }
         }
-        PromptSet {
-            clicks,
-            bounding_box: None,
-        }
+    }
+}
+
+/// SAM's noise, its limit on the grid of the image: at most 20 pixels of an image of 1024.
+fn jitter(mask: &Mask) -> BoxJitter {
+    let longer = mask.size().height.max(mask.size().width) as f64;
+    let sam = BoxJitter::default();
+    BoxJitter {
+        max_px: sam.max_px * longer / JITTER_SIDE_PX,
+        ..sam
     }
 }
 
@@ -259,6 +244,7 @@ pub(crate) fn negatives_name(placement: Negatives) -> &'static str {
     match placement {
         Negatives::Far => "far",
         Negatives::Ring => "ring",
+        Negatives::Border => "border",
         Negatives::Uniform => "uniform",
     }
 }
@@ -269,49 +255,38 @@ mod tests {
 
     use super::*;
 
-    fn structure() -> Structure {
-        Structure {
-            name: "a".to_owned(),
-            label: 2,
-        }
-    }
-
-    fn labels(lines: &[&str]) -> LabelMap {
-        let size = Size::new(lines.len(), lines[0].len());
-        let digits = lines.concat();
-        LabelMap::new(size, digits.bytes().map(|b| u16::from(b - b'0')).collect()).unwrap()
-    }
-
-    #[test]
-    fn targets_are_labels_components_or_instances() {
-        let map = labels(&["2200222", "2010000", "0020022"]);
-        let of = |map: &LabelMap, instances, target| -> Vec<(u32, usize)> {
-            let parts = Parts::new(map, &structure(), instances, target);
-            let list = parts.list(target);
-            for &part in &list {
-                assert_eq!(parts.mask(part).area(), part.area_px);
-            }
-            list.iter().map(|p| (p.number, p.area_px)).collect()
-        };
-        assert_eq!(of(&map, false, Target::Label), [(0, 9)]);
-        assert_eq!(of(&map, false, Target::Largest), [(1, 3)]);
-        let components = [(1, 3), (2, 3), (3, 1), (4, 2)];
-        assert_eq!(of(&map, false, Target::Components), components);
-        assert_eq!(of(&map, true, Target::Label), [(0, 10)]);
-        assert_eq!(of(&map, true, Target::Largest), [(2, 9)]);
-        assert_eq!(of(&map, true, Target::Components), [(1, 1), (2, 9)]);
-        let absent = labels(&["1100"]);
-        for target in [Target::Label, Target::Largest, Target::Components] {
-            assert_eq!(of(&absent, false, target), []);
-        }
-    }
-
     #[test]
     fn settings_read_and_write_themselves() {
-        for text in ["1,0", "3,2", "box"] {
+        for text in [
+            "1,0",
+            "3,2",
+            "box",
+            "box-jitter",
+            "scribble-5",
+            "iterative-20",
+            "iterative-3+mask",
+        ] {
             assert_eq!(text.parse::<PromptSetting>().unwrap().to_string(), text);
         }
-        for text in ["", "1", "0,2", "1,-1", "1,2,3", "1001,0", "Box"] {
+        for (text, full) in [
+            ("scribble", "scribble-8"),
+            ("iterative", "iterative-20"),
+            ("iterative+mask", "iterative-20+mask"),
+        ] {
+            assert_eq!(text.parse::<PromptSetting>().unwrap().to_string(), full);
+        }
+        for text in [
+            "",
+            "1",
+            "0,2",
+            "1,-1",
+            "1,2,3",
+            "1001,0",
+            "Box",
+            "scribble-0",
+            "iterative-",
+            "box+mask",
+        ] {
             let error = text.parse::<PromptSetting>().unwrap_err().to_string();
             assert!(error.contains("P,N expected"), "{text}: {error}");
         }
@@ -330,29 +305,53 @@ mod tests {
         );
     }
 
+    fn plan(setting: &str) -> PromptPlan {
+        PromptPlan {
+            setting: setting.parse().unwrap(),
+            negatives: setting.contains(',').then_some(Negatives::Ring),
+        }
+    }
+
     #[test]
     fn settings_share_their_clicks() {
         let mask = Mask::new(Size::new(9, 14), (0..126).map(|i| i % 14 > 6).collect()).unwrap();
         let path = ["set", "case", "a", "0"];
-        let prompts = |setting: &str| {
-            let plan = PromptPlan {
-                setting: setting.parse().unwrap(),
-                negatives: Some(Negatives::Ring),
-            };
-            plan.prompts(&mask, 7, path).clicks
-        };
+        let prompts = |setting: &str| plan(setting).prompts(&mask, 7, path).clicks;
         let (one, three, both) = (prompts("1,2"), prompts("3,1"), prompts("3,2"));
         assert_eq!(one[0], both[0]);
         assert_eq!(three[..3], both[..3]);
         assert_eq!(one[1..], both[3..]);
         assert_eq!(three[3], both[3]);
-        let boxed = PromptPlan {
-            setting: PromptSetting::Box,
-            negatives: None,
+        assert_eq!(prompts("iterative-5"), one[..1]);
+        let boxed = plan("box").prompts(&mask, 7, path);
+        assert_eq!(boxed.bounding_box, mask.bounding_box());
+    }
+
+    #[test]
+    fn jittered_boxes_depend_on_seed_and_place_and_stay_close() {
+        let size = Size::new(300, 512);
+        let inside = |i: usize| (100..180).contains(&(i / 512)) && (200..380).contains(&(i % 512));
+        let mask = Mask::new(size, (0..size.area()).map(inside).collect()).unwrap();
+        let jittered = |seed, case| {
+            let plan = plan("box-jitter");
+            let prompts = plan.prompts(&mask, seed, ["set", case, "a", "0"]);
+            prompts.bounding_box.unwrap()
         };
-        assert_eq!(
-            boxed.prompts(&mask, 7, path).bounding_box,
-            mask.bounding_box()
-        );
+        assert_eq!(jittered(1, "x"), jittered(1, "x"));
+        assert_ne!(jittered(1, "x"), jittered(2, "x"));
+        assert_ne!(jittered(1, "x"), jittered(1, "y"));
+        let exact = mask.bounding_box().unwrap();
+        for seed in 0..40 {
+            let near = jittered(seed, "x");
+            for (a, b) in [
+                (near.min.x, exact.min.x),
+                (near.min.y, exact.min.y),
+                (near.max.x, exact.max.x),
+                (near.max.y, exact.max.y),
+            ] {
+                // 20 pixels of 1024 are 10 of 512.
+                assert!((a - b).abs() <= 10.0, "{near:?}");
+            }
+        }
     }
 }

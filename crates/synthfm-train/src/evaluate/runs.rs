@@ -1,11 +1,13 @@
 //! A mask in little memory, to be drawn once the worst and the median case are known.
 
+use serde::{Deserialize, Serialize};
 use synthfm_image::{Mask, Size};
 
 /// Lengths of the runs of equal pixels in raster order, the first of background (possibly 0).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Runs {
-    size: Size,
+    height: usize,
+    width: usize,
     lengths: Vec<u32>,
 }
 
@@ -20,14 +22,26 @@ impl Runs {
             }
             *lengths.last_mut().expect("starts with one run") += 1;
         }
-        let size = mask.size();
-        Self { size, lengths }
+        let Size { height, width } = mask.size();
+        Self {
+            height,
+            width,
+            lengths,
+        }
     }
 
     pub(crate) fn decode(&self) -> Mask {
         let runs = self.lengths.iter().enumerate();
         let data = runs.flat_map(|(i, &n)| std::iter::repeat_n(i % 2 == 1, n as usize));
-        Mask::new(self.size, data.collect()).expect("the runs cover the mask")
+        let size = Size::new(self.height, self.width);
+        Mask::new(size, data.collect()).unwrap_or_else(|_| Mask::zeros(size))
+    }
+
+    /// Whether the runs cover the mask, as those of a damaged file may not.
+    pub(crate) fn is_whole(&self) -> bool {
+        let area = self.height.checked_mul(self.width);
+        let covered: u64 = self.lengths.iter().map(|&n| u64::from(n)).sum();
+        area.is_some_and(|area| area as u64 == covered)
     }
 }
 

@@ -1,13 +1,14 @@
 //! The scores of one prediction, in the unit that its image allows.
 
+use serde::{Deserialize, Serialize};
 use synthfm_image::{Mask, MaskPair};
 
 use super::Options;
 use crate::{Error, Result};
 
 /// How well a mask agrees with the truth. An empty prediction has Dice, `IoU` and NSD 0 and the image's diagonal
-/// as its distance.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// as both its distances.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
     /// Dice similarity coefficient, 0 to 1.
     pub dice: f64,
@@ -15,6 +16,8 @@ pub struct Scores {
     pub iou: f64,
     /// 95 % Hausdorff distance, in millimetres or pixels (see [`super::Row::unit`]).
     pub hd95: f64,
+    /// Average symmetric surface distance, in the same unit.
+    pub assd: f64,
     /// Normalised surface Dice at the tolerance of the options, 0 to 1.
     pub nsd: f64,
     /// Pixels of the prediction.
@@ -53,6 +56,7 @@ pub(super) fn score(prediction: &Mask, truth: &Mask, ruler: Ruler) -> Result<Sco
         dice: scores.dice,
         iou: scores.iou,
         hd95: scores.hd95_mm,
+        assd: scores.assd_mm,
         nsd: scores.nsd,
         predicted_px: prediction.area(),
     })

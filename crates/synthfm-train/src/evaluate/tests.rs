@@ -2,13 +2,13 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use synthfm_image::{GreyDepth, Image, LabelMap, Point2, Size, write_grey_png, write_label_png};
 use tempfile::TempDir;
 
 use super::*;
-use crate::baseline::Disc;
 use crate::dataset::Dataset;
 
 /// A data set of pictures of 12 x 20 pixels with a 4 x 6 rectangle at `[3.., 5..]` and a pixel of structure `dot`.
@@ -43,21 +43,54 @@ fn rectangle() -> LabelMap {
     LabelMap::new(size, (0..size.area()).map(label).collect()).unwrap()
 }
 
-/// Answers with the box, one column short per negative click; nothing without a box; an error for two positives.
+/// Answers with the box, one column short; nothing without a box; an error for two positives, a mask of another size
+/// for three. Counts its images, and those of its forks, in one place.
+#[derive(Clone)]
 struct Scripted {
+    name: &'static str,
     size: Size,
-    images: usize,
+    images: Arc<AtomicUsize>,
+    refused: usize,
+    /// Set at the refused image, which is then taken.
+    stop: Option<Arc<AtomicBool>>,
+}
+
+impl Scripted {
+    fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            size: Size::new(0, 0),
+            images: Arc::default(),
+            refused: usize::MAX,
+            stop: None,
+        }
+    }
 }
 
 impl Segmenter for Scripted {
-    fn name(&self) -> &'static str {
-        "scripted"
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn identity(&self) -> String {
+        format!("{} 1", self.name)
+    }
+
+    fn fork(&self) -> Box<dyn Segmenter> {
+        Box::new(self.clone())
+    }
+
+    fn answers(&self, setting: PromptSetting) -> bool {
+        self.name != "boxes alone" || setting.is_box()
     }
 
     fn set_image(&mut self, image: &RgbImage) -> Result<()> {
         self.size = image.size();
-        self.images += 1;
-        if self.images == 2 {
+        if self.images.fetch_add(1, Ordering::Relaxed) + 1 == self.refused {
+            if let Some(stop) = &self.stop {
+                stop.store(true, Ordering::Relaxed);
+                return Ok(());
+            }
             return Err(Error::Parameter("second image refused".to_owned()));
         }
         Ok(())
@@ -90,11 +123,31 @@ pub(crate) fn options(settings: &[&str]) -> Options {
 }
 
 fn run(root: &Path, options: &Options) -> Evaluation {
+    let mut scripted = Scripted::new("scripted");
+    scripted.refused = 2;
+    run_with(root, options, &[scripted], &RunOptions::default())
+}
+
+fn run_with(
+    root: &Path,
+    options: &Options,
+    segmenters: &[Scripted],
+    run: &RunOptions,
+) -> Evaluation {
     let datasets = [Dataset::open(root).unwrap()];
-    let size = Size::new(0, 0);
-    let mut segmenters: Vec<Box<dyn Segmenter>> = vec![Box::new(Scripted { size, images: 0 })];
+    let boxed = |s: &Scripted| Box::new(s.clone()) as Box<dyn Segmenter>;
+    let segmenters: Vec<Box<dyn Segmenter>> = segmenters.iter().map(boxed).collect();
     let stop = AtomicBool::new(false);
-    evaluate(&datasets, &mut segmenters, options, |_, _, _| {}, &stop).unwrap()
+    evaluate(&datasets, &segmenters, options, run, |_| {}, &stop).unwrap()
+}
+
+/// The rows without what a clock measured.
+fn timeless(found: &Evaluation) -> Vec<Row> {
+    let mut rows = found.rows.clone();
+    for row in &mut rows {
+        (row.encode_ms, row.time_ms) = (0.0, 0.0);
+    }
+    rows
 }
 
 #[test]
@@ -110,6 +163,9 @@ fn scores_are_those_computed_by_hand() {
     assert!((scores.iou - 20.0 / 24.0).abs() < 1e-12);
     assert!((scores.hd95 - 1.0).abs() < 1e-12);
     assert!((scores.nsd - 1.0).abs() < 1e-12);
+    // 16 border pixels of the truth, 4 of them 1 away from the 14 of the prediction, of which 2 in its last column are
+    // 1 away from the border of the truth.
+    assert!((scores.assd - 6.0 / 30.0).abs() < 1e-12, "{}", scores.assd);
     assert_eq!((boxed.area_px, scores.predicted_px), (24, 20));
     assert_eq!((boxed.unit(), boxed.structure.as_str()), ("px", "box"));
     // Empty prediction: everything 0, the distance is the image's diagonal.
@@ -169,23 +225,287 @@ fn unreadable_cases_are_listed_and_the_others_unchanged() {
 }
 
 #[test]
-fn progress_counts_cases_and_stop_keeps_the_rows() {
+fn a_stopped_run_is_continued() {
     let root = folder(&["a", "b", "c"]);
     let datasets = [Dataset::open(root.path()).unwrap()];
-    let mut segmenters: Vec<Box<dyn Segmenter>> = vec![Box::new(Disc::default())];
-    let stop = AtomicBool::new(false);
-    let mut heard = Vec::new();
-    let progress = |done, total, label: &str| {
-        heard.push(format!("{done}/{total} {label}"));
-        if done == 1 {
-            stop.store(true, std::sync::atomic::Ordering::Relaxed);
-        }
+    let report = root.path().join("report");
+    let run = RunOptions {
+        folder: Some(&report),
+        ..RunOptions::default()
     };
-    let options = options(&["1,0"]);
-    let found = evaluate(&datasets, &mut segmenters, &options, progress, &stop).unwrap();
-    assert_eq!(heard, ["0/3 Rectangles a", "1/3 Rectangles b"]);
+    let options = options(&["1,0", "box"]);
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut scripted = Scripted::new("s");
+    (scripted.refused, scripted.stop) = (2, Some(Arc::clone(&stop)));
+    let segmenters: Vec<Box<dyn Segmenter>> = vec![Box::new(scripted)];
+    let mut heard = Vec::new();
+    let progress = |Progress {
+                        done,
+                        total,
+                        kept,
+                        last,
+                    }: Progress| {
+        heard.push(format!("{done}/{total} {kept} {last}"));
+    };
+    let found = evaluate(&datasets, &segmenters, &options, &run, progress, &stop).unwrap();
+    assert_eq!(heard, ["0/3 0 ", "1/3 0 Rectangles a"]);
     assert!(found.stopped);
-    assert_eq!(found.rows.len(), 1);
+    assert_eq!(found.rows.len(), 2);
+
+    let stop = AtomicBool::new(false);
+    let mut kept = Vec::new();
+    let progress = |progress: Progress| kept.push(progress.kept);
+    let continued = evaluate(&datasets, &segmenters, &options, &run, progress, &stop).unwrap();
+    assert_eq!((kept.len(), kept[0], continued.rows_kept), (3, 1, 2));
+    let whole = run_with(
+        root.path(),
+        &options,
+        &[Scripted::new("s")],
+        &RunOptions::default(),
+    );
+    assert_eq!(timeless(&continued), timeless(&whole));
+    assert!(!continued.stopped);
+}
+
+#[test]
+fn a_second_run_keeps_what_has_not_changed() {
+    let root = folder(&["a", "b"]);
+    let report = root.path().join("report");
+    let run = RunOptions {
+        folder: Some(&report),
+        ..RunOptions::default()
+    };
+    let one = Scripted::new("one");
+    let both = [Scripted::new("two"), one.clone()];
+    let of = |options: &Options, segmenters: &[Scripted]| {
+        let before = one.images.load(Ordering::Relaxed);
+        let found = run_with(root.path(), options, segmenters, &run);
+        (found, one.images.load(Ordering::Relaxed) - before)
+    };
+    let boxed = options(&["box"]);
+    let (first, encoded) = of(&boxed, std::slice::from_ref(&one));
+    assert_eq!((encoded, first.rows_kept), (2, 0));
+    // A torn line, as a power cut leaves it, is passed over.
+    let journal = report.join("rows.jsonl");
+    let mut text = fs::read_to_string(&journal).unwrap();
+    text.push_str("{\"key\": \"half a li");
+    fs::write(&journal, text).unwrap();
+    let (again, encoded) = of(&boxed, &both);
+    assert_eq!((encoded, again.rows_kept), (0, 2));
+    let names: Vec<&str> = again.rows.iter().map(|row| row.model.as_str()).collect();
+    assert_eq!(names, ["two", "one", "two", "one"]);
+    assert_eq!(again.rows[1], first.rows[0]);
+    assert_eq!(again.kept.len(), 4);
+    // Other options, and a case that changed, are evaluated again.
+    let other = Options {
+        nsd_tolerance_px: 1.0,
+        ..boxed.clone()
+    };
+    assert_eq!(of(&other, &both).1, 2);
+    assert_eq!(of(&other, &both).1, 0);
+    write_case(root.path(), "b", &LabelMap::zeros(Size::new(12, 20)));
+    let (changed, encoded) = of(&other, &both);
+    assert_eq!((encoded, changed.rows_kept, changed.rows.len()), (0, 2, 2));
+}
+
+#[test]
+fn failures_are_tried_again() {
+    let root = folder(&["a", "b"]);
+    let report = root.path().join("report");
+    let run = RunOptions {
+        folder: Some(&report),
+        ..RunOptions::default()
+    };
+    let mut scripted = Scripted::new("s");
+    scripted.refused = 2;
+    let found = run_with(root.path(), &options(&["box"]), &[scripted.clone()], &run);
+    assert!(found.rows[0].outcome.is_ok() && found.rows[1].outcome.is_err());
+    let found = run_with(root.path(), &options(&["box"]), &[scripted], &run);
+    assert_eq!(found.rows_kept, 1);
+    assert!(found.rows.iter().all(|row| row.outcome.is_ok()));
+}
+
+#[test]
+fn threads_change_nothing() {
+    let root = folder(&["a", "b", "c", "d", "e"]);
+    let options = options(&["3,2", "box", "box-jitter", "scribble-3", "iterative-4"]);
+    let of = |jobs| {
+        let run = RunOptions {
+            jobs,
+            ..RunOptions::default()
+        };
+        let segmenters = [Scripted::new("x"), Scripted::new("boxes alone")];
+        run_with(root.path(), &options, &segmenters, &run)
+    };
+    let (one, four) = (of(1), of(4));
+    assert_eq!(timeless(&one), timeless(&four));
+    assert_eq!(one.rows.len(), 5 * (5 + 2));
+    let plans: Vec<String> = one
+        .unasked
+        .iter()
+        .map(|(_, plan)| plan.to_string())
+        .collect();
+    assert_eq!(plans, ["3,2 far", "scribble-3", "iterative-4"]);
+}
+
+/// Discs of radius 2 around positive clicks, without the pixels of later negative ones.
+#[derive(Clone)]
+struct Brush(Size);
+
+impl Segmenter for Brush {
+    fn name(&self) -> &'static str {
+        "brush"
+    }
+
+    fn identity(&self) -> String {
+        "brush".to_owned()
+    }
+
+    fn fork(&self) -> Box<dyn Segmenter> {
+        Box::new(self.clone())
+    }
+
+    fn set_image(&mut self, image: &RgbImage) -> Result<()> {
+        self.0 = image.size();
+        Ok(())
+    }
+
+    fn segment(&mut self, prompts: &PromptSet) -> Result<Mask> {
+        let mut mask = Mask::zeros(self.0);
+        for click in &prompts.clicks {
+            for (i, pixel) in mask.data_mut().iter_mut().enumerate() {
+                let (x, y) = ((i % self.0.width) as f64, (i / self.0.width) as f64);
+                let squared = (x - click.point.x).powi(2) + (y - click.point.y).powi(2);
+                let radius = if click.positive { 2.0f64 } else { 0.0 };
+                if squared <= radius.powi(2) {
+                    *pixel = click.positive;
+                }
+            }
+        }
+        Ok(mask)
+    }
+}
+
+#[test]
+fn corrections_follow_the_error_and_are_replayed() {
+    let root = folder(&["a", "b"]);
+    let datasets = [Dataset::open(root.path()).unwrap()];
+    let segmenters: Vec<Box<dyn Segmenter>> = vec![Box::new(Brush(Size::new(0, 0)))];
+    let options = options(&["iterative-6", "3,2", "box"]);
+    let report = root.path().join("report");
+    let run = RunOptions {
+        folder: Some(&report),
+        save_masks: true,
+        ..RunOptions::default()
+    };
+    let stop = AtomicBool::new(false);
+    let found = evaluate(&datasets, &segmenters, &options, &run, |_| {}, &stop).unwrap();
+    let row = &found.rows[0];
+    let curve = row.curve.as_ref().unwrap();
+    assert_eq!((curve.dice.len(), row.prompts.clicks.len()), (6, 6));
+    // The disc at (8, 5) reaches row 7, which is outside, and misses the sides of rows 3..7: both errors are one pixel
+    // deep, and a tie is a negative click.
+    let (first, second) = (row.prompts.clicks[0], row.prompts.clicks[1]);
+    assert_eq!(first, Click::positive(Point2::new(8.0, 5.0)));
+    assert_eq!(second, Click::negative(Point2::new(8.0, 7.0)));
+    assert!(row.prompts.clicks[2].positive);
+    assert!(curve.iou[0] < curve.iou[1] && curve.iou[1] < curve.iou[2]);
+    let last = row.outcome.as_ref().unwrap();
+    assert!((last.dice - curve.dice[5]).abs() < 1e-12);
+    for row in &found.rows {
+        let saved = row.mask.as_ref().unwrap();
+        let read = |name: &str| {
+            let file = synthfm_image::read_labels(
+                &report.join(name),
+                &synthfm_image::ReadOptions::default(),
+            );
+            let synthfm_image::LabelFile::Map(map) = file.unwrap() else {
+                panic!("a picture expected");
+            };
+            map.mask_of(255)
+        };
+        let (prediction, truth) = (read(&saved.prediction), read(&saved.truth));
+        assert_eq!(truth.area(), row.area_px);
+        assert_eq!(
+            prediction.area(),
+            row.outcome.as_ref().unwrap().predicted_px
+        );
+    }
+    // The prompts of the file give the same rows, whatever the seed.
+    crate::report::Report::new(&found, &options)
+        .write(&report, &datasets, &())
+        .unwrap();
+    let replay = Replay::read(&report).unwrap();
+    let run = RunOptions {
+        replay: Some(&replay),
+        ..RunOptions::default()
+    };
+    let other_seed = Options {
+        seed: 77,
+        ..options.clone()
+    };
+    let replayed = evaluate(&datasets, &segmenters, &other_seed, &run, |_| {}, &stop).unwrap();
+    let without_masks = |rows: Vec<Row>| -> Vec<Row> {
+        rows.into_iter()
+            .map(|row| Row { mask: None, ..row })
+            .collect()
+    };
+    assert_eq!(timeless(&replayed), without_masks(timeless(&found)));
+    let more = Options {
+        settings: vec!["5,0".parse().unwrap()],
+        ..options
+    };
+    let missing = evaluate(&datasets, &segmenters, &more, &run, |_| {}, &stop).unwrap();
+    let problem = missing.rows[0].outcome.clone().unwrap_err();
+    assert!(problem.contains("no prompts for this target"), "{problem}");
+}
+
+#[test]
+fn odd_cases_are_reported_and_leave_the_others_alone() {
+    let root = folder(&["b", "d"]);
+    let alone = run_with(
+        root.path(),
+        &options(&["box"]),
+        &[Scripted::new("s")],
+        &RunOptions::default(),
+    );
+    // Nothing of the structures, a value that has no name, another size, a missing image and a missing label file.
+    write_case(root.path(), "a", &LabelMap::zeros(Size::new(12, 20)));
+    let mut strange = rectangle();
+    strange.data_mut()[0] = 9;
+    write_case(root.path(), "c", &strange);
+    write_case(root.path(), "e", &rectangle());
+    write_label_png(
+        &root.path().join("labelsTs/e.png"),
+        &LabelMap::zeros(Size::new(20, 12)),
+    )
+    .unwrap();
+    write_label_png(&root.path().join("labelsTs/f.png"), &rectangle()).unwrap();
+    write_case(root.path(), "g", &rectangle());
+    fs::remove_file(root.path().join("labelsTs/g.png")).unwrap();
+    let found = run_with(
+        root.path(),
+        &options(&["box"]),
+        &[Scripted::new("s")],
+        &RunOptions::default(),
+    );
+    let cases: Vec<&str> = found.rows.iter().map(|row| row.case.as_str()).collect();
+    assert_eq!(cases, ["b", "c", "d"]);
+    let own = |found: &Evaluation, case: &str| -> Vec<Row> {
+        timeless(found)
+            .into_iter()
+            .filter(|row| row.case == case)
+            .collect()
+    };
+    for case in ["b", "d"] {
+        assert_eq!(own(&found, case), own(&alone, case));
+    }
+    // Three structures are absent from `a`, `nothing` from the other three.
+    assert_eq!((found.absent, found.too_small), (3 + 3, 3));
+    assert!(found.notes[0].case == "c" && found.notes[0].text.ends_with("left out: 9"));
+    assert!(found.failed[0].case == "e" && found.failed[0].text.contains("got 20x12"));
+    assert!(found.skipped[0].case == "g" && found.skipped[0].text.contains("does not exist"));
+    assert_eq!((found.failed.len(), found.skipped.len()), (1, 1));
 }
 
 #[test]

@@ -1,11 +1,14 @@
-//! `results.csv`: one line per segmenter, target and prompt setting, quoted as in RFC 4180.
+//! `results.csv`: one line per segmenter, target and prompt setting, quoted as in RFC 4180; and reading it again.
 
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 
-use crate::clicks::Click;
-use crate::evaluate::{PromptSet, Row};
+use crate::clicks::{Click, Negatives};
+use crate::evaluate::{PromptPlan, PromptSet, Row, Scores};
+use crate::{Error, Result};
 
-const HEADER: [&str; 26] = [
+/// New columns go to the end, so that programs that count columns keep working.
+const HEADER: [&str; 33] = [
     "model",
     "dataset",
     "case",
@@ -32,7 +35,16 @@ const HEADER: [&str; 26] = [
     "time_ms",
     "status",
     "problem",
+    "assd",
+    "dice_by_click",
+    "iou_by_click",
+    "noc85",
+    "noc90",
+    "mask",
+    "truth_mask",
 ];
+/// More than the results of a million rows.
+const MAX_BYTES: u64 = 2 << 30;
 
 pub(super) fn write(out: &mut dyn Write, rows: &[Row]) -> io::Result<()> {
     write_fields(out, HEADER.map(str::to_owned))?;
@@ -40,7 +52,11 @@ pub(super) fn write(out: &mut dyn Write, rows: &[Row]) -> io::Result<()> {
         .try_for_each(|row| write_fields(out, fields(row)))
 }
 
-fn write_fields(out: &mut dyn Write, fields: [String; HEADER.len()]) -> io::Result<()> {
+/// One line of any number of fields.
+pub(super) fn write_fields(
+    out: &mut dyn Write,
+    fields: impl IntoIterator<Item = String>,
+) -> io::Result<()> {
     let line: Vec<String> = fields.into_iter().map(quoted).collect();
     writeln!(out, "{}", line.join(","))
 }
@@ -61,6 +77,13 @@ fn fields(row: &Row) -> [String; HEADER.len()] {
     let scores = row.outcome.as_ref().ok();
     let score = |value: Option<f64>| value.map_or_else(String::new, |v| format!("{v:.6}"));
     let negatives = row.prompt.negatives.map(crate::evaluate::negatives_name);
+    let curve = row.curve.as_ref().filter(|_| scores.is_some());
+    let values = |values: &[f64]| {
+        let texts: Vec<String> = values.iter().map(|v| format!("{v:.4}")).collect();
+        texts.join(" ")
+    };
+    let clicks_to = |target| curve.map_or_else(String::new, |c| c.clicks_to(target).to_string());
+    let mask = row.mask.as_ref();
     [
         row.model.clone(),
         row.dataset.clone(),
@@ -89,6 +112,13 @@ fn fields(row: &Row) -> [String; HEADER.len()] {
         format!("{:.3}", row.time_ms),
         if scores.is_some() { "ok" } else { "failed" }.to_owned(),
         row.outcome.as_ref().err().cloned().unwrap_or_default(),
+        score(scores.map(|s| s.assd)),
+        curve.map_or_else(String::new, |c| values(&c.dice)),
+        curve.map_or_else(String::new, |c| values(&c.iou)),
+        clicks_to(0.85),
+        clicks_to(0.9),
+        mask.map_or_else(String::new, |m| m.prediction.clone()),
+        mask.map_or_else(String::new, |m| m.truth.clone()),
     ]
 }
 
@@ -106,4 +136,174 @@ fn box_text(prompts: &PromptSet) -> String {
     prompts.bounding_box.map_or_else(String::new, |b| {
         format!("{}:{}:{}:{}", b.min.x, b.min.y, b.max.x, b.max.y)
     })
+}
+
+/// A file of comma-separated values whose columns are found by their names.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Table {
+    path: PathBuf,
+    header: Vec<String>,
+    pub(crate) rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// Reads a file; every line must have as many fields as the first.
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        let io = |source| Error::Io {
+            path: path.to_owned(),
+            source,
+        };
+        let bytes = std::fs::metadata(path).map_err(io)?.len();
+        if bytes > MAX_BYTES {
+            let text = format!("{bytes} bytes, more than the limit of {MAX_BYTES}");
+            return Err(problem(path, text));
+        }
+        let text = std::fs::read_to_string(path).map_err(io)?;
+        Self::parse(path, &text)
+    }
+
+    fn parse(path: &Path, text: &str) -> Result<Self> {
+        let mut lines = records(text).into_iter();
+        let header = lines.next().unwrap_or_default();
+        let rows: Vec<Vec<String>> = lines.collect();
+        if let Some(at) = rows.iter().position(|row| row.len() != header.len()) {
+            let (expected, got) = (header.len(), rows[at].len());
+            let text = format!(
+                "row {}: {expected} fields expected, as in the header, got {got}",
+                at + 1
+            );
+            return Err(problem(path, text));
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            header,
+            rows,
+        })
+    }
+
+    /// Place of a column.
+    pub(crate) fn column(&self, name: &str) -> Result<usize> {
+        let found = self.header.iter().position(|other| other == name);
+        found.ok_or_else(|| {
+            let text = format!("the results.csv of a report expected, with a column {name:?}");
+            problem(&self.path, text)
+        })
+    }
+
+    /// The rows of a report; prompts are left out, and columns that an older report lacks are 0.
+    pub(super) fn results(&self) -> Result<Vec<Row>> {
+        let mut rows = Vec::new();
+        for (at, fields) in self.rows.iter().enumerate() {
+            let field = |name: &str| self.column(name).map(|column| fields[column].as_str());
+            let wrong = |name: &str, got: &str| {
+                problem(
+                    &self.path,
+                    format!("row {}: {name}: a value expected, got {got:?}", at + 1),
+                )
+            };
+            let number = |name: &str| -> Result<f64> {
+                let text = field(name)?;
+                let value = text.parse().ok().filter(|v: &f64| v.is_finite());
+                value.ok_or_else(|| wrong(name, text))
+            };
+            let whole = |name: &str| -> Result<usize> {
+                let text = field(name)?;
+                text.parse().map_err(|_| wrong(name, text))
+            };
+            let outcome = if field("status")? == "ok" {
+                Ok(Scores {
+                    dice: number("dice")?,
+                    iou: number("iou")?,
+                    hd95: number("hd95")?,
+                    assd: number("assd").unwrap_or(0.0),
+                    nsd: number("nsd")?,
+                    predicted_px: whole("predicted_px")?,
+                })
+            } else {
+                Err(field("problem")?.to_owned())
+            };
+            let slice = field("slice")?;
+            rows.push(Row {
+                model: field("model")?.to_owned(),
+                dataset: field("dataset")?.to_owned(),
+                case: field("case")?.to_owned(),
+                patient: field("patient")?.to_owned(),
+                modality: field("modality")?.to_owned(),
+                structure: field("structure")?.to_owned(),
+                label: whole("label")? as u16,
+                component: whole("component")? as u32,
+                slice: slice.parse().ok(),
+                spacing_mm: None,
+                prompt: PromptPlan {
+                    setting: field("prompt")?.parse()?,
+                    negatives: placement(field("negatives")?),
+                },
+                prompts: PromptSet::default(),
+                area_px: whole("area_px")?,
+                outcome,
+                curve: None,
+                mask: None,
+                encode_ms: number("encode_ms")?,
+                time_ms: number("time_ms")?,
+            });
+        }
+        Ok(rows)
+    }
+}
+
+fn placement(name: &str) -> Option<Negatives> {
+    serde_json::from_value(serde_json::Value::String(name.to_owned())).ok()
+}
+
+fn problem(path: &Path, problem: String) -> Error {
+    Error::Dataset {
+        path: path.to_owned(),
+        problem,
+    }
+}
+
+/// Lines of fields; quoted fields may hold commas, quotes and line breaks.
+fn records(text: &str) -> Vec<Vec<String>> {
+    let (mut records, mut record, mut field) = (Vec::new(), Vec::new(), String::new());
+    let mut in_quotes = false;
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '"' if in_quotes && chars.peek() == Some(&'"') => {
+                chars.next();
+                field.push('"');
+            }
+            '"' => in_quotes = !in_quotes,
+            ',' if !in_quotes => record.push(std::mem::take(&mut field)),
+            '\r' if !in_quotes => {}
+            '\n' if !in_quotes => {
+                record.push(std::mem::take(&mut field));
+                records.push(std::mem::take(&mut record));
+            }
+            c => field.push(c),
+        }
+    }
+    if !field.is_empty() || !record.is_empty() {
+        record.push(field);
+        records.push(record);
+    }
+    records
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quoted_fields_are_read_back() {
+        let fields = ["a,b", "say \"x\"", "two\nlines", "", "plain"].map(str::to_owned);
+        let mut bytes = Vec::new();
+        for _ in 0..2 {
+            write_fields(&mut bytes, fields.clone()).unwrap();
+        }
+        let text = String::from_utf8(bytes).unwrap();
+        assert_eq!(records(&text), vec![fields.to_vec(); 2]);
+        assert_eq!(records("a,b\r\nc"), [vec!["a", "b"], vec!["c"]]);
+        assert!(Table::parse(Path::new("x"), "a,b\n1\n").is_err());
+    }
 }

@@ -1,17 +1,23 @@
 //! The results of an evaluation for people and programs.
-//! `results.csv` (one line per row), `summary.json` (statistics and options), `report.html` (self-contained), and a
-//! table for the terminal. `summary.json` is written last: where it exists, the report is complete.
+//! `results.csv` (one line per row), `summary.json` (statistics and options), `report.html` (self-contained), and
+//! tables for the terminal. `summary.json` is written last: where it exists, the report is complete.
 
+mod charts;
+mod comparison;
 mod csv;
 mod frame;
 mod html;
 mod overlays;
 mod page;
+mod significance;
 mod statistics;
+mod statistics_page;
+mod study;
 mod summary;
 mod table;
 #[cfg(test)]
 mod tests;
+mod wilcoxon;
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -19,8 +25,12 @@ use std::path::Path;
 use serde::Serialize;
 use synthfm_image::write_atomically;
 
+pub use comparison::ReportComparison;
+pub(crate) use csv::Table;
 pub(crate) use page::{close, escaped, note_list, open};
+pub use significance::Comparison;
 pub use statistics::Stats;
+pub use study::Study;
 pub use summary::{Group, Line};
 
 use crate::dataset::{CaseNote, Dataset};
@@ -33,6 +43,8 @@ pub struct Report<'a> {
     evaluation: &'a Evaluation,
     options: &'a Options,
     lines: Vec<Line>,
+    comparisons: Vec<Comparison>,
+    study: Option<Study>,
 }
 
 /// `summary.json`.
@@ -51,6 +63,7 @@ struct Summary<'a, R: Serialize> {
     unreadable_cases: &'a [CaseNote],
     notes: &'a [CaseNote],
     lines: &'a [Line],
+    comparisons: &'a [Comparison],
 }
 
 impl<'a> Report<'a> {
@@ -60,7 +73,15 @@ impl<'a> Report<'a> {
             evaluation,
             options,
             lines: summary::lines(&evaluation.rows, options.seed),
+            comparisons: significance::comparisons(&evaluation.rows, options.seed),
+            study: None,
         }
+    }
+
+    /// The same with the tables of a study.
+    #[must_use]
+    pub fn with_study(self, study: Option<Study>) -> Self {
+        Self { study, ..self }
     }
 
     /// A line per structure, data set and modality, each with every prompt setting.
@@ -68,9 +89,21 @@ impl<'a> Report<'a> {
         &self.lines
     }
 
+    /// The first model against each of the others, on every structure, data set and modality.
+    pub fn comparisons(&self) -> &[Comparison] {
+        &self.comparisons
+    }
+
     /// The tables of mean Dice as text, one per segmenter, and the cases that were left out.
     pub fn text(&self) -> String {
         let mut text = table::text(&self.lines);
+        if let Some(study) = self.study {
+            text.push_str(&study::text(study, &self.lines));
+        }
+        text.push_str(&statistics_page::comparison_text(
+            &self.comparisons,
+            &["modality"],
+        ));
         for (what, notes) in [
             ("left out", &self.evaluation.skipped),
             ("could not be read", &self.evaluation.failed),
@@ -100,11 +133,24 @@ impl<'a> Report<'a> {
         write_atomically(&folder.join("results.csv"), |out| {
             csv::write(out, &self.evaluation.rows)
         })?;
-        let pictures = overlays::pictures(self.evaluation, datasets)?;
-        let page = html::page(self.evaluation, self.options, &self.lines, &pictures);
+        let pictures = overlays::pictures(self.evaluation, datasets, self.options)?;
+        let page = html::page(&html::Parts {
+            evaluation: self.evaluation,
+            options: self.options,
+            datasets,
+            lines: &self.lines,
+            comparisons: &self.comparisons,
+            pictures: &pictures,
+            study: self.study,
+        });
         write_atomically(&folder.join("report.html"), |out| {
             out.write_all(page.as_bytes())
         })?;
+        if let Some(study) = self.study {
+            write_atomically(&folder.join("study.csv"), |out| {
+                study::write_csv(out, study, &self.lines)
+            })?;
+        }
         self.write_summary(&folder.join("summary.json"), run)
     }
 
@@ -122,6 +168,7 @@ impl<'a> Report<'a> {
             unreadable_cases: &self.evaluation.failed,
             notes: &self.evaluation.notes,
             lines: &self.lines,
+            comparisons: &self.comparisons,
         };
         write_atomically(path, |out| {
             serde_json::to_writer_pretty(&mut *out, &summary)?;

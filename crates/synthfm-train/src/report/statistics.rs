@@ -68,6 +68,12 @@ fn mean(values: &[f64]) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
+/// 95 % interval of the mean of independent values; `None` for fewer than two.
+pub(super) fn bootstrap_of_mean(values: &[f64], seed: u64, path: &[&str]) -> Option<[f64; 2]> {
+    let clusters: Clusters = values.iter().map(|&value| vec![value]).collect();
+    bootstrap(&[clusters], seed, path)
+}
+
 /// 2.5 and 97.5 percentiles of the mean over data sets of the mean over resampled patients.
 fn bootstrap(datasets: &[Clusters], seed: u64, path: &[&str]) -> Option<[f64; 2]> {
     let sums: Vec<Vec<(f64, usize)>> = datasets

@@ -70,8 +70,19 @@ pub struct Line {
     pub unit: Option<&'static str>,
     /// 95 % Hausdorff distance where the unit is one.
     pub hd95: Option<Stats>,
+    /// Average symmetric surface distance where the unit is one.
+    pub assd: Option<Stats>,
     /// Surface Dice where the unit is one.
     pub nsd: Option<Stats>,
+    /// Of an iterative setting: mean Dice after one click, after two, ...
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dice_by_click: Vec<f64>,
+    /// Of an iterative setting: mean number of clicks to an intersection over union of 85 %.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub noc85: Option<Stats>,
+    /// The same for 90 %.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub noc90: Option<Stats>,
 }
 
 /// A line before its statistics: model, prompt, modality and group, in order of first appearance.
@@ -168,9 +179,16 @@ fn line(
     let unit = units.first().copied().filter(|_| units.len() == 1);
     let group = format!("{:?}", key.group);
     let path = [&key.model, &key.prompt, &key.modality, group.as_str()];
-    let of = |score: fn(&Scores) -> f64| {
-        let clusters: Vec<Clusters> = datasets.iter().map(|rows| clusters(rows, score)).collect();
+    let of_rows = |value: &dyn Fn(&Row) -> Option<f64>| {
+        let clusters: Vec<Clusters> = datasets.iter().map(|rows| clusters(rows, value)).collect();
         statistics(&clusters, seed, &path)
+    };
+    let of = |score: fn(&Scores) -> f64| of_rows(&|row| row.outcome.as_ref().ok().map(score));
+    let clicks_to = |target| {
+        of_rows(&|row| {
+            let curve = row.curve.as_ref().filter(|_| row.outcome.is_ok())?;
+            Some(curve.clicks_to(target) as f64)
+        })
     };
     Line {
         model: key.model.clone(),
@@ -186,18 +204,47 @@ fn line(
         iou: of(|scores| scores.iou),
         unit,
         hd95: unit.and_then(|_| of(|scores| scores.hd95)),
+        assd: unit.and_then(|_| of(|scores| scores.assd)),
         nsd: unit.and_then(|_| of(|scores| scores.nsd)),
+        dice_by_click: dice_by_click(datasets),
+        noc85: clicks_to(0.85),
+        noc90: clicks_to(0.9),
     }
 }
 
 /// The scores of each patient, in order of the patients' names.
-fn clusters(rows: &[&Row], score: fn(&Scores) -> f64) -> Clusters {
+fn clusters(rows: &[&Row], value: &dyn Fn(&Row) -> Option<f64>) -> Clusters {
     let mut by_patient: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
     for row in rows {
-        if let Ok(scores) = &row.outcome {
-            let values = by_patient.entry(&row.patient).or_default();
-            values.push(score(scores));
+        if let Some(value) = value(row) {
+            by_patient.entry(&row.patient).or_default().push(value);
         }
     }
     by_patient.into_values().collect()
+}
+
+/// Mean over the data sets of the mean Dice after each click; empty unless all rows have as many clicks.
+fn dice_by_click(datasets: &[Vec<&Row>]) -> Vec<f64> {
+    let mut sums: Vec<f64> = Vec::new();
+    let mut counted = 0.0;
+    for rows in datasets {
+        let scored = rows.iter().filter(|row| row.outcome.is_ok());
+        let curves: Vec<&Vec<f64>> = scored
+            .filter_map(|row| row.curve.as_ref().map(|curve| &curve.dice))
+            .collect();
+        let Some(clicks) = curves.first().map(|curve| curve.len()) else {
+            continue;
+        };
+        if sums.is_empty() {
+            sums = vec![0.0; clicks];
+        }
+        if curves.iter().any(|curve| curve.len() != sums.len()) {
+            return Vec::new();
+        }
+        counted += 1.0;
+        for (click, sum) in sums.iter_mut().enumerate() {
+            *sum += curves.iter().map(|curve| curve[click]).sum::<f64>() / curves.len() as f64;
+        }
+    }
+    sums.iter().map(|sum| sum / counted).collect()
 }

@@ -4,6 +4,7 @@
 //! memory is the process's (`VmHWM`), with the model's weights.
 
 mod parts;
+mod step;
 mod whole;
 
 use std::time::Instant;
@@ -26,6 +27,7 @@ pub(crate) fn run(args: &BenchArgs, session: &Session) -> Result<()> {
     match args.part {
         Some(BenchPart::Encoder) => parts::encoder(args, session),
         Some(BenchPart::Decoder) => parts::decoder(args, session),
+        Some(BenchPart::Step) => step::run(args, session),
         None => whole::run(args, session),
     }
 }

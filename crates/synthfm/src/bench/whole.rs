@@ -92,7 +92,7 @@ fn training(model: &Model, mode: Mode, repeats: usize, session: &Session) -> Res
     let batch = BatchMaker::new(config, sizes).batch(0);
     let times = spread(repeats, || {
         let output = learner
-            .forward(&batch)
+            .forward(&batch)?
             .context("the sample holds no structure")?;
         let gradients = learner.gradients(&output);
         let norm = gradients.global_norm();

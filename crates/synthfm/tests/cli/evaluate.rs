@@ -53,7 +53,7 @@ fn the_whole_path_runs() {
     );
     assert_eq!(
         names(&folder.path().join("report")),
-        ["report.html", "results.csv", "summary.json"]
+        ["report.html", "results.csv", "rows.jsonl", "summary.json"]
     );
     let summary = fs::read(folder.path().join("report/summary.json")).unwrap();
     let summary: Value = serde_json::from_slice(&summary).unwrap();
@@ -127,11 +127,19 @@ fn data_that_cannot_be_evaluated_is_named() {
         (["--data=data", "--model=disc"], 1, "CASE_0000.png"),
         (["--data=data", "--prompts=0,1"], 2, "P,N expected"),
         (["--data=data", "--negatives=near"], 2, "ring"),
+        (["--data=data", "--layout=amos"], 2, "amos22"),
+        (["--data=data", "--layout=kits"], 1, "case_NNNNN"),
+        (["--data=data", "--slices=some"], 2, "stride-N"),
+        (["--data=data", "--study=ablation"], 2, "at least two"),
     ] {
         let args = [["evaluate", "--out=report"].as_slice(), &args].concat();
         synthfm(folder.path(), &args).fails(code, &[part]);
     }
     synthfm(folder.path(), &["evaluate", "--data=data"]).fails(2, &["--out"]);
+    synthfm(folder.path(), &["evaluate", "--out=report"]).fails(2, &["--data"]);
+    let compare = ["evaluate", "--compare", "a.csv", "b.csv"];
+    synthfm(folder.path(), &compare).fails(1, &["a.csv"]);
+    synthfm(folder.path(), &compare[..3]).fails(2, &["--compare"]);
     assert_eq!(names(folder.path()), before);
 }
 
@@ -178,4 +186,95 @@ fn damaged_cases_are_part_of_the_result() {
         "--out=r",
     ];
     synthfm(folder.path(), &twice).fails(1, &["given twice"]);
+}
+
+#[test]
+fn runs_continue_replay_and_are_compared() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |args: &[&str]| synthfm(folder.path(), args).ok();
+    run(&[
+        "generate",
+        "--out=data",
+        "--count=3",
+        "--size=128x160",
+        "--seed=9",
+    ]);
+    run(&[
+        "generate",
+        "--out=coco",
+        "--count=2",
+        "--size=128",
+        "--format=coco",
+    ]);
+    let evaluate = |model: &str, more: &[&str]| {
+        let fixed = [
+            "evaluate", "--data", "data", "coco", "--model", model, "--jobs=2",
+        ];
+        run(&[fixed.as_slice(), more].concat())
+    };
+    let prompts = [
+        "--prompts",
+        "1,2",
+        "box-jitter",
+        "scribble-4",
+        "iterative-3",
+        "--negatives=border",
+        "--save-masks",
+    ];
+    let first = evaluate("disc", &[&prompts, ["--out=a"].as_slice()].concat());
+    assert!(!first.stderr.contains("kept"), "{}", first.stderr);
+    let results =
+        |report: &str| fs::read_to_string(folder.path().join(report).join("results.csv")).unwrap();
+    let before = results("a");
+    let again = evaluate("disc", &[&prompts, ["--out=a"].as_slice()].concat());
+    assert!(again.stderr.contains("rows were kept"), "{}", again.stderr);
+    assert_eq!(results("a"), before);
+    assert!(names(&folder.path().join("a")).contains(&"masks".to_owned()));
+
+    evaluate(
+        "flood-fill",
+        &[&prompts[..6], &["--replay=a", "--out=b", "--seed=5"]].concat(),
+    );
+    let column = |text: &str, name: &str| -> Vec<String> {
+        let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split(',').collect()).collect();
+        let at = lines[0].iter().position(|field| *field == name).unwrap();
+        lines[1..]
+            .iter()
+            .map(|fields| fields[at].to_owned())
+            .collect()
+    };
+    // The setting `1,2` is quoted and holds a comma: its lines have a field more.
+    let clicks = |text: &str| {
+        let unquoted = text.replace("\"1,2\"", "1+2");
+        column(&unquoted, "clicks")
+    };
+    assert_eq!(clicks(&results("b")), clicks(&before));
+
+    let compared = run(&[
+        "evaluate",
+        "--compare",
+        "a/results.csv",
+        "b/results.csv",
+        "--out=c",
+        "--json",
+    ]);
+    let json: Value = compared.json();
+    assert_eq!(json["comparisons"][0]["model"], "disc");
+    assert_eq!(json["only_in_first"], 0);
+    assert_eq!(
+        names(&folder.path().join("c")),
+        ["comparison.html", "comparison.json"]
+    );
+
+    let study = run(&[
+        "evaluate",
+        "--data=data",
+        "--model",
+        "disc",
+        "flood-fill",
+        "--study=prompts",
+        "--out=s",
+    ]);
+    assert!(study.stdout.contains("Table 1"), "{}", study.stdout);
+    assert!(folder.path().join("s/study.csv").is_file());
 }

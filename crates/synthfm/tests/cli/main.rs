@@ -9,13 +9,18 @@ mod common;
 mod compare;
 mod devices;
 mod dicom;
+#[cfg(target_os = "linux")]
+mod disk_full;
 mod evaluate;
 mod formats;
 mod generate;
 mod hostile;
+mod http;
 mod models;
 mod predict;
 mod prompts_file;
+mod serve;
 mod shards;
 mod train;
+mod train_kill;
 mod verify;

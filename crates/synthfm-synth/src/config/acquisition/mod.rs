@@ -48,7 +48,7 @@ impl Default for AcquisitionConfig {
     fn default() -> Self {
         Self {
             foreign: 0.15,
-            resolution: EffectRange::new(0.25, 0.003, 0.04),
+            resolution: EffectRange::new(0.25, 0.003, 0.05),
             ultrasound: UltrasoundConfig::default(),
             ct: CtConfig::default(),
             mr: MrConfig::default(),

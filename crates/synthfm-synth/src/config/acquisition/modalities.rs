@@ -66,7 +66,7 @@ impl Default for MrConfig {
             truncation: EffectRange::new(0.35, 0.2, 0.75),
             ghosts: EffectRange::new(0.2, 0.02, 0.2),
             chemical_shift: EffectRange::new(0.1, 0.002, 0.012),
-            voxels: EffectRange::new(0.3, 0.004, 0.04),
+            voxels: EffectRange::new(0.35, 0.004, 0.06),
         }
     }
 }

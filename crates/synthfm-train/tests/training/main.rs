@@ -2,20 +2,23 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
+mod modes;
+mod runs;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use burn::tensor::Device;
-use synthfm_sam::{ModelFile, Sam, parameter_keys};
+use synthfm_sam::{ModelFile, Sam};
 use synthfm_train::{
-    AdamW, BatchMaker, Event, Learner, Loader, Mode, Outcome, RunOptions, StepReport, TrainConfig,
-    ValidationConfig, initialise, train,
+    AdamW, BatchMaker, EmaConfig, Event, Learner, Loader, Mode, Outcome, Processes, RunOptions,
+    StepReport, TrainConfig, ValidationConfig, initialise, train,
 };
 
 fn tiny() -> TrainConfig {
-    TrainConfig::from_toml(include_str!("../../../configs/tiny.toml")).unwrap()
+    TrainConfig::from_toml(include_str!("../../../../configs/tiny.toml")).unwrap()
 }
 
 fn learner(config: &TrainConfig) -> Learner {
@@ -41,6 +44,7 @@ fn run(
         resume,
         workers,
         stop: &stop,
+        processes: &Processes::alone(),
     };
     let mut reports = Vec::new();
     let outcome = train(config, &options, &mut |event| {
@@ -49,40 +53,6 @@ fn run(
         }
     })?;
     Ok((outcome, reports))
-}
-
-#[test]
-fn every_trainable_parameter_gets_a_gradient() {
-    let config = tiny();
-    let learner = learner(&config);
-    let maker = BatchMaker::new(config.clone(), config.model.resolve());
-    let mut largest: BTreeMap<String, f32> = BTreeMap::new();
-    for step in 0..12 {
-        let output = learner
-            .forward(&maker.batch(step))
-            .expect("tiny batches have objects");
-        for (name, gradient) in learner.gradients(&output).iter() {
-            assert!(
-                gradient.iter().all(|g| g.is_finite()),
-                "{name}: gradient is not finite"
-            );
-            let size = gradient.iter().fold(0.0_f32, |m, g| m.max(g.abs()));
-            let entry = largest.entry(name.to_owned()).or_default();
-            *entry = entry.max(size);
-        }
-    }
-    // Parts that single-mask training never reaches.
-    let unused = [
-        "gaussian_matrix",
-        "hypernetworks_mlps.1",
-        "hypernetworks_mlps.2",
-        "hypernetworks_mlps.3",
-    ];
-    for parameter in parameter_keys(&learner.sam) {
-        let reached = largest.get(&parameter.key).is_some_and(|&size| size > 0.0);
-        let expected = !unused.iter().any(|part| parameter.key.contains(part));
-        assert_eq!(reached, expected, "{}", parameter.key);
-    }
 }
 
 /// Our own model from its first step, on every GPU or software device that there is. The first losses and gradients
@@ -102,7 +72,7 @@ fn gpus_train_as_the_cpu_does() {
         let mut losses = Vec::new();
         let mut first = BTreeMap::new();
         for step in 0..6 {
-            let output = learner.forward(&maker.batch(step)).unwrap();
+            let output = learner.forward(&maker.batch(step)).unwrap().unwrap();
             let gradients = learner.gradients(&output);
             losses.push(output.loss.into_scalar::<f32>());
             let finite = |(_, g): (&str, &[f32])| g.iter().all(|g| g.is_finite());
@@ -160,7 +130,7 @@ fn assert_slope_along_gradient(mut config: TrainConfig, part: &str) {
     config.prompts.corrections.probability = 0.0;
     let base = learner(&config);
     let batch = BatchMaker::new(config.clone(), config.model.resolve()).batch(3);
-    let gradients = base.gradients(&base.forward(&batch).unwrap());
+    let gradients = base.gradients(&base.forward(&batch).unwrap().unwrap());
     let gradients: BTreeMap<&str, &[f32]> = gradients
         .iter()
         .filter(|(key, _)| key.starts_with(part))
@@ -173,7 +143,14 @@ fn assert_slope_along_gradient(mut config: TrainConfig, part: &str) {
     let loss_at = |step: f64| -> f64 {
         let mut moved = base.clone();
         moved.sam = shift(moved.sam, &gradients, (step / norm) as f32);
-        f64::from(moved.forward(&batch).unwrap().loss.into_scalar::<f32>())
+        f64::from(
+            moved
+                .forward(&batch)
+                .unwrap()
+                .unwrap()
+                .loss
+                .into_scalar::<f32>(),
+        )
     };
     let h = 2e-3;
     let slope = (loss_at(h) - loss_at(-h)) / (2.0 * h);
@@ -218,7 +195,7 @@ fn one_batch_is_overfitted() {
     let batch = BatchMaker::new(config.clone(), config.model.resolve()).batch(1);
     let mut losses = Vec::new();
     for _ in 0..250 {
-        let output = learner.forward(&batch).unwrap();
+        let output = learner.forward(&batch).unwrap().unwrap();
         let gradients = learner.gradients(&output);
         let norm = gradients.global_norm();
         losses.push(output.loss.into_scalar::<f32>());
@@ -246,6 +223,24 @@ fn batches_do_not_depend_on_the_number_of_workers() {
 
 #[test]
 fn a_resumed_run_equals_the_uninterrupted_one() {
+    check_resume(tiny());
+}
+
+#[test]
+fn a_resumed_run_with_averages_and_parts_equals_the_uninterrupted_one() {
+    let last = check_resume(TrainConfig {
+        accumulate: 2,
+        ema: EmaConfig { decay: 0.8 },
+        ..tiny()
+    });
+    // The averaged model is what is kept; the checkpoint holds both.
+    let read = |name: &str| &last[name];
+    assert_eq!(read("model.safetensors"), read("ema"));
+    assert_ne!(read("model.safetensors"), read("last"));
+}
+
+/// Files of the uninterrupted run by name; `ema` and `last` are its last checkpoint's models.
+fn check_resume(config: TrainConfig) -> BTreeMap<String, Vec<u8>> {
     let folder = tempfile::tempdir().unwrap();
     let config = TrainConfig {
         images_per_epoch: 24,
@@ -254,8 +249,9 @@ fn a_resumed_run_equals_the_uninterrupted_one() {
         validation: ValidationConfig {
             every: 4,
             images: 3,
+            ..ValidationConfig::default()
         },
-        ..tiny()
+        ..config
     };
     let (whole, resumed) = (folder.path().join("whole"), folder.path().join("resumed"));
     let (outcome, reports) = run(&config, &whole, false, 1).unwrap();
@@ -284,6 +280,16 @@ fn a_resumed_run_equals_the_uninterrupted_one() {
     }
     let page = fs::read_to_string(whole.join("curves.html")).unwrap();
     assert!(page.contains("Step 12 of 12.") && page.contains("validation 3,2"));
+    let checkpoint = whole.join("checkpoints/step-00000012");
+    let files = [
+        ("model.safetensors", whole.join("model.safetensors")),
+        ("last", checkpoint.join("model.safetensors")),
+        ("ema", checkpoint.join("ema.safetensors")),
+    ];
+    let existing = files.into_iter().filter(|(_, path)| path.exists());
+    existing
+        .map(|(name, path)| (name.to_owned(), fs::read(path).unwrap()))
+        .collect()
 }
 
 #[test]
@@ -347,6 +353,8 @@ fn mistakes_are_explained() {
     assert!(message.contains("damaged checkpoint"), "{message}");
     for (text, field) in [
         ("batch_size = 0", "batch_size"),
+        ("batch_size = 2\naccumulate = 3", "accumulate"),
+        ("ema = { decay = 1.0 }", "ema.decay"),
         ("min_aspect = 0.0", "min_aspect"),
         ("loss = { dice = 0.0 }", "loss"),
         ("schedule = { peak = -1.0 }", "schedule.peak"),

@@ -1,5 +1,7 @@
 //! `synthfm train`: the training loop with its configuration, progress and orderly end.
 
+mod summary;
+
 use std::num::NonZero;
 use std::path::Path;
 use std::thread;
@@ -7,7 +9,9 @@ use std::thread;
 use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
 use serde_json::json;
-use synthfm_train::{Event, RunOptions, SettingScore, StepReport, TrainConfig, Validation, train};
+use synthfm_train::{
+    Event, Processes, RunOptions, SettingScore, StepReport, TrainConfig, Validation, train,
+};
 use toml::Table;
 
 use crate::allocator;
@@ -24,12 +28,19 @@ pub(crate) fn run(args: &TrainArgs, session: &Session) -> Result<()> {
     create_folder(&args.out)?;
     allocator::keep_freed_memory();
     let opened = session.device()?;
-    session.note(&format!(
-        "{} steps on {}, into {}",
-        config.steps(),
-        opened.description,
-        args.out.display()
-    ));
+    let processes = Processes::of_launcher()?;
+    if processes.writes() {
+        session.note(&format!(
+            "{} steps on {}{}, into {}",
+            config.steps(),
+            opened.description,
+            match processes.size() {
+                1 => String::new(),
+                size => format!(" in each of {size} processes"),
+            },
+            args.out.display()
+        ));
+    }
     let stop = interrupt::flag()?;
     let options = RunOptions {
         out: &args.out,
@@ -37,14 +48,26 @@ pub(crate) fn run(args: &TrainArgs, session: &Session) -> Result<()> {
         resume: args.resume,
         workers: workers(args),
         stop: &stop,
+        processes: &processes,
     };
     let bar = bar(session, config.steps(), "steps");
     let outcome = train(&config, &options, &mut |event| match event {
+        Event::Started(summary) => bar.suspend(|| session.note(&summary::table(summary))),
+        Event::Estimated(estimate) => bar.suspend(|| session.note(&summary::time(estimate))),
         Event::Steps(report) => show(&bar, report, session),
         Event::Validated(validation) => bar.suspend(|| show_validation(validation, session)),
     });
     bar.finish_and_clear();
+    if let Err(error) = &outcome
+        && processes.size() > 1
+    {
+        eprintln!("process {}: error: {error}", processes.rank());
+        processes.abort_others();
+    }
     let outcome = outcome?;
+    if !processes.writes() {
+        return Ok(());
+    }
     if !outcome.finished {
         bail!(
             "stopped at step {} of {}, saved as {}; continue with: synthfm train --out {} --resume",
@@ -106,9 +129,18 @@ fn workers(args: &TrainArgs) -> usize {
 }
 
 fn show_validation(validation: &Validation, session: &Session) {
-    let Validation { step, settings, .. } = validation;
+    let Validation {
+        step,
+        settings,
+        real,
+        ..
+    } = validation;
     let dice = |s: &SettingScore| format!("{} {:.1} %", s.prompts, 100.0 * s.dice);
-    let dice: Vec<String> = settings.iter().map(dice).collect();
+    let mut dice: Vec<String> = settings.iter().map(dice).collect();
+    let real = real
+        .iter()
+        .map(|s| format!("{} {} {:.1} %", s.data, s.prompts, 100.0 * s.dice));
+    dice.extend(real);
     session.note(&format!(
         "step {step}  validation Dice: {}",
         dice.join("  ")

@@ -1,0 +1,239 @@
+//! A training run's configuration: everything that determines its result, in one TOML file.
+
+mod model;
+mod prompts;
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use synthfm_synth::GeneratorConfig;
+
+use crate::ema::EmaConfig;
+use crate::loss::LossConfig;
+use crate::optimizer::AdamWConfig;
+use crate::plan::FinetuneConfig;
+use crate::reuse::ReuseConfig;
+use crate::schedule::ScheduleConfig;
+use crate::validation::ValidationConfig;
+use crate::{Error, Result};
+
+pub use model::{Mode, ModelSpec};
+pub use prompts::{CorrectionConfig, PromptConfig};
+
+/// A training run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Determines initial weights, samples and prompts.
+    pub seed: u64,
+    /// What is trained.
+    pub mode: Mode,
+    /// Passes over `images_per_epoch` samples; samples never repeat. The paper: 100.
+    pub epochs: u64,
+    /// Synthetic images per epoch. The paper: 10,000.
+    pub images_per_epoch: u64,
+    /// Images per step. The paper: 1.
+    pub batch_size: usize,
+    /// Parts that a step's images are split into, one after another, to hold fewer in memory: 1 to `batch_size`.
+    /// Gradients are the whole batch's, up to rounding.
+    pub accumulate: usize,
+    /// Most structures per image, which share its encoding.
+    pub objects_per_image: usize,
+    /// Smallest ratio of the shorter to the longer side of a sample, drawn uniformly from here to 1
+    /// (1: every sample has the generator's own size).
+    pub min_aspect: f32,
+    /// Index of the first sample.
+    pub first_index: u64,
+    /// Checkpoint whose image encoder is used (`.pth`, `.safetensors` or a model folder).
+    pub encoder: Option<PathBuf>,
+    /// Whether the prompt encoder keeps the weights that `init` or else `encoder` has for it.
+    pub freeze_prompt_encoder: bool,
+    /// Model to start from instead of random weights.
+    pub init: Option<PathBuf>,
+    /// Steps between checkpoints.
+    pub checkpoint_every: u64,
+    /// Newest checkpoints that are kept.
+    pub keep_checkpoints: usize,
+    /// Checkpoints after multiples of this many steps are kept for good; 0: none.
+    pub keep_every: u64,
+    /// Steps between lines of `metrics.jsonl`.
+    pub log_every: u64,
+    /// The model.
+    pub model: ModelSpec,
+    /// Prompts in training.
+    pub prompts: PromptConfig,
+    /// Terms of the loss.
+    pub loss: LossConfig,
+    /// The image encoder's rates in mode `finetune`.
+    pub finetune: FinetuneConfig,
+    /// The optimizer.
+    pub optimizer: AdamWConfig,
+    /// The learning rate.
+    pub schedule: ScheduleConfig,
+    /// The average of the weights.
+    pub ema: EmaConfig,
+    /// Epochs that share their images, with embeddings on disk.
+    pub reuse: ReuseConfig,
+    /// Scores on held-back samples along the way.
+    pub validation: ValidationConfig,
+    /// The synthetic images.
+    pub generator: GeneratorConfig,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self {
+            seed: 0,
+            mode: Mode::Decoder,
+            epochs: 100,
+            images_per_epoch: 10_000,
+            batch_size: 1,
+            accumulate: 1,
+            objects_per_image: 1,
+            min_aspect: 1.0,
+            first_index: 0,
+            encoder: None,
+            freeze_prompt_encoder: false,
+            init: None,
+            checkpoint_every: 500,
+            keep_checkpoints: 2,
+            keep_every: 0,
+            log_every: 10,
+            model: ModelSpec::VitH,
+            prompts: PromptConfig::default(),
+            loss: LossConfig::default(),
+            finetune: FinetuneConfig::default(),
+            optimizer: AdamWConfig::default(),
+            schedule: ScheduleConfig::default(),
+            ema: EmaConfig::default(),
+            reuse: ReuseConfig::default(),
+            validation: ValidationConfig::default(),
+            generator: GeneratorConfig::default(),
+        }
+    }
+}
+
+impl TrainConfig {
+    /// Reads and checks a TOML file.
+    pub fn load(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|source| Error::Io {
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::from_toml(&text).map_err(|e| Error::Parameter(format!("{}: {e}", path.display())))
+    }
+
+    /// Parses and checks TOML text.
+    pub fn from_toml(text: &str) -> Result<Self> {
+        let config: Self = toml::from_str(text).map_err(|e| Error::Parameter(e.to_string()))?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// The configuration as TOML.
+    ///
+    /// # Panics
+    /// Never: every field has a TOML form.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("numbers, names and paths serialise")
+    }
+
+    /// Optimizer steps of the whole run.
+    pub fn steps(&self) -> u64 {
+        (self.epochs * self.images_per_epoch).div_ceil(self.batch_size as u64)
+    }
+
+    /// Checks the ranges; the message names the field.
+    pub fn validate(&self) -> Result<()> {
+        let whole = |name: &str, value: u64, most: u64| {
+            let problem = format!("{name}: {value} is outside 1 to {most}");
+            if (1..=most).contains(&value) {
+                Ok(())
+            } else {
+                Err(Error::Parameter(problem))
+            }
+        };
+        whole("epochs", self.epochs, 1_000_000)?;
+        whole("images_per_epoch", self.images_per_epoch, 1_000_000_000)?;
+        whole("batch_size", self.batch_size as u64, 1024)?;
+        whole("accumulate", self.accumulate as u64, self.batch_size as u64)?;
+        whole("objects_per_image", self.objects_per_image as u64, 64)?;
+        whole("checkpoint_every", self.checkpoint_every, u64::MAX)?;
+        whole("keep_checkpoints", self.keep_checkpoints as u64, u64::MAX)?;
+        if !self.keep_every.is_multiple_of(self.checkpoint_every) {
+            return Err(Error::Parameter(format!(
+                "keep_every: {} is no multiple of checkpoint_every, {}",
+                self.keep_every, self.checkpoint_every
+            )));
+        }
+        whole("log_every", self.log_every, u64::MAX)?;
+        self.prompts.validate()?;
+        if !(0.25..=1.0).contains(&self.min_aspect) {
+            return Err(Error::Parameter(format!(
+                "min_aspect: {} is outside 0.25 to 1",
+                self.min_aspect
+            )));
+        }
+        self.loss.validate()?;
+        self.finetune.validate()?;
+        self.schedule.validate()?;
+        self.ema.validate()?;
+        self.validation.validate()?;
+        self.generator
+            .validate()
+            .map_err(|e| Error::Parameter(format!("generator: {e}")))?;
+        let model = self.model.resolve();
+        model.validate()?;
+        self.reuse.validate(self, &model)?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schedule::Decay;
+
+    /// What the paper states, number by number.
+    #[test]
+    #[expect(clippy::float_cmp, reason = "numbers as the file has them")]
+    fn the_papers_recipe_is_to_the_letter() {
+        let text = include_str!("../../../../configs/synthfm-vit-h.toml");
+        let config = TrainConfig::from_toml(text).unwrap();
+        assert_eq!(config.mode, Mode::Decoder);
+        assert_eq!(config.model, ModelSpec::VitH);
+        assert_eq!(config.model.resolve().image_size, 1024);
+        assert_eq!((config.epochs, config.images_per_epoch), (100, 10_000));
+        assert_eq!((config.batch_size, config.accumulate), (1, 1));
+        assert_eq!(config.steps(), 1_000_000);
+        assert_eq!(
+            (config.schedule.peak, config.schedule.decay),
+            (1e-4, Decay::Constant)
+        );
+        assert_eq!(
+            (config.schedule.at(0, 1), config.schedule.at(999_999, 1)),
+            (1e-4, 1e-4)
+        );
+        assert_eq!(config.loss, LossConfig::default());
+        let LossConfig {
+            dice,
+            focal,
+            balanced,
+            iou,
+            multimask,
+        } = config.loss;
+        assert_eq!([dice, focal, balanced, iou], [1.0, 0.0, 0.0, 0.0]);
+        assert!(!multimask && config.freeze_prompt_encoder);
+        let size = config.generator.size;
+        assert_eq!((size.height, size.width), (1024, 1024));
+        assert_eq!((config.reuse.epochs, config.min_aspect), (1, 1.0));
+        assert_eq!((config.ema.decay, config.optimizer.clip_norm), (0.0, 0.0));
+        // The defaults are the recipe, the prompt encoder apart.
+        let defaults = TrainConfig {
+            freeze_prompt_encoder: true,
+            generator: config.generator.clone(),
+            ..TrainConfig::default()
+        };
+        assert_eq!(config, defaults);
+    }
+}

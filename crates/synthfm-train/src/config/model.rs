@@ -1,0 +1,66 @@
+//! What is trained: the model and which parts of it.
+
+use serde::{Deserialize, Serialize};
+use synthfm_sam::{EncoderConfig, SamConfig, SmallEncoderConfig};
+
+/// What is trained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// The paper: image encoder frozen, mask decoder and, unless it keeps its weights, prompt encoder from scratch.
+    Decoder,
+    /// Everything from scratch, on synthetic images alone.
+    All,
+    /// The image encoder too, from weights that it has, at a learning rate of its own.
+    Finetune,
+}
+
+/// Which model, before any weights are loaded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ModelSpec {
+    /// Meta's ViT-B with SAM's decoder.
+    VitB,
+    /// Meta's ViT-L with SAM's decoder.
+    VitL,
+    /// Meta's ViT-H with SAM's decoder: the paper's.
+    VitH,
+    /// MobileSAM's encoder with SAM's decoder.
+    VitT,
+    /// Our small encoder with a narrower decoder, at an input side (a multiple of 16).
+    Small {
+        /// Side of the model's input in pixels.
+        image_size: usize,
+    },
+    /// Every number given.
+    Custom(Box<SamConfig>),
+}
+
+impl ModelSpec {
+    /// The model's configuration.
+    pub fn resolve(&self) -> SamConfig {
+        match self {
+            Self::VitB => SamConfig::vit_b(),
+            Self::VitL => SamConfig::vit_l(),
+            Self::VitH => SamConfig::vit_h(),
+            Self::VitT => SamConfig::vit_t(),
+            Self::Small { image_size } => small(*image_size),
+            Self::Custom(config) => (**config).clone(),
+        }
+    }
+}
+
+/// Our model: about 5 M parameters in the encoder, SAM's decoder at half its width.
+fn small(image_size: usize) -> SamConfig {
+    SamConfig {
+        prompt_embed_dim: 128,
+        decoder_mlp_dim: 512,
+        iou_head_hidden_dim: 128,
+        high_res_features: true,
+        dense_prompts: 2,
+        ..SamConfig::with_encoder(
+            image_size,
+            EncoderConfig::Small(SmallEncoderConfig::default()),
+        )
+    }
+}

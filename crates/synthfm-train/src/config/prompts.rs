@@ -1,0 +1,129 @@
+//! Which prompts a training step shows, and how they go on from the model's answers.
+
+use serde::{Deserialize, Serialize};
+
+use crate::clicks::BoxJitter;
+use crate::{Error, Result};
+
+/// Which prompts a training step shows. The weights need not add up to 1.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PromptConfig {
+    /// Weight of one positive click.
+    pub single_click: f32,
+    /// Weight of several clicks.
+    pub clicks: f32,
+    /// Weight of a box.
+    pub bounding_box: f32,
+    /// Weight of a box with clicks.
+    pub box_and_clicks: f32,
+    /// Most positive clicks.
+    pub max_positives: usize,
+    /// Most negative clicks.
+    pub max_negatives: usize,
+    /// Probability that the first click is the one near the centroid; otherwise it is uniform.
+    pub centre_first: f32,
+    /// How sloppy boxes are.
+    pub jitter: BoxJitter,
+    /// Answers that the prompts go on from.
+    pub corrections: CorrectionConfig,
+}
+
+/// Training on the model's own answers, as a user corrects them (SAM, section A; RITM, Sofiiuk et al. 2021): the
+/// model answers, a click from the region where it is wrong joins the prompts, and the loss is of the last answer.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CorrectionConfig {
+    /// Probability that a step corrects answers, 0 to 1. The paper: 0.
+    pub probability: f32,
+    /// Most clicks that are added, one per answer; their number is uniform from 1.
+    pub max_rounds: usize,
+    /// Probability that the model also sees the logits of its answer as a mask prompt.
+    pub show_logits: f32,
+    /// Probability that a click lies in the middle of the error region; otherwise it is uniform in it.
+    pub centre: f32,
+}
+
+impl Default for CorrectionConfig {
+    fn default() -> Self {
+        Self {
+            probability: 0.0,
+            max_rounds: 2,
+            show_logits: 0.5,
+            centre: 0.5,
+        }
+    }
+}
+
+impl CorrectionConfig {
+    fn validate(&self) -> Result<()> {
+        let Self {
+            probability,
+            max_rounds,
+            show_logits,
+            centre,
+        } = *self;
+        let names = ["probability", "show_logits", "centre"];
+        for (name, value) in names.into_iter().zip([probability, show_logits, centre]) {
+            if !(0.0..=1.0).contains(&value) {
+                let problem =
+                    format!("prompts.corrections.{name}: {value} is no probability from 0 to 1");
+                return Err(Error::Parameter(problem));
+            }
+        }
+        if (1..=16).contains(&max_rounds) {
+            return Ok(());
+        }
+        Err(Error::Parameter(format!(
+            "prompts.corrections.max_rounds: {max_rounds} is outside 1 to 16"
+        )))
+    }
+}
+
+impl Default for PromptConfig {
+    fn default() -> Self {
+        Self {
+            single_click: 0.35,
+            clicks: 0.4,
+            bounding_box: 0.15,
+            box_and_clicks: 0.1,
+            max_positives: 4,
+            max_negatives: 3,
+            centre_first: 0.5,
+            jitter: BoxJitter::default(),
+            corrections: CorrectionConfig::default(),
+        }
+    }
+}
+
+impl PromptConfig {
+    pub(super) fn validate(&self) -> Result<()> {
+        let Self {
+            single_click,
+            clicks,
+            bounding_box,
+            box_and_clicks,
+            max_positives,
+            max_negatives,
+            ..
+        } = *self;
+        if !(1..=64).contains(&max_positives) {
+            return Err(Error::Parameter(format!(
+                "prompts.max_positives: {max_positives} is outside 1 to 64"
+            )));
+        }
+        if max_negatives > 64 {
+            return Err(Error::Parameter(
+                "prompts.max_negatives: at most 64".to_owned(),
+            ));
+        }
+        let weights = [single_click, clicks, bounding_box, box_and_clicks];
+        if weights.iter().any(|w| !(w.is_finite() && *w >= 0.0))
+            || weights.iter().sum::<f32>() <= 0.0
+        {
+            let problem = format!("prompts: weights {weights:?} must be at least 0 and not all 0");
+            return Err(Error::Parameter(problem));
+        }
+        self.corrections.validate()
+    }
+}

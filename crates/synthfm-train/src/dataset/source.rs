@@ -1,0 +1,352 @@
+//! Where the pixels and the truth of a case lie, and how stored values become labels.
+//! Data sets store truth as label maps, grey bands, one binary file per structure or object, outlines, or COCO
+//! objects; each becomes one label map (or volume) here, so that the rest of the evaluation knows only these.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use synthfm_image::{
+    Connectivity, ImageFile, LabelFile, LabelMap, LabelVolume, Mask, Picture, Plane, ReadOptions,
+    Size, Volume, VolumeGeometry, connected_components, read_image, read_labels,
+};
+
+use super::coco_objects::CocoImages;
+use super::manifest::problem;
+use crate::Result;
+
+/// The files of a case.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Source {
+    pub(crate) image: ImageSource,
+    pub(crate) truth: Truth,
+    /// Distance between rows and columns of a picture, from a table beside it.
+    pub(crate) spacing_mm: Option<[f64; 2]>,
+}
+
+impl Source {
+    /// An image with a file of labels.
+    pub(crate) fn of(image: PathBuf, labels: PathBuf, values: Values) -> Self {
+        Self {
+            image: ImageSource::File(image),
+            truth: Truth::Labels(labels, values),
+            spacing_mm: None,
+        }
+    }
+
+    /// Every file that the case is read from.
+    pub(crate) fn paths(&self) -> Vec<&Path> {
+        let mut paths: Vec<&Path> = match &self.image {
+            ImageSource::File(path) | ImageSource::FirstSlice(path) => vec![path],
+            ImageSource::Slices(paths) => paths.iter().map(PathBuf::as_path).collect(),
+        };
+        match &self.truth {
+            Truth::Labels(path, _) | Truth::Outline(path) => paths.push(path),
+            Truth::Slices(more, _) | Truth::Objects(more) => {
+                paths.extend(more.iter().map(PathBuf::as_path));
+            }
+            Truth::Masks(masks) => paths.extend(masks.iter().map(|(path, _)| path.as_path())),
+            Truth::Coco(images, _) => paths.push(images.path()),
+        }
+        paths
+    }
+}
+
+/// The image of a case.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum ImageSource {
+    /// A picture, a volume, or a folder that is one (a DICOM series).
+    File(PathBuf),
+    /// The first slice of a volume whose slices are colour channels.
+    FirstSlice(PathBuf),
+    /// One file per slice, in order.
+    Slices(Vec<PathBuf>),
+}
+
+/// The truth of a case.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Truth {
+    /// Label maps or volumes.
+    Labels(PathBuf, Values),
+    /// One label map per slice, in order.
+    Slices(Vec<PathBuf>, Values),
+    /// Binary files, each with its label; where they overlap, the later one counts.
+    Masks(Vec<(PathBuf, u16)>),
+    /// One binary picture per object of the first structure.
+    Objects(Vec<PathBuf>),
+    /// A closed outline, whose inside is structure 1.
+    Outline(PathBuf),
+    /// An image of a COCO file, by its place in the list.
+    Coco(Arc<CocoImages>, usize),
+}
+
+/// What the stored values mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Values {
+    /// They are the labels.
+    Labels,
+    /// All but 0 are label 1.
+    NonZero,
+    /// Lowest and highest value of each label; all others are background.
+    Bands(&'static [(u16, u16, u16)]),
+}
+
+impl Values {
+    fn label(self, value: u16) -> u16 {
+        match self {
+            Self::Labels => value,
+            Self::NonZero => u16::from(value != 0),
+            Self::Bands(bands) => bands
+                .iter()
+                .find(|&&(low, high, _)| (low..=high).contains(&value))
+                .map_or(0, |&(_, _, label)| label),
+        }
+    }
+}
+
+/// Labels that were read. `instance_of` tells the structure of each value where values number objects.
+pub(super) struct TruthFile {
+    pub(super) labels: LabelFile,
+    pub(super) instance_of: Option<BTreeMap<u16, u16>>,
+    pub(super) note: Option<String>,
+}
+
+impl TruthFile {
+    fn plain(labels: LabelFile) -> Self {
+        Self {
+            labels,
+            instance_of: None,
+            note: None,
+        }
+    }
+}
+
+/// Reads the image.
+pub(super) fn read_pixels(source: &ImageSource) -> Result<ImageFile> {
+    match source {
+        ImageSource::File(path) => Ok(read_image(path, &ReadOptions::default())?),
+        ImageSource::FirstSlice(path) => match read_image(path, &ReadOptions::default())? {
+            ImageFile::Volume(volume) => {
+                let [ni, nj, _] = volume.geometry().shape();
+                let geometry =
+                    VolumeGeometry::with_spacing([ni, nj, 1], volume.geometry().spacing_mm())?;
+                let first = volume.data()[..ni * nj].to_vec();
+                Ok(ImageFile::Volume(Volume::new(geometry, first)?))
+            }
+            picture @ ImageFile::Picture(_) => Ok(picture),
+        },
+        ImageSource::Slices(paths) => stacked_image(paths).map(ImageFile::Volume),
+    }
+}
+
+/// Reads the truth of an image whose pixels are as large as `image` says.
+pub(super) fn read_truth(truth: &Truth, image: &ImageFile) -> Result<TruthFile> {
+    let options = ReadOptions::default();
+    match truth {
+        Truth::Labels(path, values) => {
+            let labels = mapped(read_labels(path, &options)?, *values)?;
+            Ok(TruthFile::plain(labels))
+        }
+        Truth::Slices(paths, values) => {
+            let labels = stacked_labels(paths, *values)?;
+            Ok(TruthFile::plain(LabelFile::Volume(labels)))
+        }
+        Truth::Masks(masks) => merged(masks).map(TruthFile::plain),
+        Truth::Outline(path) => {
+            let LabelFile::Map(outline) = read_labels(path, &options)? else {
+                return Err(problem(path, "a picture expected, got a volume".to_owned()));
+            };
+            let filled = inside_of(&outline)?;
+            Ok(TruthFile::plain(LabelFile::Map(filled)))
+        }
+        Truth::Objects(paths) => numbered_objects(paths),
+        Truth::Coco(images, index) => {
+            let ImageFile::Picture(picture) = image else {
+                let text = "a picture expected for its objects, got a volume".to_owned();
+                return Err(problem(images.path(), text));
+            };
+            let (labels, instance_of, note) = images.labels(*index, picture.size())?;
+            Ok(TruthFile {
+                labels: LabelFile::Map(labels),
+                instance_of: Some(instance_of),
+                note,
+            })
+        }
+    }
+}
+
+fn mapped(labels: LabelFile, values: Values) -> Result<LabelFile> {
+    if values == Values::Labels {
+        return Ok(labels);
+    }
+    let map = |data: &[u16]| data.iter().map(|&v| values.label(v)).collect::<Vec<u16>>();
+    Ok(match labels {
+        LabelFile::Map(labels) => LabelFile::Map(LabelMap::new(labels.size(), map(labels.data()))?),
+        LabelFile::Volume(labels) => {
+            let data = map(labels.data());
+            LabelFile::Volume(LabelVolume::new(labels.geometry().clone(), data)?)
+        }
+    })
+}
+
+/// Binary files of one size as one; the first decides whether they are pictures or volumes.
+fn merged(masks: &[(PathBuf, u16)]) -> Result<LabelFile> {
+    let mut all: Option<LabelFile> = None;
+    for (path, label) in masks {
+        let next = read_labels(path, &ReadOptions::default())?;
+        let mark = |out: &mut [u16], data: &[u16]| {
+            for (out, _) in out.iter_mut().zip(data).filter(|&(_, &v)| v != 0) {
+                *out = *label;
+            }
+        };
+        let first = match (&next, all.take()) {
+            (_, Some(all)) => all,
+            (LabelFile::Map(map), None) => LabelFile::Map(LabelMap::zeros(map.size())),
+            (LabelFile::Volume(volume), None) => {
+                LabelFile::Volume(LabelVolume::zeros(volume.geometry().clone()))
+            }
+        };
+        all = Some(match (first, next) {
+            (LabelFile::Map(mut all), LabelFile::Map(next)) if all.size() == next.size() => {
+                mark(all.data_mut(), next.data());
+                LabelFile::Map(all)
+            }
+            (LabelFile::Volume(mut all), LabelFile::Volume(next))
+                if all.geometry().shape() == next.geometry().shape() =>
+            {
+                mark(all.data_mut(), next.data());
+                LabelFile::Volume(all)
+            }
+            _ => {
+                let text =
+                    "the size of the other masks of its case expected, got another".to_owned();
+                return Err(problem(path, text));
+            }
+        });
+    }
+    all.ok_or_else(|| crate::Error::Parameter("a case without masks".to_owned()))
+}
+
+/// Pixels of the outline and what it encloses: all that cannot be reached from the border of the image.
+fn inside_of(outline: &LabelMap) -> Result<LabelMap> {
+    let size = outline.size();
+    let free = outline.data().iter().map(|&v| v == 0).collect();
+    let components = connected_components(&Mask::new(size, free)?, Connectivity::Four);
+    let on_edge = |i: usize| {
+        let (row, col) = (i / size.width, i % size.width);
+        row == 0 || col == 0 || row + 1 == size.height || col + 1 == size.width
+    };
+    let mut reached = vec![false; components.len() + 1];
+    for (i, &number) in components.labels().iter().enumerate() {
+        reached[number as usize] |= number > 0 && on_edge(i);
+    }
+    let numbers = components.labels().iter();
+    let labels = numbers.map(|&n| u16::from(!reached[n as usize])).collect();
+    Ok(LabelMap::new(size, labels)?)
+}
+
+/// One picture per object, numbered from 1; later ones lie on top.
+fn numbered_objects(paths: &[PathBuf]) -> Result<TruthFile> {
+    if paths.len() > usize::from(u16::MAX) {
+        let text = format!("{} objects in one image, more than 65535", paths.len());
+        return Err(crate::Error::Parameter(text));
+    }
+    let masks: Vec<(PathBuf, u16)> = paths.iter().cloned().zip(1..).collect();
+    let instance_of = masks.iter().map(|&(_, number)| (number, 1)).collect();
+    Ok(TruthFile {
+        instance_of: Some(instance_of),
+        ..TruthFile::plain(merged(&masks)?)
+    })
+}
+
+/// The rows and columns of each file as a slice of a volume of axes `LPS`; the distance between slices is not known
+/// and of no use here.
+fn stacked_image(paths: &[PathBuf]) -> Result<Volume> {
+    let (mut data, mut size, mut spacing) = (Vec::new(), None, [1.0; 2]);
+    for path in paths {
+        let (slice, own_spacing) = match read_image(path, &ReadOptions::default())? {
+            ImageFile::Picture(Picture::Grey(image)) => (image, None),
+            ImageFile::Volume(volume) if volume.geometry().shape()[2] == 1 => {
+                let [ni, nj, _] = volume.geometry().shape();
+                let [x, y, _] = volume.geometry().spacing_mm();
+                let image = synthfm_image::Image::new(Size::new(nj, ni), volume.data().to_vec())?;
+                (image, Some([y, x]))
+            }
+            _ => {
+                let text = "one grey slice expected, got colours or several slices".to_owned();
+                return Err(problem(path, text));
+            }
+        };
+        spacing = own_spacing.unwrap_or(spacing);
+        same_size(path, &mut size, slice.size())?;
+        data.extend_from_slice(slice.data());
+    }
+    let geometry = stack_geometry(size, paths.len(), spacing)?;
+    Ok(Volume::new(geometry, data)?)
+}
+
+fn stacked_labels(paths: &[PathBuf], values: Values) -> Result<LabelVolume> {
+    let (mut data, mut size) = (Vec::new(), None);
+    for path in paths {
+        let slice = match read_labels(path, &ReadOptions::default())? {
+            LabelFile::Map(map) => map,
+            LabelFile::Volume(volume) => volume.slice(Plane::Axial, 0)?,
+        };
+        same_size(path, &mut size, slice.size())?;
+        data.extend(slice.data().iter().map(|&v| values.label(v)));
+    }
+    let geometry = stack_geometry(size, paths.len(), [1.0; 2])?;
+    Ok(LabelVolume::new(geometry, data)?)
+}
+
+fn stack_geometry(
+    size: Option<Size>,
+    count: usize,
+    [row, col]: [f64; 2],
+) -> Result<VolumeGeometry> {
+    let Size { height, width } = size.unwrap_or(Size::new(0, 0));
+    Ok(VolumeGeometry::with_spacing(
+        [width, height, count],
+        [col, row, 1.0],
+    )?)
+}
+
+fn same_size(path: &Path, size: &mut Option<Size>, own: Size) -> Result<()> {
+    let expected = *size.get_or_insert(own);
+    if expected == own {
+        return Ok(());
+    }
+    let text = format!("{expected} expected, as the slices before, got {own}");
+    Err(problem(path, text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outlines_are_filled() {
+        let size = Size::new(5, 6);
+        let lines = ["......", "..##..", ".#..#.", "..##..", "....#."];
+        let text = lines.concat();
+        let values = text.bytes().map(|b| u16::from(b == b'#') * 255);
+        let outline = LabelMap::new(size, values.collect()).unwrap();
+        let filled = inside_of(&outline).unwrap();
+        // The two pixels inside and the eight drawn ones, among them the loose end.
+        assert_eq!(filled.data().iter().filter(|&&v| v == 1).count(), 9);
+        assert_eq!(
+            (filled.at(2, 2), filled.at(2, 0), filled.at(0, 0)),
+            (1, 0, 0)
+        );
+    }
+
+    #[test]
+    fn bands_name_labels() {
+        let bands = Values::Bands(&[(55, 70, 1), (110, 135, 2)]);
+        let labels: Vec<u16> = [0, 54, 55, 63, 70, 71, 126, 255]
+            .map(|v| bands.label(v))
+            .into();
+        assert_eq!(labels, [0, 0, 1, 1, 1, 0, 2, 0]);
+        assert_eq!(Values::NonZero.label(255), 1);
+    }
+}

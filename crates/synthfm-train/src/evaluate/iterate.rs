@@ -1,0 +1,103 @@
+//! Clicks one after the other, each where the answer to the ones before is wrong (Sofiiuk et al., RITM, 2021).
+//! The next click is the deepest pixel of the larger error, as [`centre_correction`] says. Differs: all clicks are
+//! given, also after the target accuracy was reached, so that the curve over clicks is whole; an answer without an
+//! error needs no further click and keeps its scores.
+
+use serde::{Deserialize, Serialize};
+use synthfm_image::Mask;
+
+use super::scores::{Ruler, score};
+use super::{PromptSet, Segmenter};
+use crate::Result;
+use crate::clicks::centre_correction;
+
+/// Scores after each click.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Curve {
+    /// Dice after one click, after two, ...
+    pub dice: Vec<f64>,
+    /// Intersection over union likewise.
+    pub iou: Vec<f64>,
+}
+
+impl Curve {
+    /// The number of clicks (`NoC`) after which the intersection over union first reaches `target`; all of them where
+    /// it never does, as RITM counts.
+    pub fn clicks_to(&self, target: f64) -> usize {
+        let first = self.iou.iter().position(|&iou| iou >= target);
+        first.map_or(self.iou.len(), |at| at + 1)
+    }
+
+    /// Whether the intersection over union reaches `target`.
+    pub fn reaches(&self, target: f64) -> bool {
+        self.iou.iter().any(|&iou| iou >= target)
+    }
+}
+
+/// How an iterative setting goes on.
+#[derive(Clone, Copy)]
+pub(super) struct Iteration<'a> {
+    pub(super) truth: &'a Mask,
+    pub(super) ruler: Ruler,
+    pub(super) clicks: usize,
+    pub(super) feedback: bool,
+    /// The clicks of an earlier run, to be given again.
+    pub(super) replayed: Option<&'a PromptSet>,
+}
+
+/// The last answer, the clicks that led to it, and the scores on the way. `first` is the first click.
+pub(super) fn iterate(
+    segmenter: &mut dyn Segmenter,
+    first: PromptSet,
+    iteration: Iteration,
+) -> Result<(Mask, PromptSet, Curve)> {
+    let Iteration {
+        truth,
+        ruler,
+        clicks,
+        feedback,
+        replayed,
+    } = iteration;
+    let mut prompts = first;
+    let mut curve = Curve::default();
+    let mut answer = segmenter.segment(&prompts)?;
+    loop {
+        let scores = score(&answer, truth, ruler)?;
+        curve.dice.push(scores.dice);
+        curve.iou.push(scores.iou);
+        if curve.dice.len() >= clicks {
+            break;
+        }
+        let next = match replayed {
+            Some(stored) => stored.clicks.get(prompts.clicks.len()).copied(),
+            None => centre_correction(truth, &answer, &prompts.clicks)?,
+        };
+        let Some(next) = next else {
+            curve.dice.resize(clicks, scores.dice);
+            curve.iou.resize(clicks, scores.iou);
+            break;
+        };
+        prompts.clicks.push(next);
+        answer = if feedback {
+            segmenter.correct(&prompts)?
+        } else {
+            segmenter.segment(&prompts)?
+        };
+    }
+    Ok((answer, prompts, curve))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clicks_are_counted_as_ritm_does() {
+        let curve = Curve {
+            dice: vec![0.5, 0.9, 0.8],
+            iou: vec![0.4, 0.86, 0.7],
+        };
+        assert_eq!((curve.clicks_to(0.85), curve.clicks_to(0.9)), (2, 3));
+        assert!(curve.reaches(0.85) && !curve.reaches(0.9));
+    }
+}

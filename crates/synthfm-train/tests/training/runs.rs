@@ -1,0 +1,202 @@
+//! Whole runs with embeddings on disk, with real data in their validation, and that diverge.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use burn::tensor::Device;
+use synthfm_sam::{MaskOutput, ModelFile, Predictor};
+use synthfm_train::clicks::Negatives;
+use synthfm_train::dataset::Dataset;
+use synthfm_train::evaluate::{Options, RunOptions, Segmenter, evaluate};
+use synthfm_train::{
+    BatchMaker, Mode, ReuseConfig, SamSegmenter, TrainConfig, Validation, ValidationConfig,
+};
+
+use crate::{run, tiny};
+
+/// A decoder's run on the frozen encoder of a small model in `folder`.
+fn on_frozen_encoder(folder: &Path) -> TrainConfig {
+    let first = TrainConfig {
+        images_per_epoch: 4,
+        ..tiny()
+    };
+    let (outcome, _) = run(&first, &folder.join("first"), false, 1).unwrap();
+    TrainConfig {
+        mode: Mode::Decoder,
+        encoder: Some(outcome.model),
+        epochs: 4,
+        images_per_epoch: 6,
+        log_every: 1,
+        checkpoint_every: 5,
+        validation: ValidationConfig::default(),
+        ..tiny()
+    }
+}
+
+#[test]
+fn embeddings_are_used_again_with_fresh_prompts() {
+    let folder = tempfile::tempdir().unwrap();
+    let anew = on_frozen_encoder(folder.path());
+    let config = TrainConfig {
+        reuse: ReuseConfig {
+            epochs: 2,
+            ..ReuseConfig::default()
+        },
+        ..anew.clone()
+    };
+    let maker = BatchMaker::new(config.clone(), config.model.resolve());
+    let (first, second, third) = (maker.batch(0), maker.batch(3), maker.batch(6));
+    assert_eq!(
+        first.pictures, second.pictures,
+        "epochs 0 and 1 share images"
+    );
+    assert!(first.points != second.points || first.boxes != second.boxes);
+    assert!(first.pictures != third.pictures, "epoch 2 has new ones");
+
+    let [whole, resumed, plain] =
+        ["whole", "resumed", "plain"].map(|name| folder.path().join(name));
+    let (outcome, reports) = run(&config, &whole, false, 2).unwrap();
+    assert_eq!(outcome.step, 12);
+    let kept = |run: &Path| {
+        let files = fs::read_dir(run.join("embeddings")).unwrap();
+        let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.ends_with(".safetensors")).count()
+    };
+    assert_eq!(kept(&whole), 12, "two rounds of six images");
+    // The first epoch is that of a run without embeddings on disk.
+    let (_, without) = run(&anew, &plain, false, 2).unwrap();
+    for (a, b) in reports.iter().zip(&without).take(3) {
+        assert!(
+            (a.loss / b.loss - 1.0).abs() < 1e-4,
+            "{} and {}",
+            a.loss,
+            b.loss
+        );
+    }
+    // Stopped after step 10, and with a damaged embedding, it ends in the same bytes.
+    run(&config, &resumed, false, 1).unwrap();
+    fs::remove_dir_all(resumed.join("checkpoints/step-00000012")).unwrap();
+    fs::remove_file(resumed.join("model.safetensors")).unwrap();
+    let file = fs::read_dir(resumed.join("embeddings")).unwrap();
+    for path in file.map(|file| file.unwrap().path()) {
+        if path.extension().is_some_and(|e| e == "safetensors") {
+            let mut bytes = fs::read(&path).unwrap();
+            *bytes.last_mut().unwrap() ^= 1;
+            fs::write(&path, bytes).unwrap();
+        }
+    }
+    run(&config, &resumed, true, 2).unwrap();
+    let model = |run: &Path| fs::read(run.join("model.safetensors")).unwrap();
+    assert!(model(&whole) == model(&resumed), "the models differ");
+}
+
+#[test]
+fn real_data_is_scored_as_in_an_evaluation() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../examples/Dataset001_Example");
+    let out = folder.path().join("run");
+    let mut config = TrainConfig {
+        images_per_epoch: 4,
+        validation: ValidationConfig {
+            every: 1,
+            images: 2,
+            data: vec![data.clone()],
+            choose_best_by_real_data: false,
+        },
+        ..tiny()
+    };
+    run(&config, &out, false, 1).unwrap();
+    let log = fs::read_to_string(out.join("validation.jsonl")).unwrap();
+    let lines: Vec<Validation> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let (last, before) = (&lines[1], &lines[0]);
+
+    let file = ModelFile::open(&out.join("model.safetensors")).unwrap();
+    let device = Device::flex();
+    let predictor = Predictor::new(&file.load(&device).unwrap(), &device);
+    let segmenter = SamSegmenter::new("model", "hash", predictor, MaskOutput::Single);
+    let segmenters: Vec<Box<dyn Segmenter>> = vec![Box::new(segmenter)];
+    let datasets = [Dataset::open(&data).unwrap()];
+    let options = Options {
+        settings: ["1,0", "3,2", "box"].map(|s| s.parse().unwrap()).to_vec(),
+        negatives: vec![Negatives::Ring],
+        ..Options::default()
+    };
+    let never = AtomicBool::new(false);
+    let found = evaluate(
+        &datasets,
+        &segmenters,
+        &options,
+        &RunOptions::default(),
+        |_| (),
+        &never,
+    )
+    .unwrap();
+    assert_eq!(last.real.len(), 3);
+    for (score, setting) in last.real.iter().zip(&options.settings) {
+        assert_eq!(score.prompts, setting.to_string());
+        let rows = found
+            .rows
+            .iter()
+            .filter(|row| row.prompt.setting == *setting);
+        let dice: Vec<f64> = rows.map(|row| row.outcome.as_ref().unwrap().dice).collect();
+        assert_eq!(score.objects, dice.len());
+        let mean = dice.iter().sum::<f64>() / dice.len() as f64;
+        assert!(
+            (score.dice - mean).abs() < 1e-12,
+            "{} and {mean}",
+            score.dice
+        );
+    }
+    let mean = |line: &Validation| line.real.iter().map(|s| s.dice).sum::<f64>() / 3.0;
+    let change = (mean(last) - mean(before)).abs();
+    assert!(change > 0.0, "a step changes the scores");
+
+    // The best model is the one with the best synthetic scores, unless the configuration says otherwise.
+    let best_step = |run: &Path| {
+        let state = fs::read_to_string(run.join("checkpoints/step-00000002/state.json")).unwrap();
+        serde_json::from_str::<serde_json::Value>(&state).unwrap()["best"]["step"]
+            .as_u64()
+            .unwrap()
+    };
+    let second_is_better = |by: &dyn Fn(&Validation) -> f64| 1 + u64::from(by(last) > by(before));
+    assert_eq!(best_step(&out), second_is_better(&|line| line.dice));
+    config.validation.choose_best_by_real_data = true;
+    let chosen = folder.path().join("chosen");
+    run(&config, &chosen, false, 1).unwrap();
+    assert_eq!(best_step(&chosen), second_is_better(&mean));
+    config.validation.data.clear();
+    let error = config.validate().unwrap_err().to_string();
+    assert!(
+        error.contains("validation.choose_best_by_real_data"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_run_that_diverges_says_what_to_try() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = TrainConfig {
+        images_per_epoch: 200,
+        checkpoint_every: 1,
+        validation: ValidationConfig::default(),
+        ..tiny()
+    };
+    config.schedule.peak = 1e30;
+    config.schedule.warmup_steps = 0;
+    config.optimizer.clip_norm = 0.0;
+    let error = run(&config, &folder.path().join("run"), false, 1).unwrap_err();
+    let message = error.to_string();
+    for part in [
+        "diverged",
+        "schedule.peak = 3.3",
+        "optimizer.clip_norm = 1.0",
+        "schedule.warmup_steps = 500",
+        "--init",
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
+}

@@ -1,0 +1,142 @@
+//! The flags of `synthfm evaluate`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use synthfm_image::Window;
+use synthfm_sam::PrecisionChoice;
+use synthfm_train::clicks::Negatives;
+use synthfm_train::dataset::{Layout, SliceChoice};
+use synthfm_train::evaluate::{Options, PromptSetting};
+use synthfm_train::report::Study;
+
+use crate::cache::CacheArgs;
+use crate::cli::{PRECISION_HELP, TargetName};
+use crate::input::parse_range;
+
+#[derive(Debug, Args)]
+pub(crate) struct EvaluateArgs {
+    /// Data sets: nnU-Net v2, COCO, images with masks, or a public data set as it was downloaded
+    #[arg(long, value_name = "DIR", num_args = 1.., required_unless_present = "compare")]
+    pub(crate) data: Vec<PathBuf>,
+    /// How the data sets are laid out [default: as their folders show]: nnunet, coco, folders, msd, amos22, chaos, btcv,
+    /// totalsegmentator, flare22, kits, hc18, psfhs, camus, busi, acdc, livecell, dsb2018
+    #[arg(long, value_name = "NAME")]
+    pub(crate) layout: Option<Layout>,
+    /// Models: files, folders or names; `disc`, `flood-fill` and `random-walker` are floors without a model. The first
+    /// one is drawn in the report
+    #[arg(long, value_name = "MODEL", num_args = 1.., default_value = "embedded")]
+    pub(crate) model: Vec<String>,
+    #[arg(long, default_value = "f32", value_name = "PRECISION", help = PRECISION_HELP)]
+    pub(crate) precision: PrecisionChoice,
+    #[command(flatten)]
+    pub(crate) cache: CacheArgs,
+    /// Prompt settings: P,N positive and negative clicks, box, box-jitter, scribble[-N], iterative[-N] (clicks that
+    /// correct), iterative[-N]+mask (the last answer is shown, too) [default: 1,0 3,0 1,2 3,2]
+    #[arg(long, value_name = "SETTING", num_args = 1..)]
+    pub(crate) prompts: Vec<PromptSetting>,
+    /// Where negative clicks lie
+    #[arg(long, value_enum, num_args = 1.., default_values_t = [NegativesName::Far])]
+    pub(crate) negatives: Vec<NegativesName>,
+    /// What counts as one object
+    #[arg(long, value_enum, default_value_t = TargetName::Largest)]
+    pub(crate) targets: TargetName,
+    /// Axial slices of volumes: largest (per structure), all, or stride-N; the latter two where a structure has the
+    /// minimal area
+    #[arg(long, value_name = "CHOICE", default_value = "largest")]
+    pub(crate) slices: SliceChoice,
+    /// Smaller targets are left out and counted
+    #[arg(long, value_name = "PX", default_value_t = Options::default().min_area_px)]
+    pub(crate) min_area: usize,
+    /// Intensities of CT volumes from black to white: width and level, or abdomen, lung, bone, brain, mediastinum,
+    /// liver
+    #[arg(
+        long,
+        value_name = "W,L|NAME",
+        default_value = "abdomen",
+        allow_hyphen_values = true,
+        value_parser = parse_range
+    )]
+    pub(crate) ct_window: Window,
+    /// Seed of prompts and bootstrap
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Ready-made tables: prompts (structures by setting and model) or ablation (checkpoints by modality)
+    #[arg(long, value_enum)]
+    pub(crate) study: Option<StudyName>,
+    /// Save every prediction and its truth in REPORT/masks
+    #[arg(long)]
+    pub(crate) save_masks: bool,
+    /// Give the prompts of an earlier report (its folder or results.csv) instead of simulated ones
+    #[arg(long, value_name = "REPORT")]
+    pub(crate) replay: Option<PathBuf>,
+    /// Cases at the same time [default: one per thread, at most 8]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) jobs: Option<u16>,
+    /// Folder for results.csv, summary.json and report.html; a folder of the same options is continued
+    #[arg(long, value_name = "REPORT", required_unless_present = "compare")]
+    pub(crate) out: Option<PathBuf>,
+    /// Compare two results.csv instead of evaluating: paired differences of Dice with their tests
+    #[arg(long, value_names = ["A.csv", "B.csv"], num_args = 2, conflicts_with_all = ["data", "layout", "model", "prompts", "study", "save_masks", "replay"])]
+    pub(crate) compare: Option<Vec<PathBuf>>,
+}
+
+impl EvaluateArgs {
+    /// What the flags say about the protocol.
+    pub(crate) fn options(&self) -> Options {
+        let prompts = if self.prompts.is_empty() {
+            PromptSetting::PAPER.to_vec()
+        } else {
+            self.prompts.clone()
+        };
+        Options {
+            settings: prompts,
+            negatives: self.negatives.iter().map(|&name| name.into()).collect(),
+            target: self.targets.into(),
+            slices: self.slices,
+            ct_window_hu: [self.ct_window.low, self.ct_window.high],
+            seed: self.seed,
+            min_area_px: self.min_area,
+            ..Options::default()
+        }
+    }
+}
+
+/// Placements of negative clicks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum NegativesName {
+    /// As far as possible from every other click
+    Far,
+    /// In a ring around the structure, a little away from it
+    Ring,
+    /// In a narrow band just outside the border
+    Border,
+}
+
+impl From<NegativesName> for Negatives {
+    fn from(name: NegativesName) -> Self {
+        match name {
+            NegativesName::Far => Self::Far,
+            NegativesName::Ring => Self::Ring,
+            NegativesName::Border => Self::Border,
+        }
+    }
+}
+
+/// Ready-made tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StudyName {
+    /// Dice of every structure with every prompt setting and model
+    Prompts,
+    /// Mean Dice of every model over the structures of each modality
+    Ablation,
+}
+
+impl From<StudyName> for Study {
+    fn from(name: StudyName) -> Self {
+        match name {
+            StudyName::Prompts => Self::Prompts,
+            StudyName::Ablation => Self::Ablation,
+        }
+    }
+}

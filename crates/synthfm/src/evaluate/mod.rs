@@ -1,0 +1,248 @@
+//! `synthfm evaluate`: models on real data sets, with simulated prompts.
+
+mod args;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+use serde::Serialize;
+use serde_json::json;
+use synthfm_sam::{CacheOptions, EmbeddingCache, MaskOutput, PrecisionChoice, Predictor};
+use synthfm_train::SamSegmenter;
+use synthfm_train::baseline::{Disc, FloodFill, RandomWalker};
+use synthfm_train::dataset::{Dataset, Layout};
+use synthfm_train::evaluate::{Evaluation, Options, Replay, RunOptions, Segmenter, evaluate};
+use synthfm_train::report::{Report, ReportComparison};
+
+use crate::interrupt;
+use crate::model::{Model, ModelRecord};
+use crate::output::{Session, VERSION, create_folder, usage};
+use crate::progress::Counter;
+
+pub(crate) use args::EvaluateArgs;
+
+/// More cases at the same time need more memory than they save time.
+const MAX_JOBS: usize = 8;
+
+/// What `summary.json` says about the run.
+#[derive(Serialize)]
+struct RunRecord<'a> {
+    synthfm: &'static str,
+    data: &'a [PathBuf],
+    layouts: Vec<Layout>,
+    models: Vec<ModelRecord>,
+    floors: Vec<String>,
+    device: String,
+    precision: PrecisionChoice,
+    seconds: f64,
+    rows_from_earlier_run: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replayed: Option<&'a PathBuf>,
+}
+
+/// Evaluates, writes the report and prints the tables; or compares two reports.
+pub(crate) fn run(args: &EvaluateArgs, session: &Session) -> Result<()> {
+    if let Some(files) = &args.compare {
+        return compare(args, files, session);
+    }
+    let out = args
+        .out
+        .as_ref()
+        .expect("clap requires --out without --compare");
+    let options = args.options();
+    options.validate()?;
+    if args.study == Some(args::StudyName::Ablation) && args.model.len() < 2 {
+        return Err(usage(
+            "--study ablation compares models: name at least two with --model",
+        ));
+    }
+    let datasets = open(args)?;
+    let replay = args.replay.as_deref().map(Replay::read).transpose()?;
+    create_folder(out)?;
+    let started = Instant::now();
+    let mut record = RunRecord {
+        synthfm: VERSION,
+        data: &args.data,
+        layouts: datasets.iter().map(|dataset| dataset.layout).collect(),
+        models: Vec::new(),
+        floors: Vec::new(),
+        device: session.device()?.description,
+        precision: args.precision,
+        seconds: 0.0,
+        rows_from_earlier_run: 0,
+        replayed: args.replay.as_ref(),
+    };
+    let segmenters = segmenters(args, &mut record, session)?;
+    let run = RunOptions {
+        jobs: args.jobs.map_or_else(default_jobs, usize::from),
+        folder: Some(out),
+        save_masks: args.save_masks,
+        replay: replay.as_ref(),
+    };
+    let found = evaluated(&datasets, &segmenters, &options, &run, session)?;
+    record.rows_from_earlier_run = found.rows_kept;
+    record.seconds = started.elapsed().as_secs_f64();
+    let report = Report::new(&found, &options).with_study(args.study.map(Into::into));
+    report.write(out, &datasets, &record)?;
+    let value = json!({
+        "run": record,
+        "lines": report.lines(),
+        "comparisons": report.comparisons(),
+    });
+    session.print(&value, || report.text())?;
+    session.note(&format!(
+        "{}: report.html, results.csv, summary.json",
+        out.display()
+    ));
+    if found.rows.is_empty() {
+        bail!(
+            "nothing was evaluated: no case could be read, or none has a structure that is large enough"
+        );
+    }
+    Ok(())
+}
+
+/// The data sets, each with a name of its own.
+fn open(args: &EvaluateArgs) -> Result<Vec<Dataset>> {
+    let mut datasets = Vec::new();
+    let mut taken = BTreeSet::new();
+    for path in &args.data {
+        let mut dataset = match args.layout {
+            Some(layout) => Dataset::open_as(path, layout)?,
+            None => Dataset::open(path)?,
+        };
+        let name = dataset.name.clone();
+        let mut number = 1;
+        while !taken.insert(dataset.name.clone()) {
+            number += 1;
+            dataset.name = format!("{name} ({number})");
+        }
+        datasets.push(dataset);
+    }
+    Ok(datasets)
+}
+
+fn default_jobs() -> usize {
+    rayon::current_num_threads().clamp(1, MAX_JOBS)
+}
+
+fn evaluated(
+    datasets: &[Dataset],
+    segmenters: &[Box<dyn Segmenter>],
+    options: &Options,
+    run: &RunOptions,
+    session: &Session,
+) -> Result<Evaluation> {
+    let stop = interrupt::flag()?;
+    let counter = Counter::new(session, "cases");
+    let found = evaluate(
+        datasets,
+        segmenters,
+        options,
+        run,
+        |progress| counter.set(progress.done, progress.total, progress.kept, &progress.last),
+        &stop,
+    )?;
+    drop(counter);
+    if found.stopped {
+        bail!("stopped; the same command continues, no report was written");
+    }
+    if found.rows_kept > 0 {
+        session.note(&format!(
+            "{} rows were kept from an earlier run",
+            found.rows_kept
+        ));
+    }
+    Ok(found)
+}
+
+/// One segmenter per name, each with a name of its own.
+fn segmenters(
+    args: &EvaluateArgs,
+    record: &mut RunRecord,
+    session: &Session,
+) -> Result<Vec<Box<dyn Segmenter>>> {
+    let mut taken = BTreeSet::new();
+    let mut segmenters: Vec<Box<dyn Segmenter>> = Vec::new();
+    let networks = args
+        .model
+        .iter()
+        .filter(|name| !matches!(floor(name), Ok(Some(_))));
+    let cache = match args.cache.open(session)? {
+        None if networks.count() > 1 => Some(EmbeddingCache::open(&CacheOptions::default())?),
+        cache => cache,
+    };
+    let cache = cache.map(Arc::new);
+    for name in &args.model {
+        if !taken.insert(name.clone()) {
+            bail!("--model {name} was given twice");
+        }
+        if let Some(floor) = floor(name)? {
+            record.floors.push(floor.name().to_owned());
+            segmenters.push(floor);
+            continue;
+        }
+        let mut model = Model::open(Some(name))?;
+        if record.models.iter().any(|record| record.name == model.name) {
+            model.name.clone_from(name);
+        }
+        let own = model.record()?;
+        let predictor = model.predictor(session, args.precision)?;
+        let predictor = sharing(predictor, cache.as_ref());
+        segmenters.push(Box::new(SamSegmenter::new(
+            model.name,
+            &own.sha256,
+            predictor,
+            MaskOutput::Single,
+        )));
+        record.models.push(own);
+    }
+    Ok(segmenters)
+}
+
+/// A method that needs no weights; `None` for other names.
+fn floor(name: &str) -> Result<Option<Box<dyn Segmenter>>> {
+    let tolerance = name.strip_prefix("flood-fill:");
+    if let Some(tolerance) = tolerance {
+        let tolerance: f32 = tolerance.parse().map_err(|_| {
+            usage(format!(
+                "--model {name}: flood-fill:T with T from 0 to 1 expected"
+            ))
+        })?;
+        return Ok(Some(Box::new(FloodFill::new(tolerance)?)));
+    }
+    Ok(match name {
+        "disc" => Some(Box::new(Disc::default())),
+        "flood-fill" => Some(Box::new(FloodFill::default())),
+        "random-walker" => Some(Box::new(RandomWalker::default())),
+        _ => None,
+    })
+}
+
+/// The predictor with the cache of the command line; models beside it that have the same encoder share embeddings, so
+/// that an image is encoded once for them.
+fn sharing(predictor: Predictor, cache: Option<&Arc<EmbeddingCache>>) -> Predictor {
+    match cache {
+        Some(cache) => predictor.with_cache(Arc::clone(cache)),
+        None => predictor,
+    }
+}
+
+/// `synthfm evaluate --compare A.csv B.csv`.
+fn compare(args: &EvaluateArgs, files: &[PathBuf], session: &Session) -> Result<()> {
+    let [first, second] = files else {
+        return Err(usage("--compare takes two files"));
+    };
+    let comparison = ReportComparison::read(first, second, args.seed)?;
+    if let Some(folder) = &args.out {
+        comparison.write(folder)?;
+        session.note(&format!(
+            "{}: comparison.html, comparison.json",
+            folder.display()
+        ));
+    }
+    session.print(&comparison, || comparison.text())
+}

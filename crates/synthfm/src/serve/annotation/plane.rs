@@ -1,0 +1,33 @@
+//! Planes by their names in requests and files.
+
+use serde::{Deserialize, Serialize};
+use synthfm_image::Plane;
+
+/// An anatomical plane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum PlaneName {
+    Axial,
+    Coronal,
+    Sagittal,
+}
+
+impl PlaneName {
+    pub(crate) const ALL: [Self; 3] = [Self::Axial, Self::Coronal, Self::Sagittal];
+}
+
+impl From<PlaneName> for Plane {
+    fn from(name: PlaneName) -> Self {
+        match name {
+            PlaneName::Axial => Self::Axial,
+            PlaneName::Coronal => Self::Coronal,
+            PlaneName::Sagittal => Self::Sagittal,
+        }
+    }
+}
+
+impl std::fmt::Display for PlaneName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        Plane::from(*self).fmt(f)
+    }
+}

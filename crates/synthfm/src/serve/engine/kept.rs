@@ -1,0 +1,83 @@
+//! Embeddings in memory, bounded by their bytes; those not used for the longest time go first.
+
+use std::collections::VecDeque;
+
+use synthfm_sam::EncodedImage;
+
+use super::ImageKey;
+
+/// The least recently used first.
+#[derive(Debug)]
+pub(super) struct Kept {
+    max_bytes: usize,
+    bytes: usize,
+    images: VecDeque<(ImageKey, EncodedImage)>,
+}
+
+impl Kept {
+    pub(super) fn new(max_bytes: usize) -> Self {
+        Self {
+            max_bytes,
+            bytes: 0,
+            images: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn get(&mut self, key: &ImageKey) -> Option<EncodedImage> {
+        let at = self.images.iter().position(|(found, _)| found == key)?;
+        let entry = self.images.remove(at)?;
+        let image = entry.1.clone();
+        self.images.push_back(entry);
+        Some(image)
+    }
+
+    pub(super) fn put(&mut self, key: ImageKey, image: EncodedImage) {
+        self.images.retain(|(found, image)| {
+            let other = *found != key;
+            self.bytes -= if other { 0 } else { image.bytes() };
+            other
+        });
+        self.bytes += image.bytes();
+        self.images.push_back((key, image));
+        // The newest stays, however large it is.
+        while self.bytes > self.max_bytes && self.images.len() > 1 {
+            if let Some((_, oldest)) = self.images.pop_front() {
+                self.bytes -= oldest.bytes();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use synthfm_image::{RgbImage, Size};
+    use synthfm_sam::{Device, Predictor};
+
+    use super::*;
+    use crate::model::Model;
+    use crate::serve::annotation::PlaneName;
+
+    #[test]
+    fn the_least_recently_used_go_first() {
+        let sam = Model::open(None)
+            .unwrap()
+            .file
+            .load(&Device::flex())
+            .unwrap();
+        let predictor = Predictor::new(&sam, &Device::flex());
+        let image = predictor.encode(&RgbImage::zeros(Size::new(5, 9))).unwrap();
+        let key = |index| ImageKey::new(&"a".to_owned(), PlaneName::Axial, index, [0.0, 1.0]);
+        let mut kept = Kept::new(image.bytes() * 2);
+        for index in [0, 1, 1] {
+            kept.put(key(index), image.clone());
+        }
+        assert!(kept.get(&key(0)).is_some());
+        kept.put(key(2), image.clone());
+        let present = [0, 1, 2].map(|index| kept.get(&key(index)).is_some());
+        assert_eq!(present, [true, false, true]);
+        assert_eq!(kept.bytes, image.bytes() * 2);
+        let mut small = Kept::new(1);
+        small.put(key(0), image);
+        assert!(small.get(&key(0)).is_some());
+    }
+}

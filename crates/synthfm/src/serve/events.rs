@@ -1,0 +1,102 @@
+//! What happens in the background, told to the pages that are concerned, as server-sent events.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::response::sse::{Event, KeepAlive, Sse};
+use futures_util::Stream;
+use futures_util::stream;
+use serde_json::{Value, json};
+use tokio::sync::broadcast::{self, Receiver, error::RecvError};
+
+use super::sessions::Sessions;
+
+/// Events that a slow page may be behind; it misses older ones.
+const BEHIND: usize = 256;
+/// Silence after which a sign of life is sent, which also renews the page's lease.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
+
+/// One thing that happened.
+#[derive(Debug, Clone)]
+struct Notice {
+    kind: &'static str,
+    case: String,
+    text: Arc<str>,
+}
+
+/// Where events come from.
+#[derive(Debug)]
+pub(super) struct Events {
+    sender: broadcast::Sender<Notice>,
+}
+
+impl Events {
+    pub(super) fn new() -> Self {
+        let (sender, _) = broadcast::channel(BEHIND);
+        Self { sender }
+    }
+
+    /// Tells the pages that show `case`.
+    pub(super) fn send(&self, kind: &'static str, case: &str, mut value: Value) {
+        value["case"] = json!(case);
+        // Nobody may listen.
+        let _ = self.sender.send(Notice {
+            kind,
+            case: case.to_owned(),
+            text: value.to_string().into(),
+        });
+    }
+
+    /// The events for one session, until it ends or `stopped` says so.
+    pub(super) fn stream(
+        &self,
+        session: String,
+        sessions: Arc<Sessions>,
+        stopped: tokio::sync::watch::Receiver<bool>,
+    ) -> Sse<impl Stream<Item = Result<Event, Infallible>> + use<>> {
+        let listener = Listener {
+            notices: self.sender.subscribe(),
+            session,
+            sessions,
+            stopped,
+        };
+        let events = stream::unfold(listener, |mut listener| async {
+            let event = listener.next().await?;
+            Some((Ok(event), listener))
+        });
+        Sse::new(events).keep_alive(KeepAlive::default())
+    }
+}
+
+struct Listener {
+    notices: Receiver<Notice>,
+    session: String,
+    sessions: Arc<Sessions>,
+    stopped: tokio::sync::watch::Receiver<bool>,
+}
+
+impl Listener {
+    async fn next(&mut self) -> Option<Event> {
+        loop {
+            if *self.stopped.borrow() {
+                return None;
+            }
+            let notice = tokio::select! {
+                notice = self.notices.recv() => notice,
+                _ = self.stopped.changed() => return None,
+                () = tokio::time::sleep(SIGN_OF_LIFE) => {
+                    self.sessions.renew(&self.session).ok()?;
+                    return Some(Event::default().event("alive").data("{}"));
+                }
+            };
+            match notice {
+                Ok(notice) if self.sessions.shows(&self.session, &notice.case) => {
+                    return Some(Event::default().event(notice.kind).data(&*notice.text));
+                }
+                Ok(_) | Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return None,
+            }
+        }
+    }
+}

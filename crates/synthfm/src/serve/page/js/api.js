@@ -1,0 +1,99 @@
+// Talking to the server: JSON calls with a session, errors as sentences, events.
+
+/** An answer other than the one hoped for; `message` is a sentence for people, `code` a word for programs. */
+export class ApiError extends Error {
+  constructor(status, code, message) {
+    super(message);
+    this.status = status;
+    this.code = code;
+  }
+}
+
+let session = null;
+
+/** Sends a request and gives the response, or throws an ApiError. */
+async function send(method, path, { body, kind, signal, keepalive } = {}) {
+  const headers = {};
+  if (session) headers["x-session"] = session;
+  if (kind) headers["content-type"] = kind;
+  let response;
+  try {
+    response = await fetch(path, { method, headers, body, signal, keepalive });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ApiError(0, "offline", "The server does not answer. Is it still running?");
+  }
+  if (response.ok) return response;
+  let answer = {};
+  try {
+    answer = await response.json();
+  } catch {
+    // Not JSON: the status has to do.
+  }
+  throw new ApiError(
+    response.status,
+    answer.code ?? "failed",
+    answer.error ?? `The server answered ${response.status}.`,
+  );
+}
+
+/** Calls the server with a JSON body, gives its JSON. */
+export async function call(method, path, body, options = {}) {
+  const more = body === undefined ? {} : { body: JSON.stringify(body), kind: "application/json" };
+  const response = await send(method, path, { ...more, ...options });
+  return response.json();
+}
+
+/** Gives the bytes at an address. */
+export async function bytes(path, options) {
+  return (await send("GET", path, options)).arrayBuffer();
+}
+
+/** Sends a file. */
+export async function put(path, file) {
+  const response = await send("PUT", path, { body: file, kind: "application/octet-stream" });
+  return response.json();
+}
+
+/** Saves what an address gives under the name that the server gives it. */
+export async function download(path) {
+  const response = await send("GET", path);
+  const named = /filename="([^"]+)"/.exec(response.headers.get("content-disposition") ?? "");
+  const address = URL.createObjectURL(await response.blob());
+  const link = document.createElement("a");
+  link.href = address;
+  link.download = named ? named[1] : "annotation";
+  document.body.append(link);
+  link.click();
+  link.remove();
+  setTimeout(() => URL.revokeObjectURL(address), 60_000);
+  return link.download;
+}
+
+/** Starts a session, which ends when the page is left. */
+export async function startSession() {
+  session = (await call("POST", "/api/sessions")).session;
+}
+
+/** Keeps the session alive, and tells `listeners` (by kind of event) what happens; calls `lost` when it is over. */
+export function listen(listeners, lost) {
+  const source = new EventSource(`/api/events?session=${session}`);
+  for (const [kind, listener] of Object.entries(listeners)) {
+    source.addEventListener(kind, (event) => listener(JSON.parse(event.data)));
+  }
+  setInterval(async () => {
+    try {
+      await call("POST", `/api/sessions/${session}`);
+    } catch (error) {
+      if (error.code === "no_session") lost();
+    }
+  }, 40_000);
+  addEventListener("pagehide", () => {
+    source.close();
+    fetch(`/api/sessions/${session}`, { method: "DELETE", keepalive: true }).catch(() => {});
+  });
+  // The browser may bring the page back as it was, but its session is over.
+  addEventListener("pageshow", (event) => {
+    if (event.persisted) location.reload();
+  });
+}

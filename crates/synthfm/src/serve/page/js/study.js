@@ -1,0 +1,350 @@
+// The open case: its structures, masks and prompts as the server has them, and the requests that change them.
+
+import { ApiError, call } from "./api.js";
+import { SliceMask, encode } from "./masks.js";
+import { Slices } from "./slices.js";
+
+const DETAILS_AFTER_MS = 500;
+
+/**
+ * Events: "change" (something to paint), "details" (structures, history, scores), "status" (saving, saved, failed),
+ * "problem" ({ message, at: { plane, index, point } }).
+ */
+export class Study extends EventTarget {
+  constructor(details) {
+    super();
+    this.details = details;
+    this.slices = new Slices(details);
+    this.window = [...details.window];
+    this.current = details.structures[0]?.id ?? null;
+    this.hidden = new Set();
+    this.places = new Map();
+    this.references = new Map();
+    this.showReference = false;
+    this.scores = new Map();
+    this.sliceDice = null;
+    this.busy = 0;
+    this.failed = null;
+    this.queue = Promise.resolve();
+    this.previewWanted = null;
+    this.previewMask = null;
+    this.previewing = false;
+    this.detailsTimer = 0;
+    this.asked = 0;
+  }
+
+  get id() {
+    return this.details.id;
+  }
+
+  get structures() {
+    return this.details.structures;
+  }
+
+  structure(id = this.current) {
+    return this.structures.find((s) => s.id === id);
+  }
+
+  plane(name) {
+    return this.details.planes.find((p) => p.name === name);
+  }
+
+  tell(kind, detail) {
+    this.dispatchEvent(new CustomEvent(kind, { detail }));
+  }
+
+  // What is on a slice --------------------------------------------------------------------------------------------
+
+  /** Masks and prompts by structure, as far as they are known; asks the server where they are not. */
+  place(plane, index) {
+    const key = `${plane}/${index}`;
+    let place = this.places.get(key);
+    if (!place) {
+      place = { plane, index, entries: new Map(), loaded: false };
+      this.places.set(key, place);
+      place.ready = this.load(place);
+    }
+    return place;
+  }
+
+  async load(place) {
+    const { plane, index } = place;
+    try {
+      const answer = await call("GET", `/api/cases/${this.id}/masks?plane=${plane}&index=${index}`);
+      // What has come meanwhile is newer.
+      for (const { structure, runs, prompts } of answer.masks) {
+        if (!place.entries.has(structure)) this.enter(place, structure, runs, prompts);
+      }
+      place.loaded = true;
+      this.tell("change");
+    } catch (error) {
+      this.places.delete(`${plane}/${index}`);
+      this.tell("problem", { message: error.message, at: { plane, index } });
+    }
+  }
+
+  enter(place, structure, runs, prompts) {
+    const { width, height } = this.plane(place.plane);
+    place.entries.set(structure, { mask: new SliceMask(runs, width, height), prompts: prompts ?? emptyPrompts() });
+  }
+
+  /** The entry of the current structure on a slice, to look at. */
+  entry(plane, index, structure = this.current) {
+    return this.place(plane, index).entries.get(structure);
+  }
+
+  /** Forgets what is no longer known: other planes after a change on one, everything after undo. */
+  forget(except) {
+    for (const [key, place] of this.places) if (place.plane !== except) this.places.delete(key);
+    this.tell("change");
+  }
+
+  /** The outline of the reference for the current structure, once it is there. */
+  reference(plane, index) {
+    const label = this.scores.get(this.current)?.label;
+    if (!this.showReference || label === undefined) return null;
+    const key = `${plane}/${index}/${label}`;
+    if (!this.references.has(key)) {
+      this.references.set(key, null);
+      const { width, height } = this.plane(plane);
+      call("GET", `/api/cases/${this.id}/reference?plane=${plane}&index=${index}&label=${label}`)
+        .then(({ runs }) => {
+          this.references.set(key, new SliceMask(runs, width, height));
+          this.tell("change");
+        })
+        .catch((error) => this.tell("problem", { message: error.message, at: { plane, index } }));
+    }
+    return this.references.get(key);
+  }
+
+  // Changes -------------------------------------------------------------------------------------------------------
+
+  /** Runs a request that changes the annotation; the page says "saved" when none is left. */
+  async saving(work, at) {
+    this.busy += 1;
+    this.tell("status");
+    try {
+      const answer = await work();
+      this.failed = null;
+      return answer;
+    } catch (error) {
+      if (error.code === "superseded" || error.code === "nothing") return null;
+      this.failed = error.message;
+      this.tell("problem", { message: error.message, at, code: error.code });
+      return null;
+    } finally {
+      this.busy -= 1;
+      this.tell("status");
+    }
+  }
+
+  /** Like saving, but after the changes before it. */
+  inOrder(work, at) {
+    const next = this.queue.then(() => this.saving(work, at));
+    this.queue = next.catch(() => {});
+    return next;
+  }
+
+  /** Asks the model with the prompts of a slice; `begun` is when the person acted. */
+  predict(plane, index, prompts, what, begun) {
+    const structure = this.current;
+    if (structure === null) {
+      this.tell("problem", { message: "There is no structure to mark: add one first.", at: { plane, index } });
+      return this.queue;
+    }
+    const place = this.place(plane, index);
+    this.previewWanted = null;
+    this.previewMask = null;
+    const before = place.entries.get(structure);
+    const shown = { mask: before?.mask ?? this.emptyMask(plane), prompts };
+    place.entries.set(structure, shown);
+    this.tell("change");
+    this.asked += 1;
+    const asked = this.asked;
+    const last = prompts.points.at(-1) ?? prompts.box?.slice(0, 2);
+    const request = this.saving(
+      async () => {
+        try {
+          return await call("POST", `/api/cases/${this.id}/predict`, {
+            structure,
+            plane,
+            index,
+            points: prompts.points,
+            labels: prompts.labels,
+            box: prompts.box ?? null,
+            window: this.window,
+            what,
+          });
+        } catch (error) {
+          // The marks of a prompt that failed go, unless another one has come since.
+          if (asked === this.asked && error.code !== "superseded") {
+            if (before) place.entries.set(structure, before);
+            else place.entries.delete(structure);
+            this.tell("change");
+          }
+          throw error;
+        }
+      },
+      { plane, index, point: last },
+    ).then((answer) => {
+      if (answer) this.take(answer, begun);
+    });
+    this.queue = Promise.all([this.queue, request]).then(() => {});
+    return request;
+  }
+
+  /** Shows what a click at a pixel would give, as long as the pointer rests there; one question at a time. */
+  async preview(plane, index, point) {
+    this.previewWanted = point ? { plane, index, point } : null;
+    if (!point && this.previewMask) {
+      this.previewMask = null;
+      this.tell("change");
+    }
+    if (this.previewing) return;
+    this.previewing = true;
+    while (this.previewWanted && !this.busy) {
+      const { plane: on, index: at, point: clicked } = this.previewWanted;
+      this.previewWanted = null;
+      const { points, labels, box } = this.entry(on, at)?.prompts ?? emptyPrompts();
+      const body = {
+        structure: this.current,
+        plane: on,
+        index: at,
+        points: [...points, clicked],
+        labels: [...labels, 1],
+        box,
+        window: this.window,
+        commit: false,
+      };
+      try {
+        const { runs } = await call("POST", `/api/cases/${this.id}/predict`, body);
+        const { width, height } = this.plane(on);
+        this.previewMask = { plane: on, index: at, mask: new SliceMask(runs, width, height) };
+        this.tell("change");
+      } catch {
+        // A preview that fails is none; the click will say why.
+        this.previewMask = null;
+      }
+    }
+    this.previewing = false;
+  }
+
+  emptyMask(plane) {
+    const { width, height } = this.plane(plane);
+    return new SliceMask([width * height], width, height);
+  }
+
+  /** An answer about one place. */
+  take(answer, begun) {
+    this.enter(this.place(answer.plane, answer.index), answer.structure, answer.runs, answer.prompts);
+    this.sliceDice = answer.slice_dice ?? null;
+    this.history(answer);
+    if (this.details.planes.length > 1) this.forget(answer.plane);
+    this.tell("change", { begun });
+    this.refreshSoon();
+  }
+
+  history({ undo, redo, revision, state }) {
+    Object.assign(this.details, { undo, redo, revision, state });
+    this.tell("details");
+  }
+
+  /** Sends the pixels of a stroke. */
+  edit(plane, index, mode, covered) {
+    const structure = this.current;
+    const body = { structure, plane, index, mode, runs: encode(covered) };
+    return this.inOrder(() => call("POST", `/api/cases/${this.id}/edit`, body), { plane, index }).then((answer) => {
+      if (answer) this.take(answer);
+      else this.forget();
+    });
+  }
+
+  /** Takes mask and prompts of the current structure away: on a slice, or everywhere. */
+  async clear(plane, index) {
+    const body = plane === undefined ? { structure: this.current } : { structure: this.current, plane, index };
+    const answer = await this.inOrder(() => call("POST", `/api/cases/${this.id}/clear`, body), { plane, index });
+    this.afterStep(answer);
+  }
+
+  async step(kind) {
+    const answer = await this.inOrder(() => call("POST", `/api/cases/${this.id}/${kind}`));
+    this.afterStep(answer);
+    return answer?.what;
+  }
+
+  afterStep(answer) {
+    if (!answer) return;
+    if (answer.structures) this.takeStructures(answer.structures);
+    this.sliceDice = null;
+    this.history(answer);
+    this.forget();
+    this.refreshSoon();
+  }
+
+  takeStructures(list) {
+    const known = new Map(this.structures.map((s) => [s.id, s]));
+    this.details.structures = list.map((s) => ({ voxels: 0, slices: {}, ...known.get(s.id), ...s }));
+    if (!this.structure()) this.current = this.structures.at(-1)?.id ?? null;
+  }
+
+  async setStructures(list) {
+    const structures = list.map(({ id, name, colour }) => (id ? { id, name, colour } : { name }));
+    const work = () => call("PUT", `/api/cases/${this.id}/structures`, { structures });
+    const answer = await this.inOrder(work);
+    if (!answer) return false;
+    this.takeStructures(answer.structures);
+    this.history(answer);
+    this.tell("change");
+    return true;
+  }
+
+  async addStructure(name) {
+    const text = name || `structure ${this.structures.length + 1}`;
+    if (await this.setStructures([...this.structures, { name: text }])) this.select(this.structures.at(-1).id);
+  }
+
+  select(id) {
+    this.current = id;
+    this.sliceDice = null;
+    this.tell("details");
+    this.tell("change");
+  }
+
+  async setState(state) {
+    const answer = await this.inOrder(() => call("POST", `/api/cases/${this.id}/state`, { state }));
+    if (answer) {
+      this.details.state = answer.state;
+      this.tell("details");
+    }
+    return answer;
+  }
+
+  // What is not worth waiting for ------------------------------------------------------------------------------------
+
+  refreshSoon() {
+    clearTimeout(this.detailsTimer);
+    this.detailsTimer = setTimeout(() => this.refresh(), DETAILS_AFTER_MS);
+  }
+
+  /** Sizes of the structures, slices that they touch, scores. */
+  async refresh() {
+    try {
+      const details = await call("GET", `/api/cases/${this.id}`);
+      if (details.revision < this.details.revision) return;
+      this.details.structures = details.structures;
+      this.details.reference = details.reference;
+      if (details.reference) {
+        const { scores } = await call("GET", `/api/cases/${this.id}/scores`);
+        this.scores = new Map(scores.map((score) => [score.structure, score]));
+      }
+      this.tell("details");
+      this.tell("change");
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+    }
+  }
+}
+
+export function emptyPrompts() {
+  return { points: [], labels: [], box: null };
+}

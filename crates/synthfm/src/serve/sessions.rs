@@ -1,0 +1,193 @@
+//! Who works on what: a session per window of a browser or per program, each with a lease.
+//!
+//! A case is changed by one session at a time. A session that is not heard of for the time of its lease ends, and its
+//! case is free; one that comes back must open its case again, and is told if another has it.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use axum::http::StatusCode;
+
+use super::catalog::CaseId;
+use super::error::{ApiError, ApiResult};
+
+/// Time that a session lasts without a sign of life. Browsers wake a hidden page once a minute.
+pub(super) const LEASE: Duration = Duration::from_secs(150);
+/// Sessions at once.
+const MAX_SESSIONS: usize = 64;
+
+#[derive(Debug)]
+struct Session {
+    until: Instant,
+    case: Option<CaseId>,
+}
+
+/// All sessions.
+#[derive(Debug, Default)]
+pub(super) struct Sessions {
+    inner: Mutex<BTreeMap<String, Session>>,
+}
+
+impl Sessions {
+    /// A new session.
+    pub(super) fn create(&self) -> ApiResult<String> {
+        let mut sessions = self.alive();
+        if sessions.len() >= MAX_SESSIONS {
+            return Err(ApiError::busy(format!(
+                "{MAX_SESSIONS} sessions are open; close a window, or wait until one ends by itself"
+            )));
+        }
+        let id = random_text().map_err(|error| ApiError::failed(&error))?;
+        let session = Session {
+            until: Instant::now() + LEASE,
+            case: None,
+        };
+        sessions.insert(id.clone(), session);
+        Ok(id)
+    }
+
+    /// Prolongs the lease.
+    pub(super) fn renew(&self, id: &str) -> ApiResult<()> {
+        match self.alive().get_mut(id) {
+            Some(session) => {
+                session.until = Instant::now() + LEASE;
+                Ok(())
+            }
+            None => Err(unknown()),
+        }
+    }
+
+    pub(super) fn end(&self, id: &str) {
+        self.alive().remove(id);
+    }
+
+    /// Gives a case to a session, which lets its former case go. Where another session has it, only by `take_over`.
+    pub(super) fn take(&self, id: &str, case: &CaseId, take_over: bool) -> ApiResult<()> {
+        let mut sessions = self.alive();
+        if !sessions.contains_key(id) {
+            return Err(unknown());
+        }
+        for (other, session) in sessions.iter_mut() {
+            if other != id && session.case.as_ref() == Some(case) {
+                if !take_over {
+                    return Err(ApiError::new(
+                        StatusCode::LOCKED,
+                        "taken",
+                        "this case is open in another window or program",
+                    ));
+                }
+                session.case = None;
+            }
+        }
+        if let Some(session) = sessions.get_mut(id) {
+            session.until = Instant::now() + LEASE;
+            session.case = Some(case.clone());
+        }
+        Ok(())
+    }
+
+    /// Lets changes to a case through that come from the session that has it.
+    pub(super) fn require(&self, id: &str, case: &CaseId) -> ApiResult<()> {
+        let mut sessions = self.alive();
+        let Some(session) = sessions.get_mut(id) else {
+            return Err(unknown());
+        };
+        session.until = Instant::now() + LEASE;
+        if session.case.as_ref() == Some(case) {
+            return Ok(());
+        }
+        Err(ApiError::conflict(
+            "not_open",
+            "this case is not open in this window: it was taken over by another one; open it again to go on here",
+        ))
+    }
+
+    /// Whether a session has a case open.
+    pub(super) fn shows(&self, id: &str, case: &str) -> bool {
+        let sessions = self.alive();
+        let shown = sessions.get(id).and_then(|session| session.case.as_deref());
+        shown == Some(case)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.alive().len()
+    }
+
+    /// The sessions whose lease runs.
+    fn alive(&self) -> MutexGuard<'_, BTreeMap<String, Session>> {
+        let mut sessions = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        sessions.retain(|_, session| session.until > now);
+        sessions
+    }
+
+    #[cfg(test)]
+    fn expire(&self, id: &str) {
+        let mut sessions = self.alive();
+        sessions.get_mut(id).unwrap().until = Instant::now();
+    }
+}
+
+fn unknown() -> ApiError {
+    ApiError::new(
+        StatusCode::GONE,
+        "no_session",
+        "this session has ended; start another one (in the browser: load the page again)",
+    )
+}
+
+/// 128 bits of the system's randomness in hexadecimal.
+pub(super) fn random_text() -> Result<String> {
+    let mut bytes = [0u8; 16];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| anyhow::anyhow!("the system gives no random numbers: {error}"))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(result: ApiResult<()>) -> &'static str {
+        result.err().map_or("ok", |error| error.code)
+    }
+
+    #[test]
+    fn a_case_belongs_to_one_session() {
+        let sessions = Sessions::default();
+        let (a, b) = (sessions.create().unwrap(), sessions.create().unwrap());
+        assert_ne!(a, b);
+        let (case, other) = ("1".to_owned(), "2".to_owned());
+        assert_eq!(code(sessions.require(&a, &case)), "not_open");
+        sessions.take(&a, &case, false).unwrap();
+        assert_eq!(code(sessions.require(&a, &case)), "ok");
+        assert_eq!(code(sessions.take(&b, &case, false)), "taken");
+        sessions.take(&b, &case, true).unwrap();
+        assert_eq!(code(sessions.require(&a, &case)), "not_open");
+        assert!(sessions.shows(&b, &case));
+        sessions.take(&b, &other, false).unwrap();
+        assert!(!sessions.shows(&b, &case));
+        sessions.end(&b);
+        assert_eq!(
+            (code(sessions.require(&b, &other)), sessions.len()),
+            ("no_session", 1)
+        );
+    }
+
+    #[test]
+    fn leases_end_and_sessions_are_limited() {
+        let sessions = Sessions::default();
+        let ids: Vec<String> = (0..MAX_SESSIONS)
+            .map(|_| sessions.create().unwrap())
+            .collect();
+        assert_eq!(sessions.create().unwrap_err().code, "busy");
+        let case = "1".to_owned();
+        sessions.take(&ids[0], &case, false).unwrap();
+        sessions.expire(&ids[0]);
+        assert_eq!(code(sessions.renew(&ids[0])), "no_session");
+        let next = sessions.create().unwrap();
+        assert_eq!(code(sessions.take(&next, &case, false)), "ok");
+    }
+}
