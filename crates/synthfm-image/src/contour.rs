@@ -122,8 +122,12 @@ fn join(parts: &mut [Loop], hole: &[Point2]) {
         return;
     };
     let door = Point2::new(x, start.y);
-    let way = [&[door], hole, &[start, door]].concat();
-    parts[part].splice(n + 1..=n, way);
+    let line = &mut parts[part];
+    let rest = line.split_off(n + 1);
+    line.push(door);
+    line.extend_from_slice(hole);
+    line.extend([start, door]);
+    line.extend(rest);
 }
 
 /// Where the segment from `a` to `b` meets the line to the left of `start`.
