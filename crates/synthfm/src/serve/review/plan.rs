@@ -158,8 +158,7 @@ fn middle_square(image: &RgbImage) -> Result<RgbImage> {
     Ok(RgbImage::new(Size::new(side, side), data.collect())?)
 }
 
-/// What kind of image it is: of a synthetic one from its recipe, of a real one from `dataset.json`, or from the name
-/// of the folder of its data set.
+/// What kind of image it is: of a synthetic one from its recipe, of a real one from `dataset.json`.
 fn modality(image: &Path, kind: Kind) -> Option<String> {
     let root = image.ancestors().nth(2)?;
     let name = image.file_name()?.to_string_lossy().into_owned();
@@ -187,11 +186,7 @@ fn modality(image: &Path, kind: Kind) -> Option<String> {
                 .or_else(|| text(&manifest["channel_names"]["0"]))
         }),
     };
-    let folder = || {
-        root.file_name()
-            .map(|name| name.to_string_lossy().into_owned())
-    };
-    stated.or_else(folder).map(|name| normal(&name))
+    stated.map(|name| normal(&name))
 }
 
 /// One name for the several that a modality has.
