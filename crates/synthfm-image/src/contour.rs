@@ -89,7 +89,7 @@ pub(crate) fn contours(mask: &Mask) -> Vec<Vec<Point2>> {
     all
 }
 
-/// Points in the middle of straight lines left out. Coordinates are halves: the test is exact.
+/// Points in the middle of straight lines left out. Coordinates are halves: differences are exact.
 fn without_middles(points: &[Point2]) -> Vec<Point2> {
     let count = points.len();
     let corner = |n: usize| {
@@ -98,7 +98,8 @@ fn without_middles(points: &[Point2]) -> Vec<Point2> {
             points[n],
             points[(n + 1) % count],
         );
-        (b.x - a.x) * (c.y - b.y) != (b.y - a.y) * (c.x - b.x)
+        let turn = (b.x - a.x) * (c.y - b.y) - (b.y - a.y) * (c.x - b.x);
+        turn.abs() > 0.0
     };
     (0..count)
         .filter(|&n| corner(n))

@@ -152,18 +152,16 @@ pub struct WriteOptions {
     pub created: SystemTime,
 }
 
-impl Default for WriteOptions {
-    /// The format of the file's name; the time of this call.
-    fn default() -> Self {
+impl WriteOptions {
+    /// The format of the file's name; no slice.
+    pub const fn new(created: SystemTime) -> Self {
         Self {
             format: None,
             slice: None,
-            created: SystemTime::now(),
+            created,
         }
     }
-}
 
-impl WriteOptions {
     /// The format for `path`, or an error that lists the endings that are known.
     pub fn format_of(&self, path: &Path) -> Result<MaskFormat> {
         let format = self.format.or_else(|| MaskFormat::of_path(path));
@@ -203,7 +201,7 @@ mod tests {
             let file = format!("x{}", endings[0]);
             assert_eq!(MaskFormat::of_path(Path::new(&file)), Some(format));
         }
-        let error = WriteOptions::default().format_of(Path::new("a.xyz"));
+        let error = WriteOptions::new(SystemTime::UNIX_EPOCH).format_of(Path::new("a.xyz"));
         assert!(error.unwrap_err().to_string().contains(".nii.gz"));
     }
 

@@ -289,10 +289,7 @@ impl Input {
 
     /// Refuses names and formats that do not fit the input, before any work is done.
     pub(crate) fn check_output(&self, path: &Path, format: Option<MaskFormat>) -> Result<()> {
-        let options = WriteOptions {
-            format,
-            ..WriteOptions::default()
-        };
+        let options = WriteOptions { format, ..now() };
         let checked = options
             .format_of(path)
             .and_then(|format| check_source(path, format, &self.info));
@@ -331,7 +328,7 @@ impl Input {
         let options = WriteOptions {
             format,
             slice,
-            ..WriteOptions::default()
+            ..now()
         };
         Ok(write_segmentation(
             path,
@@ -340,6 +337,14 @@ impl Input {
             &options,
         )?)
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "DICOM objects must say when they were made"
+)]
+fn now() -> WriteOptions {
+    WriteOptions::new(std::time::SystemTime::now())
 }
 
 fn inside(path: &Path, labels: &LabelMap, input: &RgbImage) -> Result<Mask> {

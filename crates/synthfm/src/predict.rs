@@ -71,9 +71,11 @@ fn one(args: &PredictArgs, session: &Session) -> Result<()> {
     for warning in &input.info.warnings {
         session.note(&format!("note: {warning}"));
     }
-    check_points(args, &input)?;
     for (out, format) in outputs(args) {
         input.check_output(out, format)?;
+    }
+    check_points(args, &input)?;
+    for (out, _) in outputs(args) {
         create_parent(out)?;
     }
     if let Some(overlay) = &args.overlay {

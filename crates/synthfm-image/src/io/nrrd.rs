@@ -88,7 +88,7 @@ impl File<'_> {
             return Ok(numbers.into_iter().map(|v| v as f32).collect());
         }
         let reader = self.packing.reader(self.data.bytes());
-        payload::read_values(source, self.header.skipping(reader)?, &self.layout)
+        payload::read_values(source, self.header.skipping(reader), &self.layout)
     }
 
     fn labels(&self, source: &Source) -> Result<Vec<u16>> {
@@ -101,7 +101,7 @@ impl File<'_> {
             return labels.map_err(|value| source.bad_label(value));
         }
         let reader = self.packing.reader(self.data.bytes());
-        payload::read_labels(source, self.header.skipping(reader)?, &self.layout)
+        payload::read_labels(source, self.header.skipping(reader), &self.layout)
     }
 
     fn text(&self, source: &Source) -> Result<Vec<f64>> {

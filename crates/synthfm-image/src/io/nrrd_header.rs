@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 
 use super::element::{ByteOrder, Element};
-use super::payload::{Packing, count};
+use super::payload::Packing;
 use super::source::Source;
 use super::text_header::{MAX_HEADER_BYTES, lengths, numbers};
 use crate::{Result, Segment, VolumeGeometry};
@@ -97,7 +97,7 @@ impl Header {
                     })
                     .collect::<Vec<_>>()
             });
-            let colours = self.colour_axis(fields);
+            let colours = colour_axis(fields);
             let mut axis = 0;
             for n in 0..axes {
                 if colours == Some(n) || axis == 3 {
@@ -122,17 +122,7 @@ impl Header {
         Ok(())
     }
 
-    /// An axis that is said to hold samples of a colour or layers.
-    fn colour_axis(&self, fields: &Fields) -> Option<usize> {
-        let kinds = fields.get("kinds")?;
-        let mut kinds = kinds.split_whitespace();
-        kinds.position(|kind| {
-            let kind = kind.to_lowercase();
-            kind.contains("color") || kind == "list" || kind == "vector"
-        })
-    }
-
-    /// Lengths of the axes in space; a third of length 1 is left out of pictures without geometry.
+    /// Lengths of the axes in space.
     pub(super) fn spatial_shape(&self) -> Vec<usize> {
         let axes = self.sizes.iter().zip(&self.directions);
         let spatial = axes.filter(|(_, direction)| direction.is_some());
@@ -203,19 +193,19 @@ impl Header {
     }
 
     /// The reader after the lines and bytes to skip.
-    pub(super) fn skipping<R: Read>(&self, mut reader: R) -> Result<R> {
+    pub(super) fn skipping<R: Read>(&self, mut reader: R) -> R {
         // What is missing here is missing in the values, which are counted.
         let mut byte = [0];
         let mut lines = 0;
         while lines < self.line_skip {
             match reader.read(&mut byte) {
                 Ok(1) => lines += usize::from(byte[0] == b'\n'),
-                _ => return Ok(reader),
+                _ => return reader,
             }
         }
         let skip = u64::try_from(self.byte_skip).unwrap_or(0);
         let _skipped = std::io::copy(&mut reader.by_ref().take(skip), &mut std::io::sink());
-        Ok(reader)
+        reader
     }
 
     /// Samples of a picture pixel by pixel.
@@ -324,10 +314,19 @@ fn lines<'a>(source: &'a Source) -> Result<(Fields, Fields, &'a [u8])> {
         }
     }
     rest = &rest[at..];
-    if count(&[fields.len()]) == Some(0) {
+    if fields.is_empty() {
         return Err(source.format_error("NRRD header without fields"));
     }
     Ok((fields, pairs, rest))
+}
+
+/// An axis that is said to hold samples of a colour or layers.
+fn colour_axis(fields: &Fields) -> Option<usize> {
+    let kinds = fields.get("kinds")?;
+    kinds.split_whitespace().position(|kind| {
+        let kind = kind.to_lowercase();
+        kind.contains("color") || kind == "list" || kind == "vector"
+    })
 }
 
 fn element(source: &Source, name: &str) -> Result<Element> {

@@ -64,12 +64,13 @@ fn deletable(mask: &Mask, index: usize, first_pass: bool) -> bool {
         .filter(|&i| !around[i] && around[(i + 1) % 8])
         .count();
     let [north, _, east, _, south, _, west, _] = around;
-    let sides = if first_pass {
-        !(north && east && south) && !(east && south && west)
+    let all = |sides: [bool; 3]| sides.iter().all(|&side| side);
+    let forbidden = if first_pass {
+        all([north, east, south]) || all([east, south, west])
     } else {
-        !(north && east && west) && !(north && south && west)
+        all([north, east, west]) || all([north, south, west])
     };
-    (2..=6).contains(&neighbours) && changes == 1 && sides
+    (2..=6).contains(&neighbours) && changes == 1 && !forbidden
 }
 
 /// Steps in (row, column), from the north clockwise.

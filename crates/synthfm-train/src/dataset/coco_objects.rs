@@ -51,7 +51,7 @@ struct File {
     info: Value,
 }
 
-/// A list, or as in LIVECell a map from a number to an annotation.
+/// A list, or as in `LIVECell` a map from a number to an annotation.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Annotations {
@@ -283,7 +283,7 @@ fn fill_polygon(mask: &mut Mask, corners: &[f64]) {
             continue;
         }
         let x = (if u < u0 { u } else { u - 1 } as f64 + 0.5) / SCALE - 0.5;
-        if x.floor() != x || x < 0.0 || x > width as f64 - 1.0 {
+        if x.fract().abs() > 0.0 || x < 0.0 || x > width as f64 - 1.0 {
             continue;
         }
         let y = (v.min(v0) as f64 + 0.5) / SCALE - 0.5;
@@ -372,7 +372,7 @@ mod tests {
         let error = coco.labels(0, Size::new(6, 4)).unwrap_err().to_string();
         assert!(error.contains("a.png: 4x6"), "{error}");
         for shape in [
-            r#"[[1, 2, 3]]"#,
+            "[[1, 2, 3]]",
             r#"{"size": [4, 6], "counts": [25]}"#,
             r#"{"size": [4, 6], "counts": "~~"}"#,
             r#"{"size": [1, 1], "counts": [1]}"#,

@@ -3,6 +3,7 @@
 //! whose identity is the same; a torn last line, as after a power cut, is passed over.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -69,8 +70,11 @@ pub(super) fn case_key(
         "replay": replay.map(Replay::describe),
         "saves_masks": saves_masks,
     });
-    let digest = Sha256::digest(text.to_string());
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut key = String::new();
+    for byte in Sha256::digest(text.to_string()) {
+        let _ = write!(key, "{byte:02x}");
+    }
+    key
 }
 
 /// Size and time of change of a file; zeros where it cannot be asked.

@@ -290,12 +290,11 @@ fn assembled(
 
 /// Settings that a segmenter was not made for.
 fn unasked(segmenters: &[Box<dyn Segmenter>], plans: &[PromptPlan]) -> Vec<(String, PromptPlan)> {
-    let of = |segmenter: &Box<dyn Segmenter>| {
-        let name = segmenter.name().to_owned();
-        let plans = plans.iter().filter(|plan| !segmenter.answers(plan.setting));
-        plans
-            .map(move |&plan| (name.clone(), plan))
-            .collect::<Vec<_>>()
-    };
-    segmenters.iter().flat_map(of).collect()
+    let mut unasked = Vec::new();
+    for segmenter in segmenters {
+        let name = segmenter.name();
+        let others = plans.iter().filter(|plan| !segmenter.answers(plan.setting));
+        unasked.extend(others.map(|&plan| (name.to_owned(), plan)));
+    }
+    unasked
 }

@@ -10,7 +10,7 @@ use super::page::escaped;
 pub(super) const STYLE: &str = "figure.chart{width:auto}figure.chart figcaption{font-size:14px;font-weight:600}\
 svg{background:#fafbfc}svg text{font:11px system-ui,sans-serif;fill:#444}\
 .key span{display:inline-block;margin-right:1.2em}.key i{display:inline-block;width:.8em;height:.8em;margin-right:.3em}\
-table.wide{font-size:13px}details{margin:1em 0}summary{cursor:pointer;color:#14507f}tr.yes td{font-weight:600}";
+table.wide{font-size:13px}table.names :is(td,th):nth-child(-n+3){text-align:left}details{margin:1em 0}summary{cursor:pointer;color:#14507f}tr.yes td{font-weight:600}";
 
 const COLOURS: [&str; 8] = [
     "#1f6fb4", "#d1600a", "#2a8f3c", "#8a4fbf", "#b02a37", "#6b7280", "#0e7490", "#a16207",
@@ -19,7 +19,7 @@ const HEIGHT: f64 = 200.0;
 const LEFT: f64 = 36.0;
 const TOP: f64 = 8.0;
 const BOTTOM: f64 = 22.0;
-const BOX: f64 = 12.0;
+const BOX: f64 = 9.0;
 
 /// Colour of the n-th model.
 pub(super) fn colour(n: usize) -> &'static str {
@@ -219,6 +219,7 @@ fn figure(caption: &str, svg: &str) -> String {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "hand-computed values are exact")]
 mod tests {
     use super::*;
 

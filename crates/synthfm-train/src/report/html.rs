@@ -146,7 +146,7 @@ fn modality_table(lines: &[Line]) -> String {
         return String::new();
     };
     let mut html =
-        "<h2>Mean Dice in % per modality</h2>\n<table><tr><th>modality</th><th>model</th>"
+        "<h2>Mean Dice in % per modality</h2>\n<table class=\"names\"><tr><th>modality</th><th>model</th>"
             .to_owned();
     for prompt in &first.prompts {
         let _ = write!(html, "<th>{}</th>", escaped(prompt));
@@ -189,11 +189,14 @@ fn modality_table(lines: &[Line]) -> String {
     html
 }
 
+/// Numbers of clicks with their mean Dice.
+type Points = Vec<(f64, f64)>;
+
 /// Per modality the curves of iterative clicks; without any, Dice over the number of positive clicks.
 fn click_charts(lines: &[Line], models: &[&str]) -> String {
     let own = || lines.iter().filter(|line| line.group == Group::Modality);
     let iterative = own().any(|line| !line.dice_by_click.is_empty());
-    let points = |line: &Line| -> Vec<(f64, f64)> {
+    let points = |line: &Line| -> Points {
         if iterative {
             let values = line.dice_by_click.iter().copied();
             return (1..).map(f64::from).zip(values).collect();
@@ -209,7 +212,7 @@ fn click_charts(lines: &[Line], models: &[&str]) -> String {
             _ => Vec::new(),
         }
     };
-    let mut charts: BTreeMap<(&str, &str), Vec<Vec<(f64, f64)>>> = BTreeMap::new();
+    let mut charts: BTreeMap<(&str, &str), Vec<Points>> = BTreeMap::new();
     for line in own() {
         let setting = if iterative {
             line.prompt.as_str()
@@ -394,7 +397,7 @@ fn worst_rows(rows: &[Row], models: &[&str]) -> String {
         own.sort_by(|a, b| a.0.total_cmp(&b.0));
         let _ = writeln!(
             html,
-            "<details><summary>{}</summary>\n<table class=\"wide\"><tr><th>data set</th><th>case</th><th>structure</th>\
+            "<details><summary>{}</summary>\n<table class=\"wide names\"><tr><th>data set</th><th>case</th><th>structure</th>\
              <th>slice</th><th>component</th><th>prompts</th><th>Dice %</th><th>truth px</th><th>predicted px</th></tr>",
             escaped(model)
         );
@@ -452,7 +455,7 @@ fn details(lines: &[Line]) -> String {
         .iter()
         .map(|name| format!("<th>{name}</th>"))
         .collect();
-    let mut html = format!("<table class=\"wide\"><tr>{}</tr>\n", header.concat());
+    let mut html = format!("<table class=\"wide names\"><tr>{}</tr>\n", header.concat());
     for line in lines {
         let unit = line.unit.unwrap_or("");
         let cells = [

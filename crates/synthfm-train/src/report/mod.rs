@@ -89,7 +89,7 @@ impl<'a> Report<'a> {
         &self.lines
     }
 
-    /// Every pair of models on every structure, data set and modality.
+    /// The first model against each of the others, on every structure, data set and modality.
     pub fn comparisons(&self) -> &[Comparison] {
         &self.comparisons
     }

@@ -98,6 +98,9 @@ pub(super) fn models(evaluation: &Evaluation) -> Vec<&str> {
     models
 }
 
+/// Targets with their Dice.
+type Scored<'a> = Vec<(f64, &'a Kept)>;
+
 /// What names a target: its image, structure and component.
 fn target<'a>(kept: &Kept, row: &'a Row) -> ([usize; 3], &'a str, u32) {
     (kept.view, &row.structure, row.component)
@@ -111,14 +114,14 @@ fn chosen<'a>(evaluation: &'a Evaluation, reference: Option<&str>) -> Vec<Chosen
             .ok()
             .map(|scores| (scores.dice, kept, row))
     };
-    let mut groups: BTreeMap<(usize, u16, &str), Vec<(f64, &Kept)>> = BTreeMap::new();
+    let mut groups: BTreeMap<(usize, u16, &str), Scored> = BTreeMap::new();
     for (dice, kept, row) in evaluation.kept.iter().filter_map(scored) {
         if reference == Some(&row.model) {
             let place = (kept.view[0], row.label, row.structure.as_str());
             groups.entry(place).or_default().push((dice, kept));
         }
     }
-    let mut by_dataset: BTreeMap<usize, Vec<Vec<(f64, &Kept)>>> = BTreeMap::new();
+    let mut by_dataset: BTreeMap<usize, Vec<Scored>> = BTreeMap::new();
     for ((dataset, ..), mut group) in groups {
         group.sort_by(|a, b| a.0.total_cmp(&b.0));
         by_dataset.entry(dataset).or_default().push(group);

@@ -6,6 +6,8 @@ use super::page::escaped;
 use super::significance::Comparison;
 use super::table::group_name;
 
+/// More lines are left to the report.
+const MAX_TEXT_LINES: usize = 60;
 /// Below this p after Holm's correction a line is set in bold.
 const SIGNIFICANT: f64 = 0.05;
 
@@ -31,7 +33,7 @@ pub(super) fn comparison_tables(comparisons: &[Comparison]) -> String {
         let open = if level == "modality" { " open" } else { "" };
         let _ = writeln!(
             html,
-            "<details{open}><summary>{title}: {} comparisons</summary>\n<table class=\"wide\"><tr><th>group</th><th>prompts</th>\
+            "<details{open}><summary>{title}: {} comparisons</summary>\n<table class=\"wide names\"><tr><th>group</th><th>prompts</th>\
              <th>models</th><th>n</th><th>targets</th><th>difference (95 % interval)</th><th>median</th><th>p</th>\
              <th>p (Holm)</th><th>r</th><th>d</th></tr>",
             own.len()
@@ -117,6 +119,10 @@ pub(super) fn comparison_text(comparisons: &[Comparison], levels: &[&str]) -> St
         .collect();
     if lines.is_empty() {
         return String::new();
+    }
+    if lines.len() > MAX_TEXT_LINES {
+        let n = comparisons.len();
+        return format!("{n} comparisons of models are in the report\n\n");
     }
     let header = [
         "group",

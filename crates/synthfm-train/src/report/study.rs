@@ -94,6 +94,9 @@ fn percent(value: Option<&f64>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| format!("{:.2}", 100.0 * value))
 }
 
+/// Lines by prompt and model.
+type Cells<'a> = BTreeMap<(&'a str, &'a str), &'a Line>;
+
 /// Table 1.
 fn prompts(lines: &[Line]) -> TextTable {
     let models = distinct(lines.iter().map(|line| line.model.as_str()));
@@ -113,7 +116,7 @@ fn prompts(lines: &[Line]) -> TextTable {
     let means = means(lines);
     let mut rows = Vec::new();
     for modality in modalities(lines) {
-        let mut cells: Vec<((&str, &str), BTreeMap<(&str, &str), &Line>)> = Vec::new();
+        let mut cells: Vec<((&str, &str), Cells)> = Vec::new();
         for (line, dataset, structure) in structures(lines).filter(|l| l.0.modality == modality) {
             let place = (dataset, structure);
             let at = cells
@@ -203,7 +206,10 @@ pub(super) fn html(study: Study, lines: &[Line]) -> String {
         header,
         rows,
     } = table(study, lines);
-    let mut html = format!("<h2>{}</h2>\n<table class=\"wide\"><tr>", escaped(title));
+    let mut html = format!(
+        "<h2>{}</h2>\n<table class=\"wide names\"><tr>",
+        escaped(title)
+    );
     for name in header {
         let _ = write!(html, "<th>{}</th>", escaped(&name));
     }

@@ -8,7 +8,7 @@ use burn::tensor::Device;
 use synthfm_sam::{MaskOutput, ModelFile, Predictor};
 use synthfm_train::clicks::Negatives;
 use synthfm_train::dataset::Dataset;
-use synthfm_train::evaluate::{Options, Segmenter, evaluate};
+use synthfm_train::evaluate::{Options, RunOptions, Segmenter, evaluate};
 use synthfm_train::{
     BatchMaker, Mode, ReuseConfig, SamSegmenter, TrainConfig, Validation, ValidationConfig,
 };
@@ -117,8 +117,8 @@ fn real_data_is_scored_as_in_an_evaluation() {
     let file = ModelFile::open(&out.join("model.safetensors")).unwrap();
     let device = Device::flex();
     let predictor = Predictor::new(&file.load(&device).unwrap(), &device);
-    let segmenter = SamSegmenter::new("model", predictor, MaskOutput::Single);
-    let mut segmenters: Vec<Box<dyn Segmenter>> = vec![Box::new(segmenter)];
+    let segmenter = SamSegmenter::new("model", "hash", predictor, MaskOutput::Single);
+    let segmenters: Vec<Box<dyn Segmenter>> = vec![Box::new(segmenter)];
     let datasets = [Dataset::open(&data).unwrap()];
     let options = Options {
         settings: ["1,0", "3,2", "box"].map(|s| s.parse().unwrap()).to_vec(),
@@ -126,7 +126,15 @@ fn real_data_is_scored_as_in_an_evaluation() {
         ..Options::default()
     };
     let never = AtomicBool::new(false);
-    let found = evaluate(&datasets, &mut segmenters, &options, |_, _, _| (), &never).unwrap();
+    let found = evaluate(
+        &datasets,
+        &segmenters,
+        &options,
+        &RunOptions::default(),
+        |_| (),
+        &never,
+    )
+    .unwrap();
     assert_eq!(last.real.len(), 3);
     for (score, setting) in last.real.iter().zip(&options.settings) {
         assert_eq!(score.prompts, setting.to_string());

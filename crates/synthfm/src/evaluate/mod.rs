@@ -24,8 +24,6 @@ use crate::progress::Counter;
 
 pub(crate) use args::EvaluateArgs;
 
-/// Names of models that need no weights.
-const FLOORS: [&str; 3] = ["disc", "flood-fill", "random-walker"];
 /// More cases at the same time need more memory than they save time.
 const MAX_JOBS: usize = 8;
 
@@ -172,7 +170,7 @@ fn segmenters(
     let networks = args
         .model
         .iter()
-        .filter(|name| !FLOORS.contains(&name.as_str()));
+        .filter(|name| !matches!(floor(name), Ok(Some(_))));
     let cache = match args.cache.open(session)? {
         None if networks.count() > 1 => Some(EmbeddingCache::open(&CacheOptions::default())?),
         cache => cache,
@@ -182,31 +180,46 @@ fn segmenters(
         if !taken.insert(name.clone()) {
             bail!("--model {name} was given twice");
         }
-        let segmenter: Box<dyn Segmenter> = match name.as_str() {
-            "disc" => Box::new(Disc::default()),
-            "flood-fill" => Box::new(FloodFill::default()),
-            "random-walker" => Box::new(RandomWalker::default()),
-            _ => {
-                let mut model = Model::open(Some(name))?;
-                if record.models.iter().any(|record| record.name == model.name) {
-                    model.name.clone_from(name);
-                }
-                let own = model.record()?;
-                let predictor = model.predictor(session, args.precision)?;
-                let predictor = sharing(predictor, cache.as_ref());
-                let sha256 = own.sha256.clone();
-                record.models.push(own);
-                let output = MaskOutput::Single;
-                segmenters.push(Box::new(SamSegmenter::new(
-                    model.name, &sha256, predictor, output,
-                )));
-                continue;
-            }
-        };
-        record.floors.push(segmenter.name().to_owned());
-        segmenters.push(segmenter);
+        if let Some(floor) = floor(name)? {
+            record.floors.push(floor.name().to_owned());
+            segmenters.push(floor);
+            continue;
+        }
+        let mut model = Model::open(Some(name))?;
+        if record.models.iter().any(|record| record.name == model.name) {
+            model.name.clone_from(name);
+        }
+        let own = model.record()?;
+        let predictor = model.predictor(session, args.precision)?;
+        let predictor = sharing(predictor, cache.as_ref());
+        segmenters.push(Box::new(SamSegmenter::new(
+            model.name,
+            &own.sha256,
+            predictor,
+            MaskOutput::Single,
+        )));
+        record.models.push(own);
     }
     Ok(segmenters)
+}
+
+/// A method that needs no weights; `None` for other names.
+fn floor(name: &str) -> Result<Option<Box<dyn Segmenter>>> {
+    let tolerance = name.strip_prefix("flood-fill:");
+    if let Some(tolerance) = tolerance {
+        let tolerance: f32 = tolerance.parse().map_err(|_| {
+            usage(format!(
+                "--model {name}: flood-fill:T with T from 0 to 1 expected"
+            ))
+        })?;
+        return Ok(Some(Box::new(FloodFill::new(tolerance)?)));
+    }
+    Ok(match name {
+        "disc" => Some(Box::new(Disc::default())),
+        "flood-fill" => Some(Box::new(FloodFill::default())),
+        "random-walker" => Some(Box::new(RandomWalker::default())),
+        _ => None,
+    })
 }
 
 /// The predictor with the cache of the command line; models beside it that have the same encoder share embeddings, so

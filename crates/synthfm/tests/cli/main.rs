@@ -8,6 +8,7 @@ mod cache;
 mod common;
 mod compare;
 mod devices;
+mod dicom;
 #[cfg(target_os = "linux")]
 mod disk_full;
 mod evaluate;

@@ -245,7 +245,7 @@ const WRONG: [(&[&str], i32, &str); 15] = [
     ),
     (&["v.nii.gz", "-o=m.nii", "--point=1,1"], 2, "0 to 4"),
     (
-        &["v.nii.gz", "-o=m.png", "--slice=1", "--point=1,1"],
+        &["v.nii.gz", "-o=m.dcm", "--slice=1", "--point=1,1"],
         2,
         ".nii",
     ),

@@ -36,17 +36,15 @@ impl<'a> StoredFrames<'a> {
     /// Intensities of a frame in the unit of the modality.
     pub(super) fn grey(&self, frame: &FrameHeader, out: &mut [f32]) -> Result<()> {
         let format = &self.file.format;
-        let problem = |text: String| self.problem(frame, &text);
-        match self.native(frame.index)? {
-            Some((bytes, order)) => native_grey(format, &bytes, order, frame.rescale, out),
-            None => {
-                let decoded = self.decoded(frame.index).map_err(problem)?;
-                if format.channels() == 1 && !format.is_colour() {
-                    let scale = Scale::new(format, frame.rescale);
-                    for (out, &stored) in out.iter_mut().zip(&decoded.samples) {
-                        *out = scale.apply(stored);
-                    }
-                }
+        if let Some((bytes, order)) = self.native(frame.index)? {
+            native_grey(format, &bytes, order, frame.rescale, out);
+        } else {
+            let decoded = self
+                .decoded(frame.index)
+                .map_err(|text| self.problem(frame, &text))?;
+            let scale = Scale::new(format, frame.rescale);
+            for (out, &stored) in out.iter_mut().zip(&decoded.samples) {
+                *out = scale.apply(stored);
             }
         }
         if let Some(lut) = &self.file.lut {

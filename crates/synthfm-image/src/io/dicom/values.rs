@@ -43,13 +43,11 @@ fn trimmed(text: &str) -> &str {
 
 /// UTF-8 as it is, anything else as Latin-1.
 pub(super) fn decoded(bytes: &[u8]) -> String {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => trimmed(text).to_owned(),
-        Err(_) => {
-            let text: String = bytes.iter().map(|&b| char::from(b)).collect();
-            trimmed(&text).to_owned()
-        }
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return trimmed(text).to_owned();
     }
+    let text: String = bytes.iter().map(|&b| char::from(b)).collect();
+    trimmed(&text).to_owned()
 }
 
 fn chunks<const N: usize>(bytes: &[u8], value: impl Fn([u8; N]) -> f64) -> Vec<f64> {

@@ -61,7 +61,7 @@ pub(super) fn concept(name: &str) -> Concept {
     TISSUE
 }
 
-/// CIELab of an sRGB colour (white point D65) as DICOM encodes it (PS3.3, C.10.7.1.1).
+/// `CIELab` of an sRGB colour (white point D65) as DICOM encodes it (PS3.3, C.10.7.1.1).
 pub(super) fn cielab(colour: [u8; 3]) -> [u16; 3] {
     let [r, g, b] = colour.map(|v| {
         let v = f64::from(v) / 255.0;
@@ -92,7 +92,7 @@ pub(super) fn cielab(colour: [u8; 3]) -> [u16; 3] {
     ]
 }
 
-/// The sRGB colour of a CIELab value; the inverse of [`cielab`].
+/// The sRGB colour of a `CIELab` value; the inverse of [`cielab`].
 pub(in crate::io) fn srgb([l, a, b]: [u16; 3]) -> [u8; 3] {
     let share = |v: u16| f64::from(v) / 65535.0;
     let fy = (share(l) * 100.0 + 16.0) / 116.0;

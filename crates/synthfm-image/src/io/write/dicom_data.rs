@@ -43,10 +43,10 @@ impl DataSet {
     }
 
     /// Bytes as they are, with padding.
-    pub(super) fn bytes(&mut self, tag: Tag, vr: &[u8; 2], bytes: &[u8]) {
+    pub(super) fn bytes(&mut self, tag: Tag, vr: [u8; 2], bytes: &[u8]) {
         let mut bytes = bytes.to_vec();
         if bytes.len() % 2 == 1 {
-            let pad = if matches!(vr, b"UI" | b"OB" | b"UN") {
+            let pad = if matches!(&vr, b"UI" | b"OB" | b"UN") {
                 0
             } else {
                 b' '
@@ -55,40 +55,40 @@ impl DataSet {
         }
         self.elements.push(Element {
             tag,
-            vr: *vr,
+            vr,
             value: Value::Bytes(bytes),
         });
     }
 
-    pub(super) fn text(&mut self, tag: Tag, vr: &[u8; 2], text: &str) {
+    pub(super) fn text(&mut self, tag: Tag, vr: [u8; 2], text: &str) {
         self.bytes(tag, vr, text.as_bytes());
     }
 
     /// Decimal strings.
     pub(super) fn decimals(&mut self, tag: Tag, values: &[f64]) {
         let words: Vec<String> = values.iter().map(|&v| decimal(v)).collect();
-        self.text(tag, b"DS", &words.join("\\"));
+        self.text(tag, *b"DS", &words.join("\\"));
     }
 
     /// An integer string.
     pub(super) fn integer(&mut self, tag: Tag, value: i64) {
-        self.text(tag, b"IS", &value.to_string());
+        self.text(tag, *b"IS", &value.to_string());
     }
 
     pub(super) fn u16s(&mut self, tag: Tag, values: &[u16]) {
         let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-        self.bytes(tag, b"US", &bytes);
+        self.bytes(tag, *b"US", &bytes);
     }
 
     pub(super) fn u32s(&mut self, tag: Tag, values: &[u32]) {
         let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-        self.bytes(tag, b"UL", &bytes);
+        self.bytes(tag, *b"UL", &bytes);
     }
 
     /// A tag as a value.
     pub(super) fn pointer(&mut self, tag: Tag, to: Tag) {
         let [group, element] = [(to >> 16) as u16, to as u16].map(u16::to_le_bytes);
-        self.bytes(tag, b"AT", &[group, element].concat());
+        self.bytes(tag, *b"AT", &[group, element].concat());
     }
 
     pub(super) fn sequence(&mut self, tag: Tag, items: Vec<Self>) {
@@ -117,12 +117,12 @@ impl DataSet {
     /// A whole file: preamble, file meta information and this data set, which must name its SOP class and instance.
     pub(super) fn into_file(self, syntax: Syntax, class: &str, instance: &str) -> Option<Vec<u8>> {
         let mut meta = Self::new();
-        meta.bytes(0x0002_0001, b"OB", &[0, 1]);
-        meta.text(0x0002_0002, b"UI", class);
-        meta.text(0x0002_0003, b"UI", instance);
-        meta.text(tags::TRANSFER_SYNTAX_UID, b"UI", syntax.uid());
-        meta.text(0x0002_0012, b"UI", super::dicom_object::IMPLEMENTATION_UID);
-        meta.text(0x0002_0013, b"SH", super::dicom_object::IMPLEMENTATION);
+        meta.bytes(0x0002_0001, *b"OB", &[0, 1]);
+        meta.text(0x0002_0002, *b"UI", class);
+        meta.text(0x0002_0003, *b"UI", instance);
+        meta.text(tags::TRANSFER_SYNTAX_UID, *b"UI", syntax.uid());
+        meta.text(0x0002_0012, *b"UI", super::dicom_object::IMPLEMENTATION_UID);
+        meta.text(0x0002_0013, *b"SH", super::dicom_object::IMPLEMENTATION);
         let meta = meta.encode(Syntax::ExplicitLittleEndian)?;
         let mut length = Self::new();
         length.u32s(0x0002_0000, &[meta.len() as u32]);
@@ -217,10 +217,10 @@ mod tests {
     #[test]
     fn elements_are_sorted_padded_and_nested() {
         let mut item = DataSet::new();
-        item.text(0x0008_0100, b"SH", "ABC");
+        item.text(0x0008_0100, *b"SH", "ABC");
         let mut data = DataSet::new();
         data.sequence(0x0008_2218, vec![item]);
-        data.text(0x0008_0018, b"UI", "1.2");
+        data.text(0x0008_0018, *b"UI", "1.2");
         let want: [&[u8]; 4] = [
             b"\x08\0\x18\0UI\x04\01.2\0",
             b"\x08\0\x18\x22SQ\0\0\x14\0\0\0",

@@ -20,16 +20,16 @@ pub(super) const IMPLEMENTATION: &str = "SYNTHFM";
 const SERIES_OFFSET: i64 = 1000;
 
 /// Attributes of patient and study that an object shares with its source.
-const SHARED: [(u32, &[u8; 2]); 9] = [
-    (tags::STUDY_DATE, b"DA"),
-    (tags::STUDY_TIME, b"TM"),
-    (tags::ACCESSION_NUMBER, b"SH"),
-    (tags::REFERRING_PHYSICIAN_NAME, b"PN"),
-    (tags::PATIENT_NAME, b"PN"),
-    (tags::PATIENT_ID, b"LO"),
-    (tags::PATIENT_BIRTH_DATE, b"DA"),
-    (tags::PATIENT_SEX, b"CS"),
-    (tags::STUDY_ID, b"SH"),
+const SHARED: [(u32, [u8; 2]); 9] = [
+    (tags::STUDY_DATE, *b"DA"),
+    (tags::STUDY_TIME, *b"TM"),
+    (tags::ACCESSION_NUMBER, *b"SH"),
+    (tags::REFERRING_PHYSICIAN_NAME, *b"PN"),
+    (tags::PATIENT_NAME, *b"PN"),
+    (tags::PATIENT_ID, *b"LO"),
+    (tags::PATIENT_BIRTH_DATE, *b"DA"),
+    (tags::PATIENT_SEX, *b"CS"),
+    (tags::STUDY_ID, *b"SH"),
 ];
 
 /// Derives UIDs of one object.
@@ -154,24 +154,24 @@ pub(super) fn common(
     let (date, time) = date_time(created);
     data.text(
         tags::SPECIFIC_CHARACTER_SET,
-        b"CS",
+        *b"CS",
         &character_set(source, names),
     );
-    data.text(tags::SOP_CLASS_UID, b"UI", kind.sop_class);
-    data.text(tags::SOP_INSTANCE_UID, b"UI", kind.sop_instance);
+    data.text(tags::SOP_CLASS_UID, *b"UI", kind.sop_class);
+    data.text(tags::SOP_INSTANCE_UID, *b"UI", kind.sop_instance);
     for (tag, vr) in SHARED {
         data.bytes(tag, vr, source.attribute(tag));
     }
-    data.text(tags::SERIES_DATE, b"DA", &date);
-    data.text(tags::SERIES_TIME, b"TM", &time);
-    data.text(tags::MODALITY, b"CS", kind.modality);
-    data.text(tags::MANUFACTURER, b"LO", "synthfm");
-    data.text(tags::MANUFACTURER_MODEL_NAME, b"LO", "synthfm");
-    data.text(tags::DEVICE_SERIAL_NUMBER, b"LO", "0");
-    data.text(tags::SOFTWARE_VERSIONS, b"LO", env!("CARGO_PKG_VERSION"));
-    data.text(tags::SERIES_DESCRIPTION, b"LO", kind.description);
-    data.text(tags::STUDY_INSTANCE_UID, b"UI", &study_uid(source));
-    data.text(tags::SERIES_INSTANCE_UID, b"UI", kind.series);
+    data.text(tags::SERIES_DATE, *b"DA", &date);
+    data.text(tags::SERIES_TIME, *b"TM", &time);
+    data.text(tags::MODALITY, *b"CS", kind.modality);
+    data.text(tags::MANUFACTURER, *b"LO", "synthfm");
+    data.text(tags::MANUFACTURER_MODEL_NAME, *b"LO", "synthfm");
+    data.text(tags::DEVICE_SERIAL_NUMBER, *b"LO", "0");
+    data.text(tags::SOFTWARE_VERSIONS, *b"LO", env!("CARGO_PKG_VERSION"));
+    data.text(tags::SERIES_DESCRIPTION, *b"LO", kind.description);
+    data.text(tags::STUDY_INSTANCE_UID, *b"UI", &study_uid(source));
+    data.text(tags::SERIES_INSTANCE_UID, *b"UI", kind.series);
     data.integer(
         tags::SERIES_NUMBER,
         source.number.unwrap_or(0) + SERIES_OFFSET,
@@ -179,9 +179,9 @@ pub(super) fn common(
     data.integer(tags::INSTANCE_NUMBER, 1);
     let frame_of_reference = source.attribute(tags::FRAME_OF_REFERENCE_UID);
     if !frame_of_reference.is_empty() {
-        data.bytes(tags::FRAME_OF_REFERENCE_UID, b"UI", frame_of_reference);
+        data.bytes(tags::FRAME_OF_REFERENCE_UID, *b"UI", frame_of_reference);
         let indicator = source.attribute(tags::POSITION_REFERENCE_INDICATOR);
-        data.bytes(tags::POSITION_REFERENCE_INDICATOR, b"LO", indicator);
+        data.bytes(tags::POSITION_REFERENCE_INDICATOR, *b"LO", indicator);
     }
     data
 }
@@ -214,8 +214,8 @@ pub(super) fn name(text: &str, source: &DicomSeries, most: usize) -> String {
 /// A reference to an image or to one of its frames.
 pub(super) fn reference(class: &str, instance: &str, frame: Option<usize>) -> DataSet {
     let mut item = DataSet::new();
-    item.text(tags::REFERENCED_SOP_CLASS_UID, b"UI", class);
-    item.text(tags::REFERENCED_SOP_INSTANCE_UID, b"UI", instance);
+    item.text(tags::REFERENCED_SOP_CLASS_UID, *b"UI", class);
+    item.text(tags::REFERENCED_SOP_INSTANCE_UID, *b"UI", instance);
     if let Some(frame) = frame {
         item.integer(tags::REFERENCED_FRAME_NUMBER, frame as i64);
     }
@@ -225,9 +225,9 @@ pub(super) fn reference(class: &str, instance: &str, frame: Option<usize>) -> Da
 /// A coded concept.
 pub(super) fn code(value: &str, scheme: &str, meaning: &str) -> DataSet {
     let mut item = DataSet::new();
-    item.text(tags::CODE_VALUE, b"SH", value);
-    item.text(tags::CODING_SCHEME_DESIGNATOR, b"SH", scheme);
-    item.text(tags::CODE_MEANING, b"LO", meaning);
+    item.text(tags::CODE_VALUE, *b"SH", value);
+    item.text(tags::CODING_SCHEME_DESIGNATOR, *b"SH", scheme);
+    item.text(tags::CODE_MEANING, *b"LO", meaning);
     item
 }
 

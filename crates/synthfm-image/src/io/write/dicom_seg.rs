@@ -45,7 +45,7 @@ pub(super) fn encode(
     dimensions(&mut data, &uids.uid("dimensions"), source);
     references(&mut data, &frames, source);
     functional_groups(&mut data, &frames, labels, source);
-    data.bytes(tags::PIXEL_DATA, b"OB", &bits(labels, segments, &frames));
+    data.bytes(tags::PIXEL_DATA, *b"OB", &bits(labels, segments, &frames));
     data.into_file(Syntax::ExplicitLittleEndian, SOP_CLASS, &instance)
         .ok_or_else(too_long)
 }
@@ -86,11 +86,11 @@ fn bits(labels: &LabelVolume, segments: &[Segment], frames: &[Frame]) -> Vec<u8>
 fn image_module(data: &mut DataSet, labels: &LabelVolume, frames: usize, created: SystemTime) {
     let [columns, rows, _] = labels.geometry().shape();
     let (date, time) = date_time(created);
-    data.text(tags::IMAGE_TYPE, b"CS", "DERIVED\\PRIMARY");
-    data.text(tags::CONTENT_DATE, b"DA", &date);
-    data.text(tags::CONTENT_TIME, b"TM", &time);
+    data.text(tags::IMAGE_TYPE, *b"CS", "DERIVED\\PRIMARY");
+    data.text(tags::CONTENT_DATE, *b"DA", &date);
+    data.text(tags::CONTENT_TIME, *b"TM", &time);
     data.u16s(tags::SAMPLES_PER_PIXEL, &[1]);
-    data.text(tags::PHOTOMETRIC_INTERPRETATION, b"CS", "MONOCHROME2");
+    data.text(tags::PHOTOMETRIC_INTERPRETATION, *b"CS", "MONOCHROME2");
     data.integer(tags::NUMBER_OF_FRAMES, frames as i64);
     // The source's slices have at most 65535 rows and columns, for these are its attributes too.
     data.u16s(tags::ROWS, &[rows as u16]);
@@ -99,15 +99,15 @@ fn image_module(data: &mut DataSet, labels: &LabelVolume, frames: usize, created
     data.u16s(tags::BITS_STORED, &[1]);
     data.u16s(tags::HIGH_BIT, &[0]);
     data.u16s(tags::PIXEL_REPRESENTATION, &[0]);
-    data.text(tags::SEGMENTATION_TYPE, b"CS", "BINARY");
-    data.text(tags::SEGMENTS_OVERLAP, b"CS", "NO");
-    data.text(tags::CONTENT_LABEL, b"CS", "SEGMENTATION");
+    data.text(tags::SEGMENTATION_TYPE, *b"CS", "BINARY");
+    data.text(tags::SEGMENTS_OVERLAP, *b"CS", "NO");
+    data.text(tags::CONTENT_LABEL, *b"CS", "SEGMENTATION");
     data.text(
         tags::CONTENT_DESCRIPTION,
-        b"LO",
+        *b"LO",
         "Segmentation by synthfm, for research use only",
     );
-    data.text(tags::CONTENT_CREATOR_NAME, b"PN", "");
+    data.text(tags::CONTENT_CREATOR_NAME, *b"PN", "");
 }
 
 /// A segmentation of images that were compressed with loss says so, with how much.
@@ -116,11 +116,11 @@ fn lossy(data: &mut DataSet, source: &DicomSeries) {
     let ratio = source.attribute(tags::LOSSY_IMAGE_COMPRESSION_RATIO);
     let method = source.attribute(tags::LOSSY_IMAGE_COMPRESSION_METHOD);
     if flag.starts_with(b"01") && !ratio.is_empty() && !method.is_empty() {
-        data.text(tags::LOSSY_IMAGE_COMPRESSION, b"CS", "01");
-        data.bytes(tags::LOSSY_IMAGE_COMPRESSION_RATIO, b"DS", ratio);
-        data.bytes(tags::LOSSY_IMAGE_COMPRESSION_METHOD, b"CS", method);
+        data.text(tags::LOSSY_IMAGE_COMPRESSION, *b"CS", "01");
+        data.bytes(tags::LOSSY_IMAGE_COMPRESSION_RATIO, *b"DS", ratio);
+        data.bytes(tags::LOSSY_IMAGE_COMPRESSION_METHOD, *b"CS", method);
     } else {
-        data.text(tags::LOSSY_IMAGE_COMPRESSION, b"CS", "00");
+        data.text(tags::LOSSY_IMAGE_COMPRESSION, *b"CS", "00");
     }
 }
 
@@ -132,9 +132,13 @@ fn segment_module(data: &mut DataSet, segments: &[Segment], source: &DicomSeries
         let mut item = DataSet::new();
         item.sequence(tags::SEGMENTED_PROPERTY_CATEGORY, sct(concept.category));
         item.u16s(tags::SEGMENT_NUMBER, &[n as u16 + 1]);
-        item.text(tags::SEGMENT_LABEL, b"LO", &name(&segment.name, source, 64));
-        item.text(tags::SEGMENT_ALGORITHM_TYPE, b"CS", "SEMIAUTOMATIC");
-        item.text(tags::SEGMENT_ALGORITHM_NAME, b"LO", algorithm);
+        item.text(
+            tags::SEGMENT_LABEL,
+            *b"LO",
+            &name(&segment.name, source, 64),
+        );
+        item.text(tags::SEGMENT_ALGORITHM_TYPE, *b"CS", "SEMIAUTOMATIC");
+        item.text(tags::SEGMENT_ALGORITHM_NAME, *b"LO", algorithm);
         item.u16s(tags::RECOMMENDED_DISPLAY_CIELAB, &cielab(segment.colour));
         item.sequence(tags::SEGMENTED_PROPERTY_TYPE, sct(concept.kind));
         item
@@ -145,14 +149,14 @@ fn segment_module(data: &mut DataSet, segments: &[Segment], source: &DicomSeries
 /// Frames are counted by segment and by position, or by time where positions are unknown.
 fn dimensions(data: &mut DataSet, uid: &str, source: &DicomSeries) {
     let mut organization = DataSet::new();
-    organization.text(tags::DIMENSION_ORGANIZATION_UID, b"UI", uid);
+    organization.text(tags::DIMENSION_ORGANIZATION_UID, *b"UI", uid);
     data.sequence(tags::DIMENSION_ORGANIZATION_SEQUENCE, vec![organization]);
     let index = |pointer, group, label: &str| {
         let mut item = DataSet::new();
-        item.text(tags::DIMENSION_ORGANIZATION_UID, b"UI", uid);
+        item.text(tags::DIMENSION_ORGANIZATION_UID, *b"UI", uid);
         item.pointer(tags::DIMENSION_INDEX_POINTER, pointer);
         item.pointer(tags::FUNCTIONAL_GROUP_POINTER, group);
-        item.text(tags::DIMENSION_DESCRIPTION_LABEL, b"LO", label);
+        item.text(tags::DIMENSION_DESCRIPTION_LABEL, *b"LO", label);
         item
     };
     let segment = index(
@@ -191,7 +195,7 @@ fn references(data: &mut DataSet, frames: &[Frame], source: &DicomSeries) {
         .map(|(class, instance)| reference(class, instance, None));
     let mut series = DataSet::new();
     series.sequence(tags::REFERENCED_INSTANCE_SEQUENCE, items.collect());
-    series.text(tags::SERIES_INSTANCE_UID, b"UI", &series_uid(source));
+    series.text(tags::SERIES_INSTANCE_UID, *b"UI", &series_uid(source));
     data.sequence(tags::REFERENCED_SERIES_SEQUENCE, vec![series]);
 }
 
@@ -233,7 +237,7 @@ fn per_frame((segment, k): Frame, used: &[usize], source: &DicomSeries) -> DataS
         "DCM",
         "Source image for image processing operation",
     );
-    image.text(SPATIAL_LOCATIONS_PRESERVED, b"CS", "YES");
+    image.text(SPATIAL_LOCATIONS_PRESERVED, *b"CS", "YES");
     image.sequence(tags::PURPOSE_OF_REFERENCE, vec![purpose]);
     let mut derivation = DataSet::new();
     derivation.sequence(tags::SOURCE_IMAGE_SEQUENCE, vec![image]);

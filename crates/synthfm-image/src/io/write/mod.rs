@@ -44,7 +44,7 @@ pub fn write_segmentation(
         }
         MaskFormat::Png => picture::png(&map(path, segmentation, options)?, &segments)?,
         MaskFormat::Tiff => picture::tiff(&segmentation.labels, &segments)?,
-        MaskFormat::Nrrd => nrrd::encode(path, &volume(segmentation, source)?, &segments)?,
+        MaskFormat::Nrrd => nrrd::encode(path, &volume(segmentation, source)?, &segments),
         MaskFormat::MetaImage => meta_image::encode(&volume(segmentation, source)?)?,
         MaskFormat::CocoJson => coco::encode(path, segmentation, &segments, options)?,
         MaskFormat::DicomSeg => {

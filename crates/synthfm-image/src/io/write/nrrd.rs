@@ -9,9 +9,9 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use super::{compressed, label_bytes};
-use crate::{LabelVolume, Result, Segment};
+use crate::{LabelVolume, Segment};
 
-pub(super) fn encode(path: &Path, labels: &LabelVolume, segments: &[Segment]) -> Result<Vec<u8>> {
+pub(super) fn encode(path: &Path, labels: &LabelVolume, segments: &[Segment]) -> Vec<u8> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let is_segmentation = name.to_lowercase().ends_with(".seg.nrrd");
     let (narrow, values) = label_bytes(labels.data());
@@ -23,7 +23,7 @@ pub(super) fn encode(path: &Path, labels: &LabelVolume, segments: &[Segment]) ->
     let mut bytes = text.into_bytes();
     let encoder = GzEncoder::new(Vec::new(), Compression::default());
     bytes.extend(compressed(encoder, &values, GzEncoder::finish));
-    Ok(bytes)
+    bytes
 }
 
 fn header(labels: &LabelVolume, narrow: bool) -> String {

@@ -62,6 +62,5 @@ pub(super) fn tiff(labels: &LabelFile, segments: &[Segment]) -> Result<Vec<u8>> 
                 .map_err(bad)?;
         }
     }
-    drop(encoder);
     Ok(cursor.into_inner())
 }

@@ -42,9 +42,9 @@ pub(super) fn encode(
     };
     let mut data = common(&kind, source, segments, created);
     let (date, time) = date_time(created);
-    data.text(tags::STRUCTURE_SET_LABEL, b"SH", "synthfm");
-    data.text(tags::STRUCTURE_SET_DATE, b"DA", &date);
-    data.text(tags::STRUCTURE_SET_TIME, b"TM", &time);
+    data.text(tags::STRUCTURE_SET_LABEL, *b"SH", "synthfm");
+    data.text(tags::STRUCTURE_SET_DATE, *b"DA", &date);
+    data.text(tags::STRUCTURE_SET_TIME, *b"TM", &time);
     data.sequence(
         tags::REFERENCED_FRAME_OF_REFERENCE,
         vec![referenced_frame(source)],
@@ -77,13 +77,13 @@ fn referenced_frame(source: &DicomSeries) -> DataSet {
         .iter()
         .map(|(class, instance)| reference(class, instance, None));
     let mut series = DataSet::new();
-    series.text(tags::SERIES_INSTANCE_UID, b"UI", &series_uid(source));
+    series.text(tags::SERIES_INSTANCE_UID, *b"UI", &series_uid(source));
     series.sequence(tags::CONTOUR_IMAGE_SEQUENCE, images.collect());
     let mut study = reference(STUDY_CLASS, &study_uid(source), None);
     study.sequence(tags::RT_REFERENCED_SERIES, vec![series]);
     let mut frame = DataSet::new();
     let uid = source.attribute(tags::FRAME_OF_REFERENCE_UID);
-    frame.bytes(tags::FRAME_OF_REFERENCE_UID, b"UI", uid);
+    frame.bytes(tags::FRAME_OF_REFERENCE_UID, *b"UI", uid);
     frame.sequence(tags::RT_REFERENCED_STUDY, vec![study]);
     frame
 }
@@ -92,9 +92,9 @@ fn roi(n: usize, segment: &Segment, source: &DicomSeries) -> DataSet {
     let mut item = DataSet::new();
     item.integer(tags::ROI_NUMBER, n as i64 + 1);
     let frame = source.attribute(tags::FRAME_OF_REFERENCE_UID);
-    item.bytes(tags::REFERENCED_FOR_UID, b"UI", frame);
-    item.text(tags::ROI_NAME, b"LO", &name(&segment.name, source, 64));
-    item.text(tags::ROI_GENERATION_ALGORITHM, b"CS", "SEMIAUTOMATIC");
+    item.bytes(tags::REFERENCED_FOR_UID, *b"UI", frame);
+    item.text(tags::ROI_NAME, *b"LO", &name(&segment.name, source, 64));
+    item.text(tags::ROI_GENERATION_ALGORITHM, *b"CS", "SEMIAUTOMATIC");
     item
 }
 
@@ -102,8 +102,8 @@ fn observation(n: usize) -> DataSet {
     let mut item = DataSet::new();
     item.integer(tags::OBSERVATION_NUMBER, n as i64 + 1);
     item.integer(tags::REFERENCED_ROI_NUMBER, n as i64 + 1);
-    item.text(tags::RT_ROI_INTERPRETED_TYPE, b"CS", "");
-    item.text(tags::ROI_INTERPRETER, b"PN", "");
+    item.text(tags::RT_ROI_INTERPRETED_TYPE, *b"CS", "");
+    item.text(tags::ROI_INTERPRETER, *b"PN", "");
     item
 }
 
@@ -129,7 +129,7 @@ fn roi_contours(
     }
     let mut item = DataSet::new();
     let colour: Vec<String> = segment.colour.iter().map(u8::to_string).collect();
-    item.text(tags::ROI_DISPLAY_COLOR, b"IS", &colour.join("\\"));
+    item.text(tags::ROI_DISPLAY_COLOR, *b"IS", &colour.join("\\"));
     if !items.is_empty() {
         item.sequence(tags::CONTOUR_SEQUENCE, items);
     }
@@ -154,7 +154,7 @@ fn contour(points: &[Point2], k: usize, source: &DicomSeries) -> Option<DataSet>
     let mut item = DataSet::new();
     let image = reference(&slice.sop_class, &slice.sop_instance, slice.frame);
     item.sequence(tags::CONTOUR_IMAGE_SEQUENCE, vec![image]);
-    item.text(tags::CONTOUR_GEOMETRIC_TYPE, b"CS", "CLOSED_PLANAR");
+    item.text(tags::CONTOUR_GEOMETRIC_TYPE, *b"CS", "CLOSED_PLANAR");
     item.integer(tags::NUMBER_OF_CONTOUR_POINTS, points.len() as i64);
     item.decimals(tags::CONTOUR_DATA, &data);
     Some(item)

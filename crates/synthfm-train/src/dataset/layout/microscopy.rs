@@ -1,6 +1,6 @@
-//! Microscopy: LIVECell (Edlund et al. 2021, phase contrast) and the Data Science Bowl of 2018 (Caicedo et al. 2019,
+//! Microscopy: `LIVECell` (Edlund et al. 2021, phase contrast) and the Data Science Bowl of 2018 (Caicedo et al. 2019,
 //! nuclei). Every cell or nucleus is an instance.
-//! Differs: of LIVECell's three splits the test split is used if it is there.
+//! Differs: of `LIVECell`'s three splits the test split is used if it is there.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -33,11 +33,12 @@ impl Tree {
     fn file(&self, name: &str, values: &[u16]) -> &Self {
         let path = self.path(name);
         let at = |i: usize| values[i % values.len()];
-        if name.ends_with(".nii.gz") {
+        let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
+        if ending == "gz" {
             let geometry = VolumeGeometry::with_spacing([4, 3, 2], [0.5, 0.5, 5.0]).unwrap();
             let volume = LabelVolume::new(geometry, (0..24).map(at).collect()).unwrap();
             write_label_nifti(&path, &volume).unwrap();
-        } else if name.ends_with(".png") {
+        } else if ending == "png" {
             let map = LabelMap::new(Size::new(3, 4), (0..12).map(at).collect()).unwrap();
             write_label_png(&path, &map).unwrap();
         } else {

@@ -78,20 +78,17 @@ pub(super) fn natural(a: &str, b: &str) -> Ordering {
         let mut pieces: Vec<(String, u128)> = vec![(String::new(), 0)];
         let mut in_number = false;
         for c in text.chars() {
-            match c.to_digit(10) {
-                Some(digit) => {
-                    let last = pieces.last_mut().expect("starts with one");
-                    last.1 = last.1.saturating_mul(10).saturating_add(u128::from(digit));
-                    in_number = true;
+            let Some(digit) = c.to_digit(10) else {
+                if in_number {
+                    pieces.push((String::new(), 0));
                 }
-                None => {
-                    if in_number {
-                        pieces.push((String::new(), 0));
-                        in_number = false;
-                    }
-                    pieces.last_mut().expect("starts with one").0.push(c);
-                }
-            }
+                in_number = false;
+                pieces.last_mut().expect("starts with one").0.push(c);
+                continue;
+            };
+            let number = &mut pieces.last_mut().expect("starts with one").1;
+            *number = number.saturating_mul(10).saturating_add(u128::from(digit));
+            in_number = true;
         }
         pieces
     }

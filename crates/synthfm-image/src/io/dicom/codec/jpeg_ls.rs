@@ -94,7 +94,7 @@ pub(super) fn decode(bytes: &[u8], expected: &Expected) -> Result<Decoded, Strin
                         is_rgb: false,
                     });
                 }
-                reader.to_marker();
+                reader.skip_to_marker();
             }
             0xdd => return Err("JPEG-LS restart intervals cannot be read".to_owned()),
             0xd9 => return Err("the JPEG-LS stream ends before its last component".to_owned()),
@@ -135,7 +135,7 @@ impl<'a> Segments<'a> {
     }
 
     /// Moves on to the next marker.
-    fn to_marker(&mut self) {
+    fn skip_to_marker(&mut self) {
         while let Some(pair) = self.bytes.get(self.at..self.at + 2) {
             if pair[0] == 0xff && pair[1] & 0x80 != 0 && pair[1] != 0xff {
                 return;

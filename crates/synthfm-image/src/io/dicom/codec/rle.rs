@@ -1,5 +1,5 @@
 //! DICOM's run lengths (PS3.5, annex G): a segment per byte of a sample, the highest byte first, each packed as in
-//! TIFF's PackBits.
+//! TIFF's `PackBits`.
 
 use super::{Decoded, Expected};
 
