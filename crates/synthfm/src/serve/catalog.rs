@@ -186,43 +186,77 @@ impl Catalog {
     }
 }
 
+/// Where the search for images is.
+struct Search<'a> {
+    root: PathBuf,
+    work: &'a Path,
+    max_bytes: u64,
+    /// Folders to look into, the next one last.
+    open: Vec<Folder>,
+}
+
+/// A folder to look into.
+struct Folder {
+    path: PathBuf,
+    depth: usize,
+    /// Whether its DICOM files are listed already, with those of a folder above.
+    has_series: bool,
+}
+
 impl Inner {
     fn list(&mut self, path: &Path, work: &Path, max_bytes: u64) -> Result<()> {
-        let found = path
+        let root = path
             .canonicalize()
             .with_context(|| format!("opening {}", path.display()))?;
-        if found.is_file() {
-            let root = found.parent().unwrap_or(Path::new("/")).to_owned();
-            return self.add(&found, &root);
+        if root.is_file() {
+            let above = root.parent().unwrap_or(Path::new("/")).to_owned();
+            return self.add(&root, &above);
         }
-        // Breadth first keeps files of a folder together; names decide the order.
-        let mut folders = vec![(found.clone(), 0)];
-        while let Some((folder, depth)) = folders.pop() {
-            let mut entries: Vec<PathBuf> = fs::read_dir(&folder)
-                .with_context(|| format!("listing {}", folder.display()))?
-                .flatten()
-                .map(|entry| entry.path())
-                .collect();
-            entries.sort();
-            if is_dicom_folder(&entries) {
-                match self.add_dicom(&folder, &found, max_bytes) {
-                    // Whatever else lies there is not looked at.
-                    Ok(()) => continue,
-                    Err(error) => {
-                        eprintln!("warning: {}: {}", folder.display(), one_line(&error));
-                        self.left_out += 1;
-                    }
-                }
+        let first = Folder {
+            path: root.clone(),
+            depth: 0,
+            has_series: false,
+        };
+        let mut search = Search {
+            root,
+            work,
+            max_bytes,
+            open: vec![first],
+        };
+        while let Some(folder) = search.open.pop() {
+            self.look_into(folder, &mut search)?;
+        }
+        Ok(())
+    }
+
+    /// Adds the images of a folder, and notes the folders in it.
+    fn look_into(&mut self, mut folder: Folder, search: &mut Search) -> Result<()> {
+        let path = &folder.path;
+        let mut entries: Vec<PathBuf> = fs::read_dir(path)
+            .with_context(|| format!("listing {}", path.display()))?
+            .flatten()
+            .map(|entry| entry.path())
+            .collect();
+        entries.sort();
+        if !folder.has_series && is_dicom_folder(&entries) {
+            match self.add_dicom(path, &search.root, search.max_bytes) {
+                Ok(()) => folder.has_series = true,
+                Err(error) => eprintln!("warning: {}: {}", path.display(), one_line(&error)),
             }
-            let mut deeper = Vec::new();
-            for entry in entries {
-                self.visit(&entry, &found, work, &mut deeper)?;
-            }
-            if depth < MAX_DEPTH {
-                folders.extend(deeper.into_iter().rev().map(|folder| (folder, depth + 1)));
-            } else {
-                self.left_out += deeper.len();
-            }
+        }
+        let mut deeper = Vec::new();
+        for entry in entries {
+            self.visit(&entry, &folder, search, &mut deeper)?;
+        }
+        if folder.depth < MAX_DEPTH {
+            let below = |path| Folder {
+                path,
+                depth: folder.depth + 1,
+                has_series: folder.has_series,
+            };
+            search.open.extend(deeper.into_iter().rev().map(below));
+        } else {
+            self.left_out += deeper.len();
         }
         Ok(())
     }
@@ -230,25 +264,25 @@ impl Inner {
     fn visit(
         &mut self,
         entry: &Path,
-        root: &Path,
-        work: &Path,
+        folder: &Folder,
+        search: &Search,
         deeper: &mut Vec<PathBuf>,
     ) -> Result<()> {
         let name = entry.file_name().unwrap_or_default().to_string_lossy();
-        if name.starts_with('.') {
+        if name.starts_with('.') || (folder.has_series && is_dicom_name(&name)) {
             return Ok(());
         }
-        let is_link = entry.is_symlink();
         if entry.is_dir() {
             // Links to folders could lead in circles.
-            if !is_link && !LABEL_FOLDERS.contains(&&*name) && entry != work {
+            let own = LABEL_FOLDERS.contains(&&*name) || entry == search.work;
+            if !own && !entry.is_symlink() {
                 deeper.push(entry.to_owned());
             }
         } else if has_ending(&name) && entry.is_file() {
-            if inside(root, entry).is_err() || self.cases.len() >= MAX_CASES {
+            if inside(&search.root, entry).is_err() || self.cases.len() >= MAX_CASES {
                 self.left_out += 1;
             } else {
-                self.add(entry, root)?;
+                self.add(entry, &search.root)?;
             }
         }
         Ok(())
@@ -365,7 +399,7 @@ fn is_dicom_folder(entries: &[PathBuf]) -> bool {
     let says = |path: &&PathBuf| -> bool {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let lower = name.to_lowercase();
-        if lower.ends_with(".dcm") || lower.ends_with(".dicom") {
+        if is_dicom_name(&name) {
             return !STRUCTURE_ENDINGS
                 .iter()
                 .any(|ending| lower.ends_with(ending))
@@ -379,6 +413,11 @@ fn is_dicom_folder(entries: &[PathBuf]) -> bool {
     };
     // A look at some files tells; a folder of thousands is not read for it.
     entries.iter().take(64).any(|path| says(&path))
+}
+
+fn is_dicom_name(name: &str) -> bool {
+    let lower = name.to_lowercase();
+    lower.ends_with(".dcm") || lower.ends_with(".dicom")
 }
 
 fn has_dicom_mark(path: &Path) -> std::io::Result<bool> {
@@ -474,13 +513,15 @@ mod tests {
         fs::create_dir(&series).unwrap();
         let fixtures =
             Path::new(env!("CARGO_MANIFEST_DIR")).join("../synthfm-image/tests/fixtures/formats");
+        touch(&series.join("photo.png"));
         fs::copy(fixtures.join("us_ybr.dcm"), series.join("1.2.840.1")).unwrap();
         touch(&root.join("a.seg.nrrd"));
         let work = root.join("work");
         let catalog = Catalog::open(Some(&root), &work, &work.join("uploads"), 1 << 20).unwrap();
-        let [case] = &catalog.summaries()[..] else {
+        let [case, photo] = &catalog.summaries()[..] else {
             panic!("{:?}", names(&catalog));
         };
+        assert_eq!(photo.name, "patient/photo.png");
         assert!(case.name.starts_with("patient/1"), "{}", case.name);
         let case = catalog.get(&case.id).unwrap();
         assert_eq!((case.series(), case.file().unwrap()), (Some("1"), series));
