@@ -101,7 +101,10 @@ async function picture(page) {
   const coco = JSON.parse((await exported(page, "coco")).bytes);
   assert.equal(coco.annotations.length, 2);
   assert.equal(coco.annotations[0].area, boxed.pixels);
-  say("exports: PNG, masks, COCO");
+  const nrrd = await exported(page, "nrrd");
+  assert.equal(nrrd.bytes.subarray(0, 4).toString(), "NRRD");
+  assert.match(nrrd.bytes.subarray(0, 4000).toString("latin1"), /fetal_head/);
+  say("exports: PNG, masks, COCO, NRRD with names");
   await page.keyboard.press("p");
   await page.keyboard.press("1");
   await page.keyboard.press("h");

@@ -39,8 +39,8 @@ export async function startBrowser() {
 }
 
 /** Takes the page's files from a folder instead of the binary (PAGE=crates/synthfm/src/serve/page), to work on them. */
-async function takePageFrom(page, folder) {
-  const names = { "/": "index.html" };
+async function takePageFrom(page, folder, index) {
+  const names = { "/": index };
   await page.route(
     ({ pathname }) => pathname === "/" || /^\/(js\/)?[a-z]+\.(js|css|svg)$/.test(pathname),
     (route) => {
@@ -51,14 +51,14 @@ async function takePageFrom(page, folder) {
 }
 
 /** A page that fails the test when its scripts fail. */
-export async function openPage(browser, options = {}) {
+export async function openPage(browser, options = {}, index = "index.html") {
   const context = await browser.newContext({
     viewport: { width: 1400, height: 900 },
     acceptDownloads: true,
     ...options,
   });
   const page = await context.newPage();
-  if (process.env.PAGE) await takePageFrom(page, process.env.PAGE);
+  if (process.env.PAGE) await takePageFrom(page, process.env.PAGE, index);
   page.errors = [];
   page.on("pageerror", (error) => page.errors.push(error.stack ?? String(error)));
   page.on("console", (message) => {

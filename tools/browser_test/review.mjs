@@ -31,16 +31,12 @@ try {
   ];
   server = await startServer(program, args);
   browser = await startBrowser();
-  const page = await openPage(browser);
+  const page = await openPage(browser, {}, "review.html");
   await page.goto(server.url);
   await page.fill("#rater", "A B");
   await page.keyboard.press("Enter");
   for (let n = 0; n < 2 * count; n += 1) {
-    await page.waitForFunction(
-      (k) =>
-        document.getElementById("count").textContent.startsWith(`${k} of`) && !document.getElementById("judge").hidden,
-      n,
-    );
+    await page.waitForFunction((k) => document.getElementById("picture").dataset.number === String(k + 1), n);
     const side = await page.evaluate(() => document.getElementById("picture").naturalWidth);
     assert.equal(side, 256);
     if (n === 2) {
@@ -48,8 +44,7 @@ try {
       await page.reload();
       await page.keyboard.press("Tab");
       await page.click("#who button");
-      await page.waitForFunction(() => document.getElementById("count").textContent.startsWith("2 of"));
-      await page.waitForFunction(() => !document.getElementById("judge").hidden);
+      await page.waitForFunction(() => document.getElementById("picture").dataset.number === "3");
     }
     await page.keyboard.press(n % 2 ? "r" : "s");
   }

@@ -4,19 +4,28 @@
 //! only where they stay below the folder, which is checked again when a file is opened.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
+use synthfm_image::{OpenOptions, ReadOptions, list_series};
 
 use super::annotation::Progress;
-use crate::output::write_json;
+use crate::output::{one_line, write_json};
 
 /// Endings of files that are listed.
-pub(super) const ENDINGS: [&str; 4] = [".nii.gz", ".nii", ".png", ".npy"];
+pub(super) const ENDINGS: [&str; 16] = [
+    ".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".png", ".jpg", ".jpeg", ".bmp", ".tif",
+    ".tiff", ".npy", ".npz", ".dcm", ".dicom",
+];
+/// Endings of files that hold structures rather than images.
+const STRUCTURE_ENDINGS: [&str; 3] = [".seg.nrrd", ".seg.dcm", ".rtstruct.dcm"];
+/// Where DICOM files say what they are.
+const DICOM_MARK: (u64, &[u8; 4]) = (128, b"DICM");
 /// Folders that hold labels or our own files rather than images.
 const LABEL_FOLDERS: [&str; 10] = [
     "labels",
@@ -48,9 +57,16 @@ pub(super) struct Case {
     path: PathBuf,
     /// What the file must lie below.
     root: PathBuf,
+    /// Of a folder of DICOM files: the image's number in the list of them.
+    series: Option<String>,
 }
 
 impl Case {
+    /// Which image of a folder of DICOM files it is.
+    pub(super) fn series(&self) -> Option<&str> {
+        self.series.as_deref()
+    }
+
     /// The file, checked to lie below its root at this moment.
     pub(super) fn file(&self) -> Result<PathBuf> {
         inside(&self.root, &self.path)
@@ -58,6 +74,10 @@ impl Case {
 
     /// The name of the file without its ending, in characters that every file system takes.
     pub(super) fn stem(&self) -> String {
+        if self.series.is_some() {
+            let parts: Vec<&str> = self.name.rsplit('/').take(2).collect();
+            return plain(&parts.into_iter().rev().collect::<Vec<_>>().join("_"));
+        }
         let name = self.name.rsplit('/').next().unwrap_or_default();
         let lower = name.to_lowercase();
         let ending = ENDINGS.iter().find(|ending| lower.ends_with(*ending));
@@ -93,10 +113,15 @@ struct Inner {
 
 impl Catalog {
     /// Lists a file, or the images below a folder, and the uploads below `uploads`.
-    pub(super) fn open(path: Option<&Path>, work: &Path, uploads: &Path) -> Result<Self> {
+    pub(super) fn open(
+        path: Option<&Path>,
+        work: &Path,
+        uploads: &Path,
+        max_bytes: u64,
+    ) -> Result<Self> {
         let mut inner = Inner::default();
         if let Some(path) = path {
-            inner.list(path, work)?;
+            inner.list(path, work, max_bytes)?;
         }
         inner.list_uploads(uploads)?;
         let states = work.join(STATES);
@@ -161,33 +186,77 @@ impl Catalog {
     }
 }
 
+/// Where the search for images is.
+struct Search<'a> {
+    root: PathBuf,
+    work: &'a Path,
+    max_bytes: u64,
+    /// Folders to look into, the next one last.
+    open: Vec<Folder>,
+}
+
+/// A folder to look into.
+struct Folder {
+    path: PathBuf,
+    depth: usize,
+    /// Whether its DICOM files are listed already, with those of a folder above.
+    has_series: bool,
+}
+
 impl Inner {
-    fn list(&mut self, path: &Path, work: &Path) -> Result<()> {
-        let found = path
+    fn list(&mut self, path: &Path, work: &Path, max_bytes: u64) -> Result<()> {
+        let root = path
             .canonicalize()
             .with_context(|| format!("opening {}", path.display()))?;
-        if found.is_file() {
-            let root = found.parent().unwrap_or(Path::new("/")).to_owned();
-            return self.add(&found, &root);
+        if root.is_file() {
+            let above = root.parent().unwrap_or(Path::new("/")).to_owned();
+            return self.add(&root, &above);
         }
-        // Breadth first keeps files of a folder together; names decide the order.
-        let mut folders = vec![(found.clone(), 0)];
-        while let Some((folder, depth)) = folders.pop() {
-            let mut entries: Vec<PathBuf> = fs::read_dir(&folder)
-                .with_context(|| format!("listing {}", folder.display()))?
-                .flatten()
-                .map(|entry| entry.path())
-                .collect();
-            entries.sort();
-            let mut deeper = Vec::new();
-            for entry in entries {
-                self.visit(&entry, &found, work, &mut deeper)?;
+        let first = Folder {
+            path: root.clone(),
+            depth: 0,
+            has_series: false,
+        };
+        let mut search = Search {
+            root,
+            work,
+            max_bytes,
+            open: vec![first],
+        };
+        while let Some(folder) = search.open.pop() {
+            self.look_into(folder, &mut search)?;
+        }
+        Ok(())
+    }
+
+    /// Adds the images of a folder, and notes the folders in it.
+    fn look_into(&mut self, mut folder: Folder, search: &mut Search) -> Result<()> {
+        let path = &folder.path;
+        let mut entries: Vec<PathBuf> = fs::read_dir(path)
+            .with_context(|| format!("listing {}", path.display()))?
+            .flatten()
+            .map(|entry| entry.path())
+            .collect();
+        entries.sort();
+        if !folder.has_series && is_dicom_folder(&entries) {
+            match self.add_dicom(path, &search.root, search.max_bytes) {
+                Ok(()) => folder.has_series = true,
+                Err(error) => eprintln!("warning: {}: {}", path.display(), one_line(&error)),
             }
-            if depth < MAX_DEPTH {
-                folders.extend(deeper.into_iter().rev().map(|folder| (folder, depth + 1)));
-            } else {
-                self.left_out += deeper.len();
-            }
+        }
+        let mut deeper = Vec::new();
+        for entry in entries {
+            self.visit(&entry, &folder, search, &mut deeper)?;
+        }
+        if folder.depth < MAX_DEPTH {
+            let below = |path| Folder {
+                path,
+                depth: folder.depth + 1,
+                has_series: folder.has_series,
+            };
+            search.open.extend(deeper.into_iter().rev().map(below));
+        } else {
+            self.left_out += deeper.len();
         }
         Ok(())
     }
@@ -195,25 +264,25 @@ impl Inner {
     fn visit(
         &mut self,
         entry: &Path,
-        root: &Path,
-        work: &Path,
+        folder: &Folder,
+        search: &Search,
         deeper: &mut Vec<PathBuf>,
     ) -> Result<()> {
         let name = entry.file_name().unwrap_or_default().to_string_lossy();
-        if name.starts_with('.') {
+        if name.starts_with('.') || (folder.has_series && is_dicom_name(&name)) {
             return Ok(());
         }
-        let is_link = entry.is_symlink();
         if entry.is_dir() {
             // Links to folders could lead in circles.
-            if !is_link && !LABEL_FOLDERS.contains(&&*name) && entry != work {
+            let own = LABEL_FOLDERS.contains(&&*name) || entry == search.work;
+            if !own && !entry.is_symlink() {
                 deeper.push(entry.to_owned());
             }
         } else if has_ending(&name) && entry.is_file() {
-            if inside(root, entry).is_err() || self.cases.len() >= MAX_CASES {
+            if inside(&search.root, entry).is_err() || self.cases.len() >= MAX_CASES {
                 self.left_out += 1;
             } else {
-                self.add(entry, root)?;
+                self.add(entry, &search.root)?;
             }
         }
         Ok(())
@@ -230,7 +299,42 @@ impl Inner {
             uploaded: false,
             path: path.to_owned(),
             root: root.to_owned(),
+            series: None,
         });
+        Ok(())
+    }
+
+    /// Adds the images of a folder of DICOM files and of those below it.
+    fn add_dicom(&mut self, folder: &Path, root: &Path, max_bytes: u64) -> Result<()> {
+        let options = OpenOptions {
+            read: ReadOptions { max_bytes },
+            series: None,
+        };
+        let below = folder.strip_prefix(root).unwrap_or(folder);
+        let parts = below.iter().map(|part| part.to_string_lossy());
+        let mut place = parts.collect::<Vec<_>>().join("/");
+        if place.is_empty() {
+            let own = folder.file_name().unwrap_or_default();
+            place = own.to_string_lossy().into_owned();
+        }
+        for series in list_series(folder, &options)? {
+            let what = series.description.or(series.modality).unwrap_or_default();
+            let values = series.slices * series.rows * series.columns;
+            self.cases.push(Case {
+                id: identifier(
+                    "series",
+                    &format!("{place}\0{}\0{}", series.uid, series.index),
+                ),
+                name: format!("{place}/{} {what}", series.index)
+                    .trim_end()
+                    .to_owned(),
+                uploaded: false,
+                bytes: 2 * values as u64,
+                path: folder.to_owned(),
+                root: root.to_owned(),
+                series: Some(series.index.to_string()),
+            });
+        }
         Ok(())
     }
 
@@ -266,6 +370,7 @@ fn upload(path: &Path, uploads: &Path) -> Result<Case> {
         bytes: size_of(path)?,
         path: path.to_owned(),
         root,
+        series: None,
     })
 }
 
@@ -285,7 +390,43 @@ fn identifier(kind: &str, name: &str) -> CaseId {
 /// Whether a file of this name is listed.
 pub(super) fn has_ending(name: &str) -> bool {
     let lower = name.to_lowercase();
-    ENDINGS.iter().any(|ending| lower.ends_with(ending))
+    let ends = |endings: &[&str]| endings.iter().any(|ending| lower.ends_with(ending));
+    ends(&ENDINGS) && !ends(&STRUCTURE_ENDINGS)
+}
+
+/// Whether a folder holds DICOM files: one that ends so, or one without an ending that says so inside.
+fn is_dicom_folder(entries: &[PathBuf]) -> bool {
+    let says = |path: &&PathBuf| -> bool {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let lower = name.to_lowercase();
+        if is_dicom_name(&name) {
+            return !STRUCTURE_ENDINGS
+                .iter()
+                .any(|ending| lower.ends_with(ending))
+                && path.is_file();
+        }
+        // UIDs as names have dots, but no ending of letters.
+        let bare = path
+            .extension()
+            .is_none_or(|ending| ending.to_string_lossy().chars().all(|c| c.is_ascii_digit()));
+        bare && !name.starts_with('.') && path.is_file() && has_dicom_mark(path).unwrap_or(false)
+    };
+    // A look at some files tells; a folder of thousands is not read for it.
+    entries.iter().take(64).any(|path| says(&path))
+}
+
+fn is_dicom_name(name: &str) -> bool {
+    let lower = name.to_lowercase();
+    lower.ends_with(".dcm") || lower.ends_with(".dicom")
+}
+
+fn has_dicom_mark(path: &Path) -> std::io::Result<bool> {
+    let (place, mark) = DICOM_MARK;
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::Start(place))?;
+    let mut found = [0; 4];
+    file.read_exact(&mut found)?;
+    Ok(found == *mark)
 }
 
 /// The file that a path means, if it lies below `root` once all links are followed.
@@ -344,7 +485,7 @@ mod tests {
             touch(&root.join(name));
         }
         let work = root.canonicalize().unwrap().join("work");
-        let catalog = Catalog::open(Some(&root), &work, &work.join("uploads")).unwrap();
+        let catalog = Catalog::open(Some(&root), &work, &work.join("uploads"), 1 << 20).unwrap();
         let expected = [
             "scan.png",
             "deep/er/c.npy",
@@ -359,9 +500,32 @@ mod tests {
         let case = catalog.get(&catalog.summaries()[3].id).unwrap();
         assert_eq!((case.stem(), case.uploaded), ("b_0000".to_owned(), false));
         catalog.set_state(&case.id, Progress::Done).unwrap();
-        let again = Catalog::open(Some(&root), &work, &work.join("uploads")).unwrap();
+        let again = Catalog::open(Some(&root), &work, &work.join("uploads"), 1 << 20).unwrap();
         assert_eq!(again.summaries()[3].state, Progress::Done);
         assert!(again.get("../../etc/passwd").is_none());
+    }
+
+    #[test]
+    fn folders_of_dicom_files_are_series() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        let series = root.join("patient");
+        fs::create_dir(&series).unwrap();
+        let fixtures =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../synthfm-image/tests/fixtures/formats");
+        touch(&series.join("photo.png"));
+        fs::copy(fixtures.join("us_ybr.dcm"), series.join("1.2.840.1")).unwrap();
+        touch(&root.join("a.seg.nrrd"));
+        let work = root.join("work");
+        let catalog = Catalog::open(Some(&root), &work, &work.join("uploads"), 1 << 20).unwrap();
+        let [case, photo] = &catalog.summaries()[..] else {
+            panic!("{:?}", names(&catalog));
+        };
+        assert_eq!(photo.name, "patient/photo.png");
+        assert!(case.name.starts_with("patient/1"), "{}", case.name);
+        let case = catalog.get(&case.id).unwrap();
+        assert_eq!((case.series(), case.file().unwrap()), (Some("1"), series));
+        assert!(case.stem().starts_with("patient_1"));
     }
 
     #[cfg(unix)]
@@ -376,7 +540,7 @@ mod tests {
         std::os::unix::fs::symlink(root.join("a.png"), root.join("same.png")).unwrap();
         let work = folder.path().join("work");
         fs::create_dir(&work).unwrap();
-        let catalog = Catalog::open(Some(&root), &work, &work.join("uploads")).unwrap();
+        let catalog = Catalog::open(Some(&root), &work, &work.join("uploads"), 1 << 20).unwrap();
         assert_eq!(
             (names(&catalog), catalog.left_out()),
             (vec!["a.png".to_owned(), "same.png".to_owned()], 1)

@@ -37,7 +37,7 @@ pub(super) struct OpenCase {
 impl OpenCase {
     fn load(case: Case, folder: &Path, max_bytes: u64) -> ApiResult<Self> {
         let file = case.file()?;
-        let study = Study::read(&file, max_bytes)?;
+        let study = Study::read(&file, case.series(), max_bytes)?;
         let store = Store::open(folder, study.grid().clone())?;
         let reference = Reference::find(&file, &case, &study, folder, max_bytes);
         let groups = store.annotation().last_group();

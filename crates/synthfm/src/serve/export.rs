@@ -1,4 +1,5 @@
-//! Annotations as files. To add a format: a line in [`FORMATS`] and an arm in [`file`].
+//! Annotations as files: label maps in the formats that `predict` writes ([`LABEL_MAPS`]), and what keeps more. To add
+//! one of the latter: a line in the lists below and an arm in [`file`].
 
 use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
@@ -7,8 +8,9 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 use serde_json::{Value, json};
 use synthfm_image::{
-    GreyDepth, LabelMap, LabelVolume, compressed_rle, encode_label_png, encode_mask_png,
-    write_atomically, write_label_nifti,
+    GreyDepth, LabelFile, LabelMap, LabelVolume, MaskFormat, Segment, Segmentation, WriteOptions,
+    check_source, compressed_rle, encode_label_png, encode_mask_png, write_atomically,
+    write_label_nifti, write_segmentation,
 };
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
@@ -17,16 +19,8 @@ use super::annotation::{Annotation, Place, PlaneName, Structure};
 use super::catalog::plain;
 use super::desk::OpenCase;
 use super::error::{ApiError, ApiResult};
+use super::study::Study;
 use crate::output::create_folder;
-
-/// What a format is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum For {
-    Pictures,
-    Volumes,
-    Both,
-}
 
 /// A form that an annotation can be saved in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -35,58 +29,65 @@ pub(super) struct Format {
     pub(super) id: &'static str,
     /// For the page.
     label: &'static str,
-    #[serde(rename = "for")]
-    for_: For,
 }
 
-const FORMATS: [Format; 7] = [
-    Format {
-        id: "png",
-        label: "PNG label map",
-        for_: For::Pictures,
-    },
+/// Label maps, as `predict` writes them too; where structures overlap, the last one lies on top.
+const LABEL_MAPS: [(MaskFormat, &str); 7] = [
+    (MaskFormat::Nifti, "NIfTI label map"),
+    (MaskFormat::Png, "PNG label map"),
+    (MaskFormat::Nrrd, "NRRD segmentation (3D Slicer)"),
+    (MaskFormat::MetaImage, "MetaImage label map"),
+    (MaskFormat::Tiff, "TIFF label map"),
+    (MaskFormat::DicomSeg, "DICOM segmentation"),
+    (MaskFormat::RtStruct, "DICOM RT structure set"),
+];
+/// What keeps overlaps, or prompts.
+const OF_PICTURES: [Format; 3] = [
     Format {
         id: "png-masks",
-        label: "PNG masks, one per structure (.zip)",
-        for_: For::Pictures,
-    },
-    Format {
-        id: "nifti",
-        label: "NIfTI label map (.nii.gz)",
-        for_: For::Volumes,
-    },
-    Format {
-        id: "nifti-masks",
-        label: "NIfTI masks, one per structure (.zip)",
-        for_: For::Volumes,
+        label: "PNG masks, one per structure",
     },
     Format {
         id: "coco",
-        label: "COCO annotations (.json)",
-        for_: For::Pictures,
+        label: "COCO annotations",
     },
     Format {
         id: "prompts",
-        label: "Prompts for `synthfm predict` (.json)",
-        for_: For::Pictures,
-    },
-    Format {
-        id: "json",
-        label: "Structures and prompts (.json)",
-        for_: For::Both,
+        label: "Prompts for `synthfm predict`",
     },
 ];
+const OF_VOLUMES: [Format; 1] = [Format {
+    id: "nifti-masks",
+    label: "NIfTI masks, one per structure",
+}];
+const OF_BOTH: [Format; 1] = [Format {
+    id: "json",
+    label: "Structures and prompts (JSON)",
+}];
 
-/// All formats.
-pub(super) const fn formats() -> &'static [Format] {
-    &FORMATS
-}
-
-/// The formats for a picture or a volume.
-pub(super) fn formats_for(picture: bool) -> Vec<Format> {
-    let other = if picture { For::Volumes } else { For::Pictures };
-    let fits = |format: &&Format| format.for_ != other;
-    FORMATS.iter().filter(fits).copied().collect()
+/// The formats for an image, the usual one first. DICOM objects refer to the DICOM images that they were made for.
+pub(super) fn formats_for(study: &Study) -> Vec<Format> {
+    let fits = |format: MaskFormat| match format {
+        MaskFormat::Png => study.is_picture(),
+        format => study
+            .info()
+            .is_some_and(|info| check_source(Path::new("labels"), format, info).is_ok()),
+    };
+    let maps = LABEL_MAPS.iter().filter(|(format, _)| fits(*format));
+    let mut formats: Vec<Format> = maps
+        .map(|(format, label)| Format {
+            id: format.name(),
+            label,
+        })
+        .collect();
+    if study.is_picture() {
+        formats.sort_by_key(|format| format.id != MaskFormat::Png.name());
+        formats.extend(OF_PICTURES);
+    } else {
+        formats.extend(OF_VOLUMES);
+    }
+    formats.extend(OF_BOTH);
+    formats
 }
 
 /// A file to download.
@@ -95,6 +96,8 @@ pub(super) struct File {
     pub(super) name: String,
     pub(super) kind: &'static str,
     pub(super) bytes: Vec<u8>,
+    /// What the format could not keep.
+    pub(super) notes: Vec<String>,
 }
 
 /// The annotation in a format; `work` takes temporary files.
@@ -104,9 +107,9 @@ pub(super) fn file(
     annotation: &Annotation,
     work: &Path,
 ) -> ApiResult<File> {
-    let picture = open.study.is_picture();
-    if !formats_for(picture).iter().any(|known| known.id == format) {
-        let known: Vec<&str> = formats_for(picture).iter().map(|known| known.id).collect();
+    let known = formats_for(&open.study);
+    if !known.iter().any(|known| known.id == format) {
+        let known: Vec<&str> = known.iter().map(|known| known.id).collect();
         return Err(ApiError::bad(format!(
             "format {:?} is not known for this case; {} are",
             format.chars().take(40).collect::<String>(),
@@ -114,20 +117,16 @@ pub(super) fn file(
         )));
     }
     let (ending, kind, bytes) = match format {
+        // Values stay the structures' numbers, also where there is one structure alone.
         "png" => (".png", "image/png", label_png(annotation)?),
         "png-masks" => ("_masks.zip", "application/zip", png_masks(annotation)?),
-        "nifti" => (
-            ".nii.gz",
-            "application/gzip",
-            nifti(&annotation.labels(), work)?,
-        ),
         "nifti-masks" => (
             "_masks.zip",
             "application/zip",
             nifti_masks(annotation, work)?,
         ),
         "coco" => (
-            "_coco.json",
+            ".coco.json",
             "application/json",
             pretty(&coco(open, annotation)?)?,
         ),
@@ -136,14 +135,74 @@ pub(super) fn file(
             "application/json",
             pretty(&prompts(open, annotation))?,
         ),
-        _ => (
-            "_annotation.json",
+        "json" => (
+            ".json",
             "application/json",
             pretty(&everything(open, annotation))?,
         ),
+        _ => return label_map(format, open, annotation, work),
     };
-    let name = format!("{}{ending}", open.case.stem());
-    Ok(File { name, kind, bytes })
+    Ok(File {
+        name: format!("{}{ending}", open.case.stem()),
+        kind,
+        bytes,
+        notes: Vec::new(),
+    })
+}
+
+/// A label map in one of the formats that `predict` has.
+fn label_map(
+    format: &str,
+    open: &OpenCase,
+    annotation: &Annotation,
+    work: &Path,
+) -> ApiResult<File> {
+    let (Some(format), Some(info)) = (MaskFormat::of_name(format), open.study.info()) else {
+        return Err(ApiError::bad("this format is not known"));
+    };
+    let name = format!("{}{}", open.case.stem(), format.ending());
+    let labels = annotation.labels();
+    let labels = if open.study.is_picture() {
+        LabelFile::Map(map(&labels)?)
+    } else {
+        LabelFile::Volume(labels)
+    };
+    let segments = annotation.structures().iter().map(segment).collect();
+    let folder = temporary(work)?;
+    let path = folder.path().join(&name);
+    let options = WriteOptions {
+        format: Some(format),
+        ..WriteOptions::default()
+    };
+    let notes = write_segmentation(&path, &Segmentation { labels, segments }, info, &options)?;
+    let bytes = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+    Ok(File {
+        name,
+        kind: "application/octet-stream",
+        bytes,
+        notes,
+    })
+}
+
+fn segment(structure: &Structure) -> Segment {
+    let Structure { id, name, colour } = structure;
+    let channel = |at: usize| {
+        let digits = colour.get(at..at + 2).unwrap_or_default();
+        u8::from_str_radix(digits, 16).unwrap_or_default()
+    };
+    Segment {
+        label: *id,
+        name: name.clone(),
+        colour: [1, 3, 5].map(channel),
+    }
+}
+
+/// A folder for files on their way, gone when it is dropped.
+fn temporary(work: &Path) -> Result<tempfile::TempDir> {
+    tempfile::Builder::new()
+        .prefix(".export.")
+        .tempdir_in(work)
+        .with_context(|| format!("writing to {}", work.display()))
 }
 
 /// Writes the label map of a case into a folder, under the case's own place and name, and the names of the labels
@@ -184,10 +243,7 @@ fn label_png(annotation: &Annotation) -> Result<Vec<u8>> {
 }
 
 fn nifti(labels: &LabelVolume, work: &Path) -> Result<Vec<u8>> {
-    let folder = tempfile::Builder::new()
-        .prefix(".export.")
-        .tempdir_in(work)
-        .with_context(|| format!("writing to {}", work.display()))?;
+    let folder = temporary(work)?;
     let path = folder.path().join("labels.nii.gz");
     write_label_nifti(&path, labels)?;
     Ok(std::fs::read(&path)?)

@@ -78,7 +78,13 @@ async fn annotate(args: &ServeArgs, session: &Session) -> Result<()> {
     let folders = folders(args)?;
     let _lock = lock_folder(&folders.work)?;
     let listener = listen(args).await?;
-    let catalog = Catalog::open(args.path.as_deref(), &folders.work, &folders.uploads)?;
+    let max_file_bytes = args.max_file << 20;
+    let catalog = Catalog::open(
+        args.path.as_deref(),
+        &folders.work,
+        &folders.uploads,
+        max_file_bytes,
+    )?;
     let left_out = catalog.left_out();
     if left_out > 0 {
         session.note(&format!(
@@ -96,7 +102,6 @@ async fn annotate(args: &ServeArgs, session: &Session) -> Result<()> {
     let predictor = args.cache.attach(predictor, session)?;
     let events = Arc::new(Events::new());
     let (stopped, watch) = watch::channel(false);
-    let max_file_bytes = args.max_file << 20;
     let app = Arc::new(App {
         title: title(args),
         model: model.record()?,

@@ -29,6 +29,8 @@ pub(super) struct Study {
     /// Shown as black and white unless the page says otherwise.
     window: [f32; 2],
     scale: Scale,
+    /// What the file says beside its values.
+    info: Option<ScanInfo>,
 }
 
 #[derive(Debug)]
@@ -58,11 +60,15 @@ pub(super) struct PlaneInfo {
 }
 
 impl Study {
-    /// Reads a file, or a folder of one DICOM series, of at most `max_bytes`.
-    pub(super) fn read(path: &Path, max_bytes: u64) -> synthfm_image::Result<Self> {
+    /// Reads a file, or an image of a folder of DICOM files, of at most `max_bytes`.
+    pub(super) fn read(
+        path: &Path,
+        series: Option<&str>,
+        max_bytes: u64,
+    ) -> synthfm_image::Result<Self> {
         let options = OpenOptions {
             read: ReadOptions { max_bytes },
-            series: None,
+            series: series.map(str::to_owned),
         };
         let scan = open_scan(path, &options)?;
         let mut study = match scan.content {
@@ -72,6 +78,7 @@ impl Study {
         if scan.info.inverted {
             study.invert();
         }
+        study.info = Some(scan.info);
         let planes = study.planes();
         let longest = planes.iter().map(|p| p.height.max(p.width)).max();
         let shape = study.grid.shape();
@@ -98,6 +105,7 @@ impl Study {
             pixels: Pixels::Grey(volume),
             is_picture: false,
             window,
+            info: None,
         }
     }
 
@@ -115,6 +123,7 @@ impl Study {
                     offset: 0.0,
                     step: 1.0,
                 },
+                info: None,
             },
             Picture::Grey(image) => Self {
                 window: if info.windows.is_empty() && is_8_bit(&image) {
@@ -126,6 +135,7 @@ impl Study {
                 pixels: Pixels::Grey(Volume::new(grid.clone(), image.into_data())?),
                 grid,
                 is_picture: true,
+                info: None,
             },
         })
     }
@@ -144,6 +154,11 @@ impl Study {
 
     pub(super) const fn grid(&self) -> &VolumeGeometry {
         &self.grid
+    }
+
+    /// What the file says beside its values.
+    pub(super) const fn info(&self) -> Option<&ScanInfo> {
+        self.info.as_ref()
     }
 
     pub(super) const fn is_picture(&self) -> bool {
@@ -337,7 +352,7 @@ mod tests {
         let values = (0u8..6).map(|v| f32::from(v) * 10.0).collect();
         let image = Image::new(Size::new(2, 3), values).unwrap();
         write_grey_png(&path, &image, 0.0..=255.0, GreyDepth::Eight).unwrap();
-        let study = Study::read(&path, 1 << 20).unwrap();
+        let study = Study::read(&path, None, 1 << 20).unwrap();
         assert_eq!(
             (study.grid().shape(), study.window()),
             ([3, 2, 1], [0.0, 255.0])
@@ -355,7 +370,7 @@ mod tests {
         );
         assert!(study.slice_bytes(PlaneName::Axial, 1).is_err());
         assert!(study.slice_bytes(PlaneName::Coronal, 0).is_err());
-        assert!(Study::read(&path, 10).is_err());
+        assert!(Study::read(&path, None, 10).is_err());
     }
 
     #[test]
@@ -364,7 +379,7 @@ mod tests {
         let path = folder.path().join("a.png");
         let rgb = RgbImage::new(Size::new(1, 2), vec![1, 2, 3, 200, 100, 0]).unwrap();
         write_rgb_png(&path, &rgb).unwrap();
-        let study = Study::read(&path, 1 << 20).unwrap();
+        let study = Study::read(&path, None, 1 << 20).unwrap();
         assert_eq!(study.slice_bytes(PlaneName::Axial, 0).unwrap(), rgb.data());
         assert_eq!(
             study

@@ -434,3 +434,44 @@ fn a_review_is_blind_and_goes_on_where_it_was_left() {
     ];
     synthfm(folder.path(), &other).fails(1, &["another seed"]);
 }
+
+#[test]
+fn a_dicom_series_is_a_case_with_its_own_exports() {
+    let folder = tempfile::tempdir().unwrap();
+    let series = folder.path().join("ct");
+    fs::create_dir(&series).unwrap();
+    let fixtures =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../synthfm-image/tests/fixtures/formats");
+    for file in fs::read_dir(fixtures.join("dicom_axial")).unwrap() {
+        let path = file.unwrap().path();
+        fs::copy(&path, series.join(path.file_name().unwrap())).unwrap();
+    }
+    fs::copy(fixtures.join("lps_gzip.nrrd"), folder.path().join("a.nrrd")).unwrap();
+    let server = Server::start(folder.path(), &["."]);
+    let (client, case) = server.open("ct/1");
+    let plane = &case["planes"][0];
+    let slices = plane["slices"].as_u64().unwrap();
+    assert!(slices > 1, "{case}");
+    let area = plane["width"].as_u64().unwrap() * plane["height"].as_u64().unwrap();
+    let text = format!(
+        r#"{{"structure": 1, "plane": "axial", "index": 1, "mode": "add", "runs": [3, 5, {}]}}"#,
+        area - 8
+    );
+    client.post("edit", &text).is(200);
+    let export = |format: &str| client.get(&format!("export?format={format}")).is(200);
+    assert_eq!(export("dicom-seg").body[128..132], *b"DICM");
+    assert!(export("nrrd").head.contains("filename=\"ct_1"));
+    let path = folder.path().join("labels.nii.gz");
+    fs::write(&path, export("nifti").body).unwrap();
+    let labels = label_volume(&path);
+    assert_eq!(labels.data().iter().filter(|&&v| v == 1).count(), 5);
+    let (client, case) = server.open("a.nrrd");
+    let formats = case["formats"].to_string();
+    assert!(
+        formats.contains("metaimage") && !formats.contains("dicom-seg"),
+        "{formats}"
+    );
+    client
+        .get("export?format=dicom-seg")
+        .fails(400, "bad_request", "metaimage");
+}

@@ -117,7 +117,7 @@ fn description(open: &OpenCase, annotation: &crate::serve::annotation::Annotatio
         "redo": redo,
         "structures": structures,
         "reference": open.reference().map(|reference| reference.labels()),
-        "formats": export::formats_for(study.is_picture()),
+        "formats": export::formats_for(study),
     })
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderValue};
 use futures_util::StreamExt;
 use serde::Deserialize;
 use serde_json::json;
@@ -58,7 +58,8 @@ pub(super) async fn upload(
     incoming.receive(body, app.max_file_bytes).await?;
     let max_bytes = app.max_file_bytes;
     let work = tokio::task::spawn_blocking(move || -> ApiResult<PathBuf> {
-        Study::read(incoming.path(), max_bytes).map_err(|error| renamed(error, &named.name))?;
+        Study::read(incoming.path(), None, max_bytes)
+            .map_err(|error| renamed(error, &named.name))?;
         create_folder(&folder)?;
         let path = folder.join(name);
         incoming.keep(&path)?;
@@ -81,7 +82,9 @@ pub(super) async fn reference(
 ) -> ApiResult {
     let open = app.case_to_change(&case, &headers).await?;
     check_declared(&headers, app.max_file_bytes)?;
-    let name = checked_name(&named.name)?;
+    let lower = named.name.to_lowercase();
+    let ending = ENDINGS.into_iter().find(|ending| lower.ends_with(ending));
+    let ending = ending.ok_or_else(|| unknown_ending(&named.name))?;
     let folder = app.folders.work.join("cases").join(&case);
     let incoming = Incoming::create(&folder)?;
     incoming.receive(body, app.max_file_bytes).await?;
@@ -92,12 +95,10 @@ pub(super) async fn reference(
             Reference::read(incoming.path(), &open.study, names, max_bytes).map_err(|error| {
                 ApiError::unreadable(hide_path(&one_line(&error), incoming.path(), &named.name))
             })?;
-        let lower = name.to_lowercase();
-        let ending = ENDINGS.into_iter().find(|ending| lower.ends_with(ending));
         for other in ENDINGS {
             let _ = std::fs::remove_file(folder.join(format!("{UPLOADED}{other}")));
         }
-        incoming.keep(&folder.join(format!("{UPLOADED}{}", ending.unwrap_or(".nii"))))?;
+        incoming.keep(&folder.join(format!("{UPLOADED}{ending}")))?;
         let labels = reference.labels();
         open.set_reference(reference);
         Ok(labels)
@@ -121,8 +122,18 @@ pub(super) async fn export(
     let file = app.change(&open, move |open, store| {
         export::file(&wanted.format, open, store.annotation(), &work)
     });
-    let export::File { name, kind, bytes } = file.await?;
-    Ok(respond::download(&name, kind, bytes))
+    let export::File {
+        name,
+        kind,
+        bytes,
+        notes,
+    } = file.await?;
+    let mut response = respond::download(&name, kind, bytes);
+    let plain: String = notes.join("; ").chars().filter(char::is_ascii).collect();
+    if let Ok(notes) = HeaderValue::from_str(&plain) {
+        response.headers_mut().insert("x-notes", notes);
+    }
+    Ok(response)
 }
 
 /// Refuses a file that says it is too large before any of it is taken.
@@ -144,14 +155,19 @@ fn over(max_bytes: u64) -> ApiError {
 }
 
 fn checked_name(name: &str) -> ApiResult<String> {
-    if !has_ending(name) {
-        return Err(ApiError::unreadable(format!(
-            "{:?} is not an image that can be read here; {} can",
-            name.chars().take(80).collect::<String>(),
-            ENDINGS.join(", ")
-        )));
+    if has_ending(name) {
+        Ok(plain(name))
+    } else {
+        Err(unknown_ending(name))
     }
-    Ok(plain(name))
+}
+
+fn unknown_ending(name: &str) -> ApiError {
+    ApiError::unreadable(format!(
+        "{:?} is not an image that can be read here; {} can",
+        name.chars().take(80).collect::<String>(),
+        ENDINGS.join(", ")
+    ))
 }
 
 /// Errors name the file that was sent, not where it lay meanwhile.

@@ -20,7 +20,6 @@ use synthfm_image::Window;
 
 use super::app::{App, session_of};
 use super::error::{ApiError, ApiResult};
-use super::export;
 use super::respond;
 use super::sessions::LEASE;
 use crate::output::VERSION;
@@ -95,7 +94,6 @@ async fn info(State(app): State<Arc<App>>) -> Response {
         "model": { "name": app.model.name, "sha256": app.model.sha256, "image_size": app.model.image_size },
         "encode_ms": app.engine.expected_ms(),
         "windows": windows,
-        "formats": export::formats(),
         "max_file_bytes": app.max_file_bytes,
         "labels_folder": app.folders.labels,
         "cases": app.catalog.len(),

@@ -56,8 +56,8 @@ pub(super) async fn run(args: &ServeArgs, session: &Session) -> Result<()> {
         .with_context(|| work.display().to_string())?;
     let _lock = lock_folder(&work)?;
     let sources = [
-        Source::open(Kind::Real, real, &work)?,
-        Source::open(Kind::Synthetic, synthetic, &work)?,
+        Source::open(Kind::Real, real, &work, args.max_file << 20)?,
+        Source::open(Kind::Synthetic, synthetic, &work, args.max_file << 20)?,
     ];
     let plan = planned(args, &sources, &work)?;
     session.note(&format!(
@@ -174,10 +174,9 @@ async fn image(State(review): State<Arc<Review>>, Query(asking): Query<Asking>) 
             .iter()
             .find(|source| source.kind == item.kind);
         let case = source.and_then(|source| source.case(&item.name));
-        let file = case.map(|case| case.file()).transpose()?;
-        let file = file.ok_or_else(|| ApiError::missing("the image is gone"))?;
+        let case = case.ok_or_else(|| ApiError::missing("the image is gone"))?;
         // The file's name would tell what it is.
-        picture(&file, shared.plan.side, shared.max_file_bytes).map_err(|error| {
+        picture(&case, shared.plan.side, shared.max_file_bytes).map_err(|error| {
             eprintln!("warning: {}", crate::output::one_line(&error));
             ApiError::unreadable("this image cannot be read; the server's standard error says why")
         })

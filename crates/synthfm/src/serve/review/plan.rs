@@ -57,8 +57,8 @@ pub(super) struct Source {
 }
 
 impl Source {
-    pub(super) fn open(kind: Kind, folder: &Path, work: &Path) -> Result<Self> {
-        let catalog = Catalog::open(Some(folder), work, &work.join("no-uploads"))?;
+    pub(super) fn open(kind: Kind, folder: &Path, work: &Path, max_bytes: u64) -> Result<Self> {
+        let catalog = Catalog::open(Some(folder), work, &work.join("no-uploads"), max_bytes)?;
         if catalog.len() == 0 {
             bail!(
                 "{}: no images found for --{}",
@@ -125,8 +125,8 @@ fn order(seed: u64, group: &str, name: &str) -> String {
 }
 
 /// The picture that a rater sees, as PNG.
-pub(super) fn picture(path: &Path, side: usize, max_bytes: u64) -> Result<Vec<u8>> {
-    let study = Study::read(path, max_bytes)?;
+pub(super) fn picture(case: &Case, side: usize, max_bytes: u64) -> Result<Vec<u8>> {
+    let study = Study::read(&case.file()?, case.series(), max_bytes)?;
     let slices = study.grid().slice_count(PlaneName::Axial.into());
     let seen = study.model_input(PlaneName::Axial, (slices - 1) / 2, study.window())?;
     let square = middle_square(&grey(&seen)?)?;
@@ -158,8 +158,7 @@ fn middle_square(image: &RgbImage) -> Result<RgbImage> {
     Ok(RgbImage::new(Size::new(side, side), data.collect())?)
 }
 
-/// What kind of image it is: of a synthetic one from its recipe, of a real one from `dataset.json`, or from the name
-/// of the folder of its data set.
+/// What kind of image it is: of a synthetic one from its recipe, of a real one from `dataset.json`.
 fn modality(image: &Path, kind: Kind) -> Option<String> {
     let root = image.ancestors().nth(2)?;
     let name = image.file_name()?.to_string_lossy().into_owned();
@@ -187,11 +186,7 @@ fn modality(image: &Path, kind: Kind) -> Option<String> {
                 .or_else(|| text(&manifest["channel_names"]["0"]))
         }),
     };
-    let folder = || {
-        root.file_name()
-            .map(|name| name.to_string_lossy().into_owned())
-    };
-    stated.or_else(folder).map(|name| normal(&name))
+    stated.map(|name| normal(&name))
 }
 
 /// One name for the several that a modality has.

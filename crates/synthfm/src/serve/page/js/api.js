@@ -55,7 +55,7 @@ export async function put(path, file) {
   return response.json();
 }
 
-/** Saves what an address gives under the name that the server gives it. */
+/** Saves what an address gives under the name that the server gives it; the name, and what could not be kept. */
 export async function download(path) {
   const response = await send("GET", path);
   const named = /filename="([^"]+)"/.exec(response.headers.get("content-disposition") ?? "");
@@ -67,7 +67,7 @@ export async function download(path) {
   link.click();
   link.remove();
   setTimeout(() => URL.revokeObjectURL(address), 60_000);
-  return link.download;
+  return { name: link.download, notes: response.headers.get("x-notes") ?? "" };
 }
 
 /** Starts a session, which ends when the page is left. */

@@ -474,8 +474,8 @@ class App {
     const text = byId("export-text");
     try {
       await this.study.queue;
-      const name = await download(`/api/cases/${this.study.id}/export?format=${byId("format").value}`);
-      text.textContent = `Saved ${name}`;
+      const { name, notes } = await download(`/api/cases/${this.study.id}/export?format=${byId("format").value}`);
+      text.textContent = notes ? `Saved ${name}: ${notes}` : `Saved ${name}`;
     } catch (error) {
       text.textContent = error.message;
     }

@@ -23,8 +23,9 @@ function complain(text) {
 async function follow(state) {
   byId("count").textContent = `${state.answered} of ${state.total} judged`;
   byId("bar").value = state.answered / Math.max(state.total, 1);
-  number = state.next;
-  if (number === null) {
+  // Answers count once the image is seen.
+  number = null;
+  if (state.next === null) {
     await finish();
     return;
   }
@@ -35,6 +36,8 @@ async function follow(state) {
   picture.src = address;
   await picture.decode();
   show("judge");
+  number = state.next;
+  picture.dataset.number = number;
   shownAt = performance.now();
 }
 
