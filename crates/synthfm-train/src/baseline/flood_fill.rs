@@ -29,7 +29,7 @@ pub struct FloodFill {
 impl FloodFill {
     /// Largest difference from the grey value at the click, as a part of the range of 8 bits: of nine values from 0.04
     /// to 0.3 the one with the highest mean Dice over CT, MR and ultrasound of our development sets.
-    pub const TOLERANCE: f32 = 0.12;
+    pub const TOLERANCE: f32 = 0.1;
 
     /// The method with a tolerance of one's own, from 0 to 1, which its name says.
     pub fn new(tolerance: f32) -> Result<Self> {

@@ -229,7 +229,7 @@ fn runs_continue_replay_and_are_compared() {
     let again = evaluate("disc", &[&prompts, ["--out=a"].as_slice()].concat());
     assert!(again.stderr.contains("rows were kept"), "{}", again.stderr);
     assert_eq!(results("a"), before);
-    assert!(names(&folder.path().join("a")).contains(&"masks".to_owned()));
+    assert!(folder.path().join("a/masks").is_dir());
 
     evaluate(
         "flood-fill",
