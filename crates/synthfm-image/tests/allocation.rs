@@ -159,7 +159,7 @@ fn declared_sizes_are_not_allocated() {
     let compressed = encoder.finish().unwrap();
     // The first element's value is said to have two gigabytes.
     let long = patched(
-        fixture("big_endian.dcm"),
+        fixture("dicom_axial/a.dcm"),
         b"\x02\0\x01\0OB\0\0",
         0,
         &0x7fff_ffffu32.to_le_bytes(),

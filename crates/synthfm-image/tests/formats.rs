@@ -251,8 +251,8 @@ fn missing_and_repeated_slices_are_told() {
         panic!("a picture");
     };
     assert_eq!(volume.geometry().shape(), [7, 5, 4]);
-    // 'a' has the second position, 'c' the first.
-    std::fs::remove_file(scratch.path().join("a.dcm")).unwrap();
+    // 'a', 'd', 'c', 'b' follow each other.
+    std::fs::remove_file(scratch.path().join("c.dcm")).unwrap();
     std::fs::remove_file(scratch.path().join("copy.dcm")).unwrap();
     let scan = open_scan(scratch.path(), &OpenOptions::default()).unwrap();
     let series = scan.info.dicom.unwrap();

@@ -46,13 +46,13 @@ fn read_all(path: &Path, bytes: &[u8]) {
 fn mutated(original: &[u8], random: &mut ChaCha8Rng) -> Vec<u8> {
     let mut bytes = original.to_vec();
     let below = |n: usize, random: &mut ChaCha8Rng| (random.next_u64() % n.max(1) as u64) as usize;
-    for _ in 0..1 + below(4, random) {
+    for _ in 0..=below(4, random) {
         let length = bytes.len();
         if length < 8 {
             break;
         }
         // Headers come first, and are where the harm is.
-        let reach = if random.next_u32() % 2 == 0 {
+        let reach = if random.next_u32().is_multiple_of(2) {
             length.min(600)
         } else {
             length
