@@ -339,11 +339,12 @@ impl Input {
     }
 }
 
+/// To write a file that is made at this moment.
 #[expect(
     clippy::disallowed_methods,
     reason = "DICOM objects must say when they were made"
 )]
-fn now() -> WriteOptions {
+pub(crate) fn now() -> WriteOptions {
     WriteOptions::new(std::time::SystemTime::now())
 }
 
