@@ -319,6 +319,7 @@ impl Inner {
         }
         for series in list_series(folder, &options)? {
             let what = series.description.or(series.modality).unwrap_or_default();
+            let what = what.replace(['/', '\\'], " ");
             let values = series.slices * series.rows * series.columns;
             self.cases.push(Case {
                 id: identifier(
