@@ -1,8 +1,9 @@
 //! Closed contours around a mask, as radiotherapy's structure sets hold them.
 //!
 //! Contours run through the middle of every edge between a pixel inside and one outside (marching squares at one
-//! half), so that testing the pixels' centres by the even-odd rule gives the mask back exactly. Pixels that touch at a
-//! corner only are apart; holes are contours of their own.
+//! half), so that filling them by their pixels' centres gives the mask back exactly, by the even-odd rule and by any
+//! other. Pixels that touch at a corner only are apart. A hole is joined to the contour around it by a channel without
+//! width (the standard's keyhole), which runs between rows of centres.
 
 use crate::{Mask, Point2};
 
@@ -65,8 +66,86 @@ impl Sides<'_> {
     }
 }
 
-/// Contours of a mask in pixels, each with at least four corners and not closed by a repeated point.
-pub(crate) fn contours(mask: &Mask) -> Vec<Vec<Point2>> {
+/// A closed line, without its first point repeated at the end.
+type Loop = Vec<Point2>;
+
+/// Contours of a mask in pixels, one for each part, its holes joined to it.
+pub(crate) fn contours(mask: &Mask) -> Vec<Loop> {
+    let (mut parts, mut holes): (Vec<Loop>, Vec<Loop>) = outlines(mask)
+        .into_iter()
+        .partition(|line| area(line) > 0.0);
+    // A hole's channel ends at a part, or at a hole that reaches higher and is joined already.
+    for hole in &mut holes {
+        let start = highest(hole);
+        hole.rotate_left(start);
+    }
+    holes.sort_by(|a, b| (a[0].y.total_cmp(&b[0].y)).then(a[0].x.total_cmp(&b[0].x)));
+    for hole in holes {
+        join(&mut parts, &hole);
+    }
+    parts
+}
+
+/// Twice the signed area: positive where the inside lies to the right, as around parts.
+fn area(line: &[Point2]) -> f64 {
+    let next = line.iter().cycle().skip(1);
+    line.iter()
+        .zip(next)
+        .map(|(a, b)| a.x * b.y - b.x * a.y)
+        .sum()
+}
+
+/// Index of the highest point, the leftmost of several; it lies above a pixel, between rows of centres.
+fn highest(line: &[Point2]) -> usize {
+    let key = |n: &usize| (line[*n].y, line[*n].x);
+    let lower = |a: &usize, b: &usize| {
+        let (a, b) = (key(a), key(b));
+        a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1))
+    };
+    (0..line.len()).min_by(lower).unwrap_or(0)
+}
+
+/// Joins a hole to what lies to the left of its first point.
+fn join(parts: &mut [Loop], hole: &[Point2]) {
+    let start = hole[0];
+    let mut nearest: Option<(usize, usize, f64)> = None;
+    for (part, line) in parts.iter().enumerate() {
+        for (n, a) in line.iter().enumerate() {
+            let b = &line[(n + 1) % line.len()];
+            let hit = crossing(*a, *b, start);
+            if let Some(x) = hit.filter(|&x| nearest.is_none_or(|(.., best)| x > best)) {
+                nearest = Some((part, n, x));
+            }
+        }
+    }
+    let Some((part, n, x)) = nearest else {
+        return;
+    };
+    let door = Point2::new(x, start.y);
+    let line = &mut parts[part];
+    let rest = line.split_off(n + 1);
+    line.push(door);
+    line.extend_from_slice(hole);
+    line.extend([start, door]);
+    line.extend(rest);
+}
+
+/// Where the segment from `a` to `b` meets the line to the left of `start`.
+fn crossing(a: Point2, b: Point2, start: Point2) -> Option<f64> {
+    let (low, high) = (a.y.min(b.y), a.y.max(b.y));
+    if !(low..=high).contains(&start.y) {
+        return None;
+    }
+    let x = if high > low {
+        a.x + (start.y - a.y) / (b.y - a.y) * (b.x - a.x)
+    } else {
+        a.x.max(b.x)
+    };
+    (x < start.x).then_some(x)
+}
+
+/// All lines around the mask: parts with their inside to the right, holes with the mask to the right.
+fn outlines(mask: &Mask) -> Vec<Loop> {
     let size = mask.size();
     let mut sides = Sides {
         mask,
@@ -112,30 +191,42 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::Size;
     use crate::testing::{arbitrary_mask, mask_of_text};
 
-    /// Even-odd rule at the pixels' centres, written from its definition.
-    fn filled(contours: &[Vec<Point2>], size: Size) -> Mask {
-        let mut mask = Mask::zeros(size);
-        for row in 0..size.height {
-            // Slightly off the centre, where no corner lies.
-            let y = row as f64 + 1e-6;
-            for col in 0..size.width {
-                let x = col as f64;
-                let crossings = contours.iter().flat_map(|points| {
-                    points
-                        .iter()
-                        .zip(points.iter().cycle().skip(1))
-                        .filter(|(a, b)| {
-                            (a.y > y) != (b.y > y)
-                                && x < (b.x - a.x) * (y - a.y) / (b.y - a.y) + a.x
-                        })
-                });
-                mask.data_mut()[size.index(row, col)] = crossings.count() % 2 == 1;
+    /// How often the contours go around a pixel's centre, and how many edges lie to its right: by definition.
+    fn winding(contours: &[Vec<Point2>], row: usize, col: usize) -> (i32, usize) {
+        // Slightly off the centre, where no corner lies.
+        let (x, y) = (col as f64, row as f64 + 1e-6);
+        let (mut turns, mut crossings) = (0, 0);
+        for points in contours {
+            for (a, b) in points.iter().zip(points.iter().cycle().skip(1)) {
+                let crosses = (a.y > y) != (b.y > y);
+                if crosses && x < (b.x - a.x) * (y - a.y) / (b.y - a.y) + a.x {
+                    turns += if b.y > a.y { 1 } else { -1 };
+                    crossings += 1;
+                }
             }
         }
-        mask
+        (turns, crossings)
+    }
+
+    /// Fills each contour by itself, by the even-odd and by the non-zero rule, and joins them.
+    fn check_filled(mask: &Mask) {
+        let contours = contours(mask);
+        let size = mask.size();
+        for row in 0..size.height {
+            for col in 0..size.width {
+                let want = mask.at(row, col);
+                let fills = contours
+                    .iter()
+                    .map(|c| winding(std::slice::from_ref(c), row, col));
+                let (even_odd, non_zero): (Vec<bool>, Vec<bool>) = fills
+                    .map(|(turns, edges)| (edges % 2 == 1, turns != 0))
+                    .unzip();
+                assert_eq!(even_odd.iter().any(|&v| v), want, "{row}, {col}");
+                assert_eq!(non_zero.iter().any(|&v| v), want, "{row}, {col}");
+            }
+        }
     }
 
     #[test]
@@ -146,7 +237,8 @@ mod tests {
         let square = contours(&mask_of_text(&["####", "####", "####"]));
         assert_eq!((square.len(), square[0].len()), (1, 8));
         let ring = contours(&mask_of_text(&["###", "#.#", "###"]));
-        assert_eq!(ring.iter().map(Vec::len).collect::<Vec<_>>(), [8, 4]);
+        // Eight corners, four of the hole, and the channel: its door twice, its end once more.
+        assert_eq!(ring.iter().map(Vec::len).collect::<Vec<_>>(), [15]);
         assert!(contours(&mask_of_text(&["..."])).is_empty());
     }
 
@@ -155,7 +247,20 @@ mod tests {
 
         #[test]
         fn filling_gives_the_mask_back(mask in arbitrary_mask(1..20, 1..25)) {
-            prop_assert_eq!(filled(&contours(&mask), mask.size()), mask);
+            check_filled(&mask);
         }
+    }
+
+    #[test]
+    fn holes_beside_holes_and_islands_in_holes() {
+        check_filled(&mask_of_text(&[
+            "##########", //
+            "#..##...##",
+            "#..#..#..#",
+            "##.#.###.#",
+            "####..#..#",
+            "#.#.#...##",
+            "##########",
+        ]));
     }
 }

@@ -152,6 +152,17 @@ pub struct WriteOptions {
     pub created: SystemTime,
 }
 
+impl Default for WriteOptions {
+    /// The format of the file's name; the time of this call.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "DICOM objects must say when they were made"
+    )]
+    fn default() -> Self {
+        Self::new(SystemTime::now())
+    }
+}
+
 impl WriteOptions {
     /// The format of the file's name; no slice.
     pub const fn new(created: SystemTime) -> Self {

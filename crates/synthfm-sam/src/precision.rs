@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use burn::tensor::{DType, Device};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{Error, Result};
 use crate::kernels::Isa;
@@ -26,7 +26,10 @@ pub enum PrecisionChoice {
 
 impl PrecisionChoice {
     /// What that means on a device.
-    pub(crate) fn on(self, device: &Device) -> Result<Arithmetic> {
+    ///
+    /// # Errors
+    /// [`Error::NoBf16`] or [`Error::NoF16`] where the device does not compute in it.
+    pub fn on(self, device: &Device) -> Result<Arithmetic> {
         let is_cpu = *device == Device::flex();
         let has_bf16 = is_cpu && Isa::best().multiplies_bf16();
         let has_f16 = !is_cpu && device.supports_dtype(DType::F16);
@@ -70,6 +73,13 @@ impl fmt::Display for PrecisionChoice {
 impl Serialize for PrecisionChoice {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for PrecisionChoice {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
     }
 }
 

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use synthfm_sam::ops::Arithmetic;
 use synthfm_sam::{
-    EncoderConfig, ImageEmbedding, KeyPath, MaskOutput, PromptBatch, Sam, SamConfig,
+    EncoderConfig, ImageEmbedding, ImageEncoder, KeyPath, MaskOutput, PromptBatch, Sam, SamConfig,
 };
 
 use crate::Result;
@@ -39,6 +40,10 @@ pub struct Learner {
     device: Device,
     /// Whether passes are recorded for gradients.
     records: bool,
+    /// The image encoder on the plain device, where nothing flows back into it: operations that record no gradients
+    /// have faster kernels.
+    frozen: Option<ImageEncoder>,
+    arithmetic: Arithmetic,
     /// Where embeddings are looked up.
     recall: Option<Recall>,
 }
@@ -59,6 +64,7 @@ impl Learner {
             plan,
             encoder: &config.encoder,
         });
+        let frozen = (!plan.trains_encoder()).then(|| sam.image_encoder.valid());
         Self {
             sam,
             config,
@@ -66,8 +72,16 @@ impl Learner {
             loss,
             device,
             records: true,
+            frozen,
+            arithmetic: Arithmetic::F32,
             recall: None,
         }
+    }
+
+    /// The same with a frozen encoder's products in the given arithmetic.
+    #[must_use]
+    pub fn with_arithmetic(self, arithmetic: Arithmetic) -> Self {
+        Self { arithmetic, ..self }
     }
 
     /// The same model for passes without gradients: a record that no backward pass consumes is kept.
@@ -97,17 +111,20 @@ impl Learner {
         Ok(Some(self.answer(&embedding, batch)))
     }
 
-    /// The embedding of a batch's images; the paper's encoder is frozen, so nothing flows back into it.
+    /// The embedding of a batch's images; nothing flows back into an encoder that is frozen, as the paper's is.
     pub fn encode(&self, batch: &Batch) -> ImageEmbedding {
         let side = self.config.image_size;
-        let count = batch.images.len() / (3 * side * side);
-        let embedding = self
-            .sam
-            .encode(self.floats(&batch.images, [count, 3, side, side]));
-        if self.plan.trains_encoder() {
-            embedding
+        let shape = [batch.images.len() / (3 * side * side), 3, side, side];
+        let Some(encoder) = &self.frozen else {
+            return self.sam.encode(self.floats(&batch.images, shape));
+        };
+        let plain = self.device.clone().without_autodiff();
+        let images = TensorData::new(batch.images.clone(), shape);
+        let embedding = encoder.forward(Tensor::from_data(images, &plain), self.arithmetic);
+        if self.records {
+            recorded(embedding)
         } else {
-            embedding.detach()
+            embedding
         }
     }
 
@@ -223,6 +240,18 @@ impl Learner {
             prompts.boxes = Some(self.floats(&batch.boxes, [objects, 4]));
         }
         prompts
+    }
+}
+
+/// The same values on a device that records gradients.
+pub(crate) fn recorded(embedding: ImageEmbedding) -> ImageEmbedding {
+    let ImageEmbedding {
+        image_embedding,
+        high_res,
+    } = embedding;
+    ImageEmbedding {
+        image_embedding: image_embedding.autodiff(),
+        high_res: high_res.map(|(half, quarter)| (half.autodiff(), quarter.autodiff())),
     }
 }
 

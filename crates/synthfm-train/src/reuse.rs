@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use synthfm_image::RgbImage;
-use synthfm_sam::{CacheOptions, EmbeddingCache, ImageEmbedding, Predictor, SamConfig};
+use synthfm_sam::{
+    CacheOptions, EmbeddingCache, ImageEmbedding, PrecisionChoice, Predictor, SamConfig,
+};
 
 use crate::config::{Mode, TrainConfig};
-use crate::learner::Learner;
+use crate::learner::{Learner, recorded};
 use crate::{Error, Result};
 
 /// Below the run folder.
@@ -102,7 +104,7 @@ impl Recall {
         config: &ReuseConfig,
         run: &Path,
         learner: &Learner,
-        device: &Device,
+        (device, precision): (&Device, PrecisionChoice),
     ) -> Result<Option<Self>> {
         if !config.is_on() {
             return Ok(None);
@@ -114,7 +116,9 @@ impl Recall {
             folder_bytes: (config.max_gb * 1e9) as u64,
             warn: |text| eprintln!("warning: {text}"),
         })?;
-        let predictor = Predictor::new(&learner.sam, device).with_cache(cache);
+        let predictor = Predictor::new(&learner.sam, device)
+            .with_precision(precision)?
+            .with_cache(cache);
         Ok(Some(Self { predictor }))
     }
 
@@ -125,11 +129,11 @@ impl Recall {
             let mut predictor = self.predictor.clone();
             predictor.set_image(picture)?;
             let image = predictor.image().ok_or(synthfm_sam::Error::NoImage)?;
-            let embedding = image.embedding.clone();
-            maps[0].push(embedding.image_embedding.autodiff());
+            let embedding = recorded(image.embedding.clone());
+            maps[0].push(embedding.image_embedding);
             if let Some((half, quarter)) = embedding.high_res {
-                maps[1].push(half.autodiff());
-                maps[2].push(quarter.autodiff());
+                maps[1].push(half);
+                maps[2].push(quarter);
             }
         }
         let [image_embedding, half, quarter] = maps;

@@ -107,8 +107,10 @@ fn check_sources(config: &TrainConfig) -> Result<()> {
     Err(Error::Parameter(problem.to_owned()))
 }
 
-fn learner(sam: Sam, config: &TrainConfig, model: &SamConfig, device: &Device) -> Learner {
-    Learner::new(sam, model.clone(), config, config.loss, device)
+fn learner(sam: Sam, config: &TrainConfig, model: &SamConfig, device: &Device) -> Result<Learner> {
+    let arithmetic = config.encoder_precision.on(device)?;
+    let learner = Learner::new(sam, model.clone(), config, config.loss, device);
+    Ok(learner.with_arithmetic(arithmetic))
 }
 
 /// A checkpoint's state and all that its next step needs.
@@ -121,7 +123,7 @@ fn resumed(
     let (state, optimizer) = checkpoint::load(checkpoint, config.optimizer)?;
     let load = |name: &str| -> Result<Learner> {
         let sam = ModelFile::open(&checkpoint.join(name))?.load(device)?;
-        Ok(learner(sam, config, model, device))
+        learner(sam, config, model, device)
     };
     let decay = config.ema.decay;
     let ema = if decay > 0.0 {
@@ -184,7 +186,7 @@ impl<'a> Run<'a> {
                     write_atomic(&out.join("config.toml"), config.to_toml().as_bytes())?;
                 }
                 let sam = initial_model(config, model, &options.device)?;
-                let learner = learner(sam, config, model, &options.device);
+                let learner = learner(sam, config, model, &options.device)?;
                 let decay = config.ema.decay;
                 let ema = (decay > 0.0).then(|| Ema::of(&learner.sam, decay, 0));
                 let optimizer = AdamW::new(config.optimizer).with_rates(learner.rates());
@@ -197,7 +199,8 @@ impl<'a> Run<'a> {
             }
         };
         state.frozen_sha256 = trainee.learner.frozen_sha256();
-        let recall = Recall::open(&config.reuse, out, &trainee.learner, &options.device)?;
+        let on = (&options.device, config.encoder_precision);
+        let recall = Recall::open(&config.reuse, out, &trainee.learner, on)?;
         trainee.learner = trainee.learner.with_recall(recall);
         let saved = state.step;
         let tensorboard = if writes {

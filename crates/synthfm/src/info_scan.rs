@@ -10,7 +10,8 @@ use anyhow::Result;
 use serde_json::{Value, json};
 use synthfm_image::{
     DicomSeries, FileFormat, ImageFile, LabelFile, Picture, Plane, ScanInfo, Segmentation,
-    SeriesSummary, Volume, VolumeGeometry, list_series, open_scan, read_segmentation,
+    SeriesSummary, UltrasoundRegion, Volume, VolumeGeometry, list_series, open_scan,
+    read_segmentation,
 };
 
 use crate::cli::InfoArgs;
@@ -135,6 +136,19 @@ fn push_info(value: &mut Value, text: &mut String, info: &ScanInfo, anonymous: b
     let _ = writeln!(text, "format      {}", words.join(", "));
     value["format"] = json!(info.format.name());
     value["modality"] = json!(modality);
+    push_windows(value, text, info);
+    push_regions(value, text, info);
+    if let Some(series) = &info.dicom {
+        push_dicom(value, text, series, anonymous);
+    }
+    for warning in &info.warnings {
+        let _ = writeln!(text, "problem     {warning}");
+    }
+    value["problems"] = json!(info.warnings);
+}
+
+/// The file's own windows, and whether it is shown inverted.
+fn push_windows(value: &mut Value, text: &mut String, info: &ScanInfo) {
     for window in &info.windows {
         let name = window.name.as_ref().map(|name| format!(" ({name})"));
         let _ = writeln!(
@@ -154,6 +168,10 @@ fn push_info(value: &mut Value, text: &mut String, info: &ScanInfo, anonymous: b
         text.push_str("shown       small values are bright (MONOCHROME1)\n");
     }
     value["inverted"] = json!(info.inverted);
+}
+
+/// The calibrated parts of an ultrasound image.
+fn push_regions(value: &mut Value, text: &mut String, info: &ScanInfo) {
     for region in &info.regions {
         let (min, max) = (region.bounds.min, region.bounds.max);
         let spacing = region.spacing_mm.map_or_else(
@@ -167,19 +185,12 @@ fn push_info(value: &mut Value, text: &mut String, info: &ScanInfo, anonymous: b
         );
     }
     if !info.regions.is_empty() {
-        let region = |r: &synthfm_image::UltrasoundRegion| {
+        let region = |r: &UltrasoundRegion| {
             let (min, max) = (r.bounds.min, r.bounds.max);
             json!({ "box": [min.x, min.y, max.x, max.y], "kind": r.kind, "spacing_mm": r.spacing_mm })
         };
         value["regions"] = info.regions.iter().map(region).collect();
     }
-    if let Some(series) = &info.dicom {
-        push_dicom(value, text, series, anonymous);
-    }
-    for warning in &info.warnings {
-        let _ = writeln!(text, "problem     {warning}");
-    }
-    value["problems"] = json!(info.warnings);
 }
 
 fn push_dicom(value: &mut Value, text: &mut String, series: &DicomSeries, anonymous: bool) {

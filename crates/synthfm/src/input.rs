@@ -289,7 +289,10 @@ impl Input {
 
     /// Refuses names and formats that do not fit the input, before any work is done.
     pub(crate) fn check_output(&self, path: &Path, format: Option<MaskFormat>) -> Result<()> {
-        let options = WriteOptions { format, ..now() };
+        let options = WriteOptions {
+            format,
+            ..WriteOptions::default()
+        };
         let checked = options
             .format_of(path)
             .and_then(|format| check_source(path, format, &self.info));
@@ -328,7 +331,7 @@ impl Input {
         let options = WriteOptions {
             format,
             slice,
-            ..now()
+            ..WriteOptions::default()
         };
         Ok(write_segmentation(
             path,
@@ -337,15 +340,6 @@ impl Input {
             &options,
         )?)
     }
-}
-
-/// To write a file that is made at this moment.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "DICOM objects must say when they were made"
-)]
-pub(crate) fn now() -> WriteOptions {
-    WriteOptions::new(std::time::SystemTime::now())
 }
 
 fn inside(path: &Path, labels: &LabelMap, input: &RgbImage) -> Result<Mask> {

@@ -27,8 +27,8 @@ struct File {
 
 pub(super) fn read_scan(source: &Source) -> Result<Scan> {
     let file = open(source)?;
-    let reader = file.packing.reader(&file.bytes);
-    let values = payload::read_values(source, reader, &file.layout)?;
+    let stream = file.packing.stream(&file.bytes);
+    let values = payload::read_values(source, stream, &file.layout)?;
     let mut info = ScanInfo::of_format(FileFormat::MetaImage);
     let content = match (&file.shape[..], file.channels) {
         (&[width, height], 3) => {
@@ -52,8 +52,8 @@ pub(super) fn read_labels(source: &Source) -> Result<LabelFile> {
     if file.channels != 1 {
         return Err(file.channels_error(source));
     }
-    let reader = file.packing.reader(&file.bytes);
-    let labels = payload::read_labels(source, reader, &file.layout)?;
+    let stream = file.packing.stream(&file.bytes);
+    let labels = payload::read_labels(source, stream, &file.layout)?;
     Ok(match file.shape[..] {
         [width, height] => LabelFile::Map(LabelMap::new(Size::new(height, width), labels)?),
         _ => LabelFile::Volume(LabelVolume::new(file.geometry(source)?, labels)?),

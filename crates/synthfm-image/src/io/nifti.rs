@@ -18,9 +18,9 @@ use crate::scan::{Scan, ScanInfo};
 use crate::{Error, ImageFile, LabelVolume, Result, Volume};
 
 pub(super) fn read_scan(source: &Source) -> Result<Scan> {
-    let mut reader = packing(source).reader(source.bytes());
-    let header = start(source, &mut reader)?;
-    let values = payload::read_values(source, reader, &header.layout)?;
+    let mut stream = packing(source).stream(source.bytes());
+    let header = start(source, &mut stream)?;
+    let values = payload::read_values(source, stream, &header.layout)?;
     Ok(Scan {
         content: ImageFile::Volume(Volume::new(header.geometry, values)?),
         info: ScanInfo::of_format(header.format),
@@ -28,9 +28,9 @@ pub(super) fn read_scan(source: &Source) -> Result<Scan> {
 }
 
 pub(super) fn read_label_volume(source: &Source) -> Result<LabelVolume> {
-    let mut reader = packing(source).reader(source.bytes());
-    let header = start(source, &mut reader)?;
-    let labels = payload::read_labels(source, reader, &header.layout)?;
+    let mut stream = packing(source).stream(source.bytes());
+    let header = start(source, &mut stream)?;
+    let labels = payload::read_labels(source, stream, &header.layout)?;
     LabelVolume::new(header.geometry, labels)
 }
 

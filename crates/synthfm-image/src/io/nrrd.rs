@@ -87,8 +87,8 @@ impl File<'_> {
             let numbers = self.text(source)?;
             return Ok(numbers.into_iter().map(|v| v as f32).collect());
         }
-        let reader = self.packing.reader(self.data.bytes());
-        payload::read_values(source, self.header.skipping(reader), &self.layout)
+        let stream = self.packing.stream(self.data.bytes());
+        payload::read_values(source, self.header.skipping(stream), &self.layout)
     }
 
     fn labels(&self, source: &Source) -> Result<Vec<u16>> {
@@ -100,8 +100,8 @@ impl File<'_> {
                 .collect();
             return labels.map_err(|value| source.bad_label(value));
         }
-        let reader = self.packing.reader(self.data.bytes());
-        payload::read_labels(source, self.header.skipping(reader), &self.layout)
+        let stream = self.packing.stream(self.data.bytes());
+        payload::read_labels(source, self.header.skipping(stream), &self.layout)
     }
 
     fn text(&self, source: &Source) -> Result<Vec<f64>> {

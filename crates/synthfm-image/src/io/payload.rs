@@ -1,12 +1,14 @@
-//! Values of array files from a stream, raw or compressed, in pieces.
+//! Values of array files, raw or compressed.
 //!
-//! The memory for the values is taken when the stream can hold them: deflate never expands more than 1032 times.
-//! Decompression runs on a thread of its own, so that converting costs no time beside it.
+//! The memory for the values is taken when the file can hold them: deflate never expands more than 1032 times. Raw
+//! values are converted by all threads; decompression runs on a thread of its own, so that converting what it gives,
+//! piece by piece, costs no time beside it.
 
 use std::io::{self, Read};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use flate2::read::{MultiGzDecoder, ZlibDecoder};
+use rayon::prelude::*;
 
 use super::element::{ByteOrder, Element, label};
 use super::source::Source;
@@ -28,11 +30,26 @@ pub(super) enum Packing {
 }
 
 impl Packing {
-    pub(super) fn reader(self, bytes: &[u8]) -> Box<dyn Read + Send + '_> {
+    pub(super) fn stream(self, bytes: &[u8]) -> Stream<'_> {
         match self {
-            Self::Raw => Box::new(bytes),
-            Self::Gzip => Box::new(MultiGzDecoder::new(bytes)),
-            Self::Zlib => Box::new(ZlibDecoder::new(bytes)),
+            Self::Raw => Stream::Raw(bytes),
+            Self::Gzip => Stream::Packed(Box::new(MultiGzDecoder::new(bytes))),
+            Self::Zlib => Stream::Packed(Box::new(ZlibDecoder::new(bytes))),
+        }
+    }
+}
+
+/// Bytes to come.
+pub(super) enum Stream<'a> {
+    Raw(&'a [u8]),
+    Packed(Box<dyn Read + Send + 'a>),
+}
+
+impl Read for Stream<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Raw(bytes) => bytes.read(out),
+            Self::Packed(reader) => reader.read(out),
         }
     }
 }
@@ -76,42 +93,50 @@ fn truncated(source: &Source, layout: &Layout, got: u64) -> crate::Error {
 }
 
 /// Intensities.
-pub(super) fn read_values(
-    source: &Source,
-    reader: impl Read + Send,
-    layout: &Layout,
-) -> Result<Vec<f32>> {
-    let (slope, inter) = layout.scaling.unwrap_or((1.0, 0.0));
+pub(super) fn read_values(source: &Source, stream: Stream, layout: &Layout) -> Result<Vec<f32>> {
+    let (element, order) = (layout.element, layout.order);
+    let scaling = layout.scaling;
+    let convert = |bytes: &[u8], out: &mut [f32]| match scaling {
+        None => element.decode_into(order, bytes, out, |v| v as f32),
+        Some((slope, inter)) => {
+            element.decode_into(order, bytes, out, |v| (v * slope + inter) as f32);
+        }
+    };
+    if let Stream::Raw(bytes) = stream {
+        let bytes = whole(source, bytes, layout)?;
+        let mut values = vec![0f32; layout.count];
+        let piece = PIECE / element.size();
+        values
+            .par_chunks_mut(piece)
+            .zip(bytes.par_chunks(piece * element.size()))
+            .for_each(|(out, bytes)| convert(bytes, out));
+        return Ok(values);
+    }
     let mut values = Vec::with_capacity(layout.count);
     let mut scratch = Vec::new();
-    pieces(source, reader, layout, |piece| {
+    pieces(source, stream, layout, |piece| {
         scratch.clear();
-        scratch.resize(piece.len() / layout.element.size(), 0f32);
-        match layout.scaling {
-            None => layout
-                .element
-                .decode_into(layout.order, piece, &mut scratch, |v| v as f32),
-            Some(_) => layout
-                .element
-                .decode_into(layout.order, piece, &mut scratch, |v| {
-                    (v * slope + inter) as f32
-                }),
-        }
+        scratch.resize(piece.len() / element.size(), 0f32);
+        convert(piece, &mut scratch);
         values.extend_from_slice(&scratch);
         Ok(())
     })?;
     Ok(values)
 }
 
+/// The bytes of all values.
+fn whole<'a>(source: &Source, bytes: &'a [u8], layout: &Layout) -> Result<&'a [u8]> {
+    let needed = usize::try_from(layout.bytes()).unwrap_or(usize::MAX);
+    bytes
+        .get(..needed)
+        .ok_or_else(|| truncated(source, layout, bytes.len() as u64))
+}
+
 /// Labels; a value that is none is an error that names it.
-pub(super) fn read_labels(
-    source: &Source,
-    reader: impl Read + Send,
-    layout: &Layout,
-) -> Result<Vec<u16>> {
+pub(super) fn read_labels(source: &Source, stream: Stream, layout: &Layout) -> Result<Vec<u16>> {
     let (slope, inter) = layout.scaling.unwrap_or((1.0, 0.0));
     let mut labels = Vec::with_capacity(layout.count);
-    pieces(source, reader, layout, |piece| {
+    pieces(source, stream, layout, |piece| {
         let decoded = layout
             .element
             .decode(layout.order, piece, |v| label(v * slope + inter))
@@ -125,10 +150,18 @@ pub(super) fn read_labels(
 /// Hands the stream's bytes to `take`, piece by piece, each of whole values.
 fn pieces(
     source: &Source,
-    reader: impl Read + Send,
+    stream: Stream,
     layout: &Layout,
     mut take: impl FnMut(&[u8]) -> Result<()>,
 ) -> Result<()> {
+    let reader = match stream {
+        Stream::Raw(bytes) => {
+            return whole(source, bytes, layout)?
+                .chunks(PIECE)
+                .try_for_each(take);
+        }
+        Stream::Packed(reader) => reader,
+    };
     let total = layout.bytes();
     let limit = source.limit();
     std::thread::scope(|scope| {

@@ -6,6 +6,7 @@ mod prompts;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use synthfm_sam::PrecisionChoice;
 use synthfm_synth::GeneratorConfig;
 
 use crate::ema::EmaConfig;
@@ -46,6 +47,9 @@ pub struct TrainConfig {
     pub first_index: u64,
     /// Checkpoint whose image encoder is used (`.pth`, `.safetensors` or a model folder).
     pub encoder: Option<PathBuf>,
+    /// Precision of products in a frozen image encoder: `f32`, `bf16` (processors with AVX512-BF16), `f16` (GPUs), or
+    /// `auto`, which takes what the device has, so that the run is another one elsewhere.
+    pub encoder_precision: PrecisionChoice,
     /// Whether the prompt encoder keeps the weights that `init` or else `encoder` has for it.
     pub freeze_prompt_encoder: bool,
     /// Model to start from instead of random weights.
@@ -93,6 +97,7 @@ impl Default for TrainConfig {
             min_aspect: 1.0,
             first_index: 0,
             encoder: None,
+            encoder_precision: PrecisionChoice::F32,
             freeze_prompt_encoder: false,
             init: None,
             checkpoint_every: 500,
@@ -172,6 +177,12 @@ impl TrainConfig {
             return Err(Error::Parameter(format!(
                 "min_aspect: {} is outside 0.25 to 1",
                 self.min_aspect
+            )));
+        }
+        if self.encoder_precision != PrecisionChoice::F32 && self.mode != Mode::Decoder {
+            return Err(Error::Parameter(format!(
+                "encoder_precision: {} is for an image encoder that is frozen (mode \"decoder\")",
+                self.encoder_precision
             )));
         }
         self.loss.validate()?;

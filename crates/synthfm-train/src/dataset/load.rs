@@ -12,6 +12,7 @@ use synthfm_image::{
     ImageFile, LabelFile, LabelMap, LabelVolume, Picture, Plane, RgbImage, Volume,
 };
 
+use super::grid;
 use super::manifest::problem;
 use super::source::{TruthFile, read_pixels, read_truth};
 use super::window::{CT_ABDOMEN_HU, display_window, percentile_window};
@@ -138,7 +139,7 @@ impl Dataset {
             labels,
             instance_of,
             note,
-        } = read_truth(&case.source.truth, &image)?;
+        } = read_truth(&case.source, &image)?;
         let mut loaded = LoadedCase {
             views: Vec::new(),
             notes: note.into_iter().collect(),
@@ -328,11 +329,7 @@ fn align(
         );
         return Err(problem(case.truth_path(), text));
     }
-    let rows = expected.patient_from_voxel().into_iter().flatten();
-    let differs = rows
-        .zip(got.patient_from_voxel().into_iter().flatten())
-        .any(|(a, b)| (a - b).abs() > 1e-3 * (1.0 + a.abs()));
-    if differs && case.states_place() {
+    if !grid::same(expected, got) && case.states_place() {
         notes.push("image and labels state different places; the image's was taken".to_owned());
     }
     let geometry = expected.clone();

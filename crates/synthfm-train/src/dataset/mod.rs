@@ -3,6 +3,7 @@
 //! of public data sets; see [`Layout`]. Differs: only the first channel of a case is used.
 
 mod coco_objects;
+mod grid;
 mod layout;
 mod load;
 mod manifest;

@@ -12,6 +12,7 @@ use synthfm_image::{
 };
 
 use super::coco_objects::CocoImages;
+use super::grid;
 use super::manifest::problem;
 use crate::Result;
 
@@ -32,6 +33,11 @@ impl Source {
             truth: Truth::Labels(labels, values),
             spacing_mm: None,
         }
+    }
+
+    /// Whether the image is a DICOM series, whose labels may lie on another grid of the same patient.
+    pub(super) fn is_series(&self) -> bool {
+        matches!(&self.image, ImageSource::File(path) if path.is_dir())
     }
 
     /// Every file that the case is read from.
@@ -139,19 +145,23 @@ pub(super) fn read_pixels(source: &ImageSource) -> Result<ImageFile> {
     }
 }
 
-/// Reads the truth of an image whose pixels are as large as `image` says.
-pub(super) fn read_truth(truth: &Truth, image: &ImageFile) -> Result<TruthFile> {
+/// Reads the truth of a case whose image is `image`.
+pub(super) fn read_truth(source: &Source, image: &ImageFile) -> Result<TruthFile> {
     let options = ReadOptions::default();
-    match truth {
+    let series = source.is_series();
+    match &source.truth {
         Truth::Labels(path, values) => {
-            let labels = mapped(read_labels(path, &options)?, *values)?;
-            Ok(TruthFile::plain(labels))
+            let (labels, note) = placed(read_labels(path, &options)?, image, series)?;
+            Ok(TruthFile {
+                note,
+                ..TruthFile::plain(mapped(labels, *values)?)
+            })
         }
         Truth::Slices(paths, values) => {
             let labels = stacked_labels(paths, *values)?;
             Ok(TruthFile::plain(LabelFile::Volume(labels)))
         }
-        Truth::Masks(masks) => merged(masks).map(TruthFile::plain),
+        Truth::Masks(masks) => merged(masks, Some(image).filter(|_| series)),
         Truth::Outline(path) => {
             let LabelFile::Map(outline) = read_labels(path, &options)? else {
                 return Err(problem(path, "a picture expected, got a volume".to_owned()));
@@ -175,6 +185,25 @@ pub(super) fn read_truth(truth: &Truth, image: &ImageFile) -> Result<TruthFile> 
     }
 }
 
+/// Labels of a DICOM series on its grid, with a note if they were on another one.
+fn placed(
+    labels: LabelFile,
+    image: &ImageFile,
+    series: bool,
+) -> Result<(LabelFile, Option<String>)> {
+    let (LabelFile::Volume(volume), ImageFile::Volume(image)) = (&labels, image) else {
+        return Ok((labels, None));
+    };
+    if !series || grid::same(volume.geometry(), image.geometry()) {
+        return Ok((labels, None));
+    }
+    let note = "labels were on another grid and were brought to that of the series".to_owned();
+    match grid::on_grid(volume, image.geometry())? {
+        Some(placed) => Ok((LabelFile::Volume(placed), Some(note))),
+        None => Ok((labels, None)),
+    }
+}
+
 fn mapped(labels: LabelFile, values: Values) -> Result<LabelFile> {
     if values == Values::Labels {
         return Ok(labels);
@@ -189,11 +218,17 @@ fn mapped(labels: LabelFile, values: Values) -> Result<LabelFile> {
     })
 }
 
-/// Binary files of one size as one; the first decides whether they are pictures or volumes.
-fn merged(masks: &[(PathBuf, u16)]) -> Result<LabelFile> {
+/// Binary files of one size as one; the first decides whether they are pictures or volumes. Those of a `series` are
+/// brought to its grid.
+fn merged(masks: &[(PathBuf, u16)], series: Option<&ImageFile>) -> Result<TruthFile> {
     let mut all: Option<LabelFile> = None;
+    let mut note = None;
     for (path, label) in masks {
-        let next = read_labels(path, &ReadOptions::default())?;
+        let mut next = read_labels(path, &ReadOptions::default())?;
+        if let Some(image) = series {
+            let (placed, moved) = placed(next, image, true)?;
+            (next, note) = (placed, note.or(moved));
+        }
         let mark = |out: &mut [u16], data: &[u16]| {
             for (out, _) in out.iter_mut().zip(data).filter(|&(_, &v)| v != 0) {
                 *out = *label;
@@ -224,7 +259,11 @@ fn merged(masks: &[(PathBuf, u16)]) -> Result<LabelFile> {
             }
         });
     }
-    all.ok_or_else(|| crate::Error::Parameter("a case without masks".to_owned()))
+    let labels = all.ok_or_else(|| crate::Error::Parameter("a case without masks".to_owned()))?;
+    Ok(TruthFile {
+        note,
+        ..TruthFile::plain(labels)
+    })
 }
 
 /// Pixels of the outline and what it encloses: all that cannot be reached from the border of the image.
@@ -255,7 +294,7 @@ fn numbered_objects(paths: &[PathBuf]) -> Result<TruthFile> {
     let instance_of = masks.iter().map(|&(_, number)| (number, 1)).collect();
     Ok(TruthFile {
         instance_of: Some(instance_of),
-        ..TruthFile::plain(merged(&masks)?)
+        ..merged(&masks, None)?
     })
 }
 

@@ -56,7 +56,7 @@ pub(super) fn case_key(
 ) -> String {
     let files: Vec<(PathBuf, u64, u128)> = case.source.paths().into_iter().map(stamp).collect();
     let text = serde_json::json!({
-        "version": VERSION,
+        "version": [VERSION.to_string().as_str(), env!("CARGO_PKG_VERSION")],
         "dataset": dataset.name,
         "layout": dataset.layout,
         "structures": dataset.structures.iter().map(|s| (&s.name, s.label)).collect::<Vec<_>>(),
@@ -67,14 +67,19 @@ pub(super) fn case_key(
             (path.to_string_lossy(), bytes, time.to_string())
         }).collect::<Vec<_>>(),
         "options": options,
-        "replay": replay.map(Replay::describe),
+        "replay": replay.map(Replay::digest),
         "saves_masks": saves_masks,
     });
-    let mut key = String::new();
-    for byte in Sha256::digest(text.to_string()) {
-        let _ = write!(key, "{byte:02x}");
+    sha256(&text.to_string())
+}
+
+/// In hexadecimal.
+pub(super) fn sha256(text: &str) -> String {
+    let mut digest = String::new();
+    for byte in Sha256::digest(text) {
+        let _ = write!(digest, "{byte:02x}");
     }
-    key
+    digest
 }
 
 /// Size and time of change of a file; zeros where it cannot be asked.

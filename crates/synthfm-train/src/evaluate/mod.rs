@@ -291,6 +291,8 @@ pub struct Evaluation {
     pub rows_kept: usize,
     /// Segmenters with prompt settings that they were not made for.
     pub unasked: Vec<(String, PromptPlan)>,
+    /// Whether prompts were those of an earlier report.
+    pub replayed: bool,
     /// Whether the run was stopped before its end.
     pub stopped: bool,
     pub(crate) kept: Vec<Kept>,

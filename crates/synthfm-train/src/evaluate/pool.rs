@@ -150,6 +150,7 @@ pub fn evaluate(
     let mut evaluation = assembled(datasets, segmenters, found);
     evaluation.rows_kept = rows_kept;
     evaluation.stopped = stopped;
+    evaluation.replayed = run.replay.is_some();
     evaluation.unasked = unasked(segmenters, &plans);
     Ok(evaluation)
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use synthfm_image::{BoxXyxy, Point2};
 
+use super::journal::sha256;
 use super::{PromptPlan, PromptSet, Row};
 use crate::clicks::Click;
 use crate::report::Table;
@@ -18,6 +19,7 @@ type Place = [String; 7];
 #[derive(Debug, Clone, PartialEq)]
 pub struct Replay {
     prompts: BTreeMap<Place, BTreeMap<String, PromptSet>>,
+    digest: String,
 }
 
 impl Replay {
@@ -61,7 +63,8 @@ impl Replay {
             let by_model = prompts.entry(place).or_default();
             by_model.insert(fields[model].clone(), set);
         }
-        Ok(Self { prompts })
+        let digest = sha256(&format!("{prompts:?}"));
+        Ok(Self { prompts, digest })
     }
 
     /// The prompts for a row: those that `model` got, otherwise those of the first model that got any.
@@ -70,9 +73,9 @@ impl Replay {
         by_model.get(model).or_else(|| by_model.values().next())
     }
 
-    /// For the key of kept rows.
-    pub(super) fn describe(&self) -> String {
-        format!("{:?}", self.prompts)
+    /// A hash of all prompts.
+    pub(super) fn digest(&self) -> &str {
+        &self.digest
     }
 }
 

@@ -87,10 +87,15 @@ fn introduction(parts: &Parts) -> String {
         ),
     };
     let [low, high] = options.ct_window_hu;
+    let prompts = if evaluation.replayed {
+        "those of an earlier report".to_owned()
+    } else {
+        format!("simulated from the truth, seed {}", options.seed)
+    };
     let failed = evaluation.rows.iter().filter(|row| row.outcome.is_err());
     let mut html = format!(
         "<p>Target: {target}, of at least {} pixels ({} smaller ones left out; {} structures absent from their \
-         image). Prompts are simulated from the truth, seed {}; each is in results.csv. Volumes: {slices}. \
+         image). Prompts: {prompts}; each is in results.csv. Volumes: {slices}. \
          Intensities: CT volumes {low} to {high} HU, other volumes and 16-bit images from the 0.5 to the 99.5 \
          percentile, 8-bit images as they are. Surface Dice tolerance: {} mm, or {} px where the spacing is \
          unknown. An empty prediction has Dice 0 and the diagonal of the image as its distances. {} rows, {} of \
@@ -98,7 +103,6 @@ fn introduction(parts: &Parts) -> String {
         options.min_area_px,
         evaluation.too_small,
         evaluation.absent,
-        options.seed,
         options.nsd_tolerance_mm,
         options.nsd_tolerance_px,
         evaluation.rows.len(),

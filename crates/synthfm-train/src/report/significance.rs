@@ -110,7 +110,7 @@ pub(super) fn compare(
     [model, reference]: [&str; 2],
     seed: u64,
 ) -> Vec<Comparison> {
-    let dice = |row: &Row| row.outcome.as_ref().ok().map(|scores| scores.dice);
+    let dice = |row: &Row| row.outcome.as_ref().ok().map(|s| recorded(s.dice));
     let others: BTreeMap<Place, f64> = other
         .iter()
         .filter_map(|row| Some((place(row), dice(row)?)))
@@ -145,6 +145,11 @@ pub(super) fn compare(
         }
     };
     found.into_iter().map(comparison).collect()
+}
+
+/// The score as `results.csv` states it, so that its readers find the same ties, and hence the same p.
+fn recorded(dice: f64) -> f64 {
+    format!("{dice:.6}").parse().unwrap_or(dice)
 }
 
 /// Mean of the first minus mean of the second.

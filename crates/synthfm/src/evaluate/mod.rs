@@ -167,12 +167,12 @@ fn segmenters(
 ) -> Result<Vec<Box<dyn Segmenter>>> {
     let mut taken = BTreeSet::new();
     let mut segmenters: Vec<Box<dyn Segmenter>> = Vec::new();
-    let networks = args
-        .model
-        .iter()
-        .filter(|name| !matches!(floor(name), Ok(Some(_))));
+    let mut networks = 0;
+    for name in &args.model {
+        networks += usize::from(floor(name)?.is_none());
+    }
     let cache = match args.cache.open(session)? {
-        None if networks.count() > 1 => Some(EmbeddingCache::open(&CacheOptions::default())?),
+        None if networks > 1 => Some(EmbeddingCache::open(&CacheOptions::default())?),
         cache => cache,
     };
     let cache = cache.map(Arc::new);

@@ -20,7 +20,6 @@ use super::catalog::plain;
 use super::desk::OpenCase;
 use super::error::{ApiError, ApiResult};
 use super::study::Study;
-use crate::input::now;
 use crate::output::create_folder;
 
 /// A form that an annotation can be saved in.
@@ -173,7 +172,7 @@ fn label_map(
     let path = folder.path().join(&name);
     let options = WriteOptions {
         format: Some(format),
-        ..now()
+        ..WriteOptions::default()
     };
     let notes = write_segmentation(&path, &Segmentation { labels, segments }, info, &options)?;
     let bytes = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;

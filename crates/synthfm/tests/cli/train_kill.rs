@@ -169,8 +169,7 @@ fn decoder_training_does_not_grow() {
     assert_eq!(memory.len(), 20);
     let largest = |part: &[f64]| part.iter().copied().fold(0.0, f64::max);
     let (early, late) = (largest(&memory[2..8]), largest(&memory[14..]));
-    assert!(
-        late < 1.1 * early + 5.0,
-        "MB after every 50 steps: {memory:?}"
-    );
+    // The allocator keeps some more freed memory as images of other shapes come; what one step records and would leave
+    // behind is megabytes.
+    assert!(late < early + 60.0, "MB after every 50 steps: {memory:?}");
 }

@@ -20,6 +20,10 @@ const MAX_DEPTH: usize = 8;
 const MAX_FILES: usize = 200_000;
 /// Directions and spacings that differ less are the same.
 const SAME: f64 = 1e-3;
+/// Stacks of a series do not alternate more than this, which bounds the search for a frame's own.
+const OPEN_STACKS: usize = 64;
+/// Images at the same positions that are kept apart; functional MR has some thousand.
+const MAX_REPETITIONS: usize = 10_000;
 /// Positions that differ less are the same.
 const SAME_MM: f64 = 1e-2;
 
@@ -130,7 +134,9 @@ pub(super) fn stacks(files: &[FileHeader]) -> Vec<Stack> {
     for &file in &order {
         for frame in 0..files[file].frames.len() {
             let id = (file, frame);
-            match groups.iter_mut().find(|group| belongs(files, group[0], id)) {
+            let mut own_stacks = groups.iter_mut().rev().take(OPEN_STACKS);
+            let own = own_stacks.find(|group| belongs(files, group[0], id));
+            match own {
                 Some(group) => group.push(id),
                 None => groups.push(vec![id]),
             }
@@ -219,7 +225,7 @@ fn divided(files: &[FileHeader], group: Vec<FrameId>) -> Vec<Stack> {
             number(a).total_cmp(&number(b)).then((a, m).cmp(&(b, n)))
         });
     }
-    (0..most)
+    (0..most.min(MAX_REPETITIONS))
         .map(|n| Stack {
             frames: positions.iter().filter_map(|same| same.get(n).copied()).collect(),
             warnings: if most > 1 {

@@ -340,6 +340,7 @@ fn rgb_of_ybr([y, cb, cr]: [f32; 3]) -> [u8; 3] {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "these values are exact")]
 mod tests {
     use super::*;
 

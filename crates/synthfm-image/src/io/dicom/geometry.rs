@@ -168,6 +168,7 @@ fn uneven(
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "these values are exact")]
 mod tests {
     use super::*;
     use crate::io::dicom::header::Rescale;

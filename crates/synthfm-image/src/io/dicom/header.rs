@@ -209,9 +209,9 @@ fn frame_count(
 ) -> Result<usize> {
     let stated = header.data.number(tags::NUMBER_OF_FRAMES, Kind::Text);
     let count = stated.map_or(1, |count| count.clamp(1.0, 4e9) as usize);
-    let bytes = (format.pixels() as u64)
-        .checked_mul(count as u64)
-        .and_then(|n| n.checked_mul(4));
+    // Four bytes for each value, and what is kept about each frame.
+    let of_frame = 4 * format.pixels() as u64 + size_of::<FrameHeader>() as u64;
+    let bytes = of_frame.checked_mul(count as u64);
     if bytes.is_none_or(|bytes| bytes > limit) {
         return Err(limit_error(header.path, bytes, limit));
     }

@@ -222,7 +222,7 @@ mod tests {
         data.sequence(0x0008_2218, vec![item]);
         data.text(0x0008_0018, *b"UI", "1.2");
         let want: [&[u8]; 4] = [
-            b"\x08\0\x18\0UI\x04\01.2\0",
+            b"\x08\0\x18\0UI\x04\x001.2\0",
             b"\x08\0\x18\x22SQ\0\0\x14\0\0\0",
             b"\xfe\xff\0\xe0\x0c\0\0\0",
             b"\x08\0\0\x01SH\x04\0ABC ",

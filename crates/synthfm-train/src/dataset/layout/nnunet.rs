@@ -1,15 +1,16 @@
 //! nnU-Net v2 (Isensee et al. 2021): `dataset.json`, `imagesTs/CASE_0000.EXT`, `labelsTs/CASE.EXT`.
 //! Uses `imagesTs` with `labelsTs` if there is a `labelsTs`, otherwise `imagesTr` with `labelsTr`.
-//! Differs: only the first channel of a case is used; a case may name an image elsewhere in the folder.
+//! Differs: only the first channel of a case is used; a case may name an image elsewhere in the folder, such as a DICOM
+//! series, and its labels may then be `CASE__labels.EXT` or one file per structure, `CASE__STRUCTURE.EXT`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
-use super::tree::listing;
-use super::{Listing, problem};
+use super::tree::{files, listing, stem};
+use super::{Listing, Structure, problem};
 use crate::Result;
 use crate::dataset::manifest::{CaseEntry, Manifest};
-use crate::dataset::source::{Source, Values};
+use crate::dataset::source::{ImageSource, Source, Truth, Values};
 
 pub(super) fn fits(root: &Path) -> bool {
     root.join("dataset.json").is_file()
@@ -55,17 +56,50 @@ fn list_cases(
             None => images.join(format!("{name}_0000{}", manifest.file_ending)),
         };
         let label = labels.join(format!("{name}{}", manifest.file_ending));
-        match check_files(root, &image, &label) {
+        let truth = if label.exists() {
+            None
+        } else {
+            parts_of(&name, labels, &list.structures)
+        };
+        let first = truth.as_ref().map_or(&label, |(first, _)| first);
+        match check_files(root, &image, first) {
             Ok(()) => {
                 let patient = entry.and_then(|entry| entry.patient.as_deref());
                 let modality = manifest.modality_of(entry);
-                let source = Source::of(image, label, Values::Labels);
+                let source = Source {
+                    image: ImageSource::File(image),
+                    truth: match truth {
+                        Some((_, truth)) => truth,
+                        None => Truth::Labels(label, Values::Labels),
+                    },
+                    spacing_mm: None,
+                };
                 list.add(&name, patient.unwrap_or(&name), &modality, source);
             }
             Err(reason) => list.skipped.push((name, reason)),
         }
     }
     Ok(())
+}
+
+/// `CASE__labels.EXT`, or the files `CASE__STRUCTURE.EXT`; with the first of them. `None` if there is none.
+fn parts_of(case: &str, labels: &Path, structures: &[Structure]) -> Option<(PathBuf, Truth)> {
+    let prefix = format!("{case}__");
+    let mut masks = Vec::new();
+    for path in files(labels, &[""]) {
+        let stem = stem(&path);
+        let Some(part) = stem.strip_prefix(&prefix) else {
+            continue;
+        };
+        if part == "labels" {
+            return Some((path.clone(), Truth::Labels(path, Values::Labels)));
+        }
+        if let Some(structure) = structures.iter().find(|s| s.name == part) {
+            masks.push((path, structure.label));
+        }
+    }
+    let first = masks.first().map(|(path, _)| path.clone());
+    first.map(|first| (first, Truth::Masks(masks)))
 }
 
 /// The folders of images and labels to use.

@@ -126,6 +126,28 @@ fn amos_tells_ct_from_mr_by_the_number() {
 }
 
 #[test]
+fn nnunet_takes_labels_in_parts() {
+    let tree = Tree::new();
+    let cases =
+        r#"[{"case": "a", "image": "scans/a.nii.gz"}, {"case": "b", "image": "scans/b.nii.gz"}]"#;
+    tree.text(
+        "dataset.json",
+        &format!(r#"{{"labels": {{"background": 0, "liver": 4, "spine": 2}}, "file_ending": ".nii.gz", "cases": {cases}}}"#),
+    )
+    .file("scans/a.nii.gz", &[1])
+    .file("scans/b.nii.gz", &[1])
+    .file("labelsTs/a__liver.nii.gz", &[0, 0, 1])
+    .file("labelsTs/a__spine.nii.gz", &[0, 1, 0])
+    .file("labelsTs/a__other.nii.gz", &[1])
+    .file("labelsTs/b__labels.nii.gz", &[0, 4]);
+    let dataset = tree.open("nnunet");
+    assert_eq!(
+        (labels(&dataset, 0), labels(&dataset, 1)),
+        (vec![2, 4], vec![4])
+    );
+}
+
+#[test]
 fn msd_reads_numbered_names() {
     let tree = Tree::new();
     tree.text(

@@ -9,12 +9,19 @@ use super::{Decoded, Expected};
 
 /// Marker of the image's size; the first in a stream.
 const SIZ: [u8; 4] = [0xff, 0x4f, 0xff, 0x51];
-/// From the marker of the size to the sizes of the components.
+/// From there to fields of the size: far corner, size of a tile, size of the first component.
+const CORNER: usize = 8;
+const TILE: usize = 24;
 const COMPONENTS: usize = 42;
+/// Tiles have numbers of 16 bits.
+const MAX_TILES: u64 = 65_535;
 
 pub(super) fn decode(bytes: &[u8], expected: &Expected) -> Result<Decoded, String> {
     let bad = |error: hayro_jpeg2000::DecodeError| format!("damaged JPEG 2000: {error}");
-    let signed = signed_components(bytes);
+    let size = Siz::find(bytes).ok_or("a JPEG 2000 stream without its size")?;
+    if size.tiles > MAX_TILES {
+        return Err(format!("damaged JPEG 2000: {} tiles", size.tiles));
+    }
     let settings = DecodeSettings {
         resolve_palette_indices: false,
         strict: false,
@@ -35,7 +42,7 @@ pub(super) fn decode(bytes: &[u8], expected: &Expected) -> Result<Decoded, Strin
         if component.samples().len() < pixels || !(1..=16).contains(&depth) {
             return Err(format!("JPEG 2000 samples of {depth} bits, or too few"));
         }
-        let (low, high, shift) = if signed {
+        let (low, high, shift) = if size.signed {
             let half = (1u32 << (depth - 1)) as f32;
             (-half, half - 1.0, half)
         } else {
@@ -53,10 +60,27 @@ pub(super) fn decode(bytes: &[u8], expected: &Expected) -> Result<Decoded, Strin
     })
 }
 
-/// Whether the first component of the stream is signed.
-fn signed_components(bytes: &[u8]) -> bool {
-    let start = bytes.windows(SIZ.len()).position(|four| four == SIZ);
-    start
-        .and_then(|start| bytes.get(start + COMPONENTS))
-        .is_some_and(|&size| size & 0x80 != 0)
+/// What must be known before the stream is decoded.
+struct Siz {
+    tiles: u64,
+    /// Whether the first component is signed.
+    signed: bool,
+}
+
+impl Siz {
+    fn find(bytes: &[u8]) -> Option<Self> {
+        let start = bytes.windows(SIZ.len()).position(|four| four == SIZ)?;
+        let field = |at: usize| {
+            let raw = bytes.get(start + at..)?.first_chunk::<4>()?;
+            Some(u64::from(u32::from_be_bytes(*raw)))
+        };
+        let along = |axis: usize| {
+            let (corner, tile) = (field(CORNER + axis)?, field(TILE + axis)?);
+            Some(corner.div_ceil(tile.max(1)))
+        };
+        Some(Self {
+            tiles: along(0)?.saturating_mul(along(4)?),
+            signed: bytes.get(start + COMPONENTS)? & 0x80 != 0,
+        })
+    }
 }

@@ -12,6 +12,8 @@ const J: [u32; 32] = [
     14, 15,
 ];
 const CONTEXTS: usize = 365;
+/// Pixels that a bit can stand for at most.
+const MAX_RUN: usize = 1 << 15;
 
 #[derive(Debug, Clone, Copy)]
 struct Frame {
@@ -70,6 +72,13 @@ pub(super) fn decode(bytes: &[u8], expected: &Expected) -> Result<Decoded, Strin
             0xf7 => {
                 let found = parse_frame(body)?;
                 expected.check(found.rows, found.columns, found.components)?;
+                if expected.pixels() / 8 > bytes.len().saturating_mul(MAX_RUN) {
+                    return Err(format!(
+                        "{} pixels cannot be in {} bytes of JPEG-LS",
+                        expected.pixels(),
+                        bytes.len()
+                    ));
+                }
                 frame = Some(found);
             }
             0xf8 => presets = Some(parse_presets(body)?),
