@@ -69,6 +69,9 @@ impl Case {
 
     /// The file, checked to lie below its root at this moment.
     pub(super) fn file(&self) -> Result<PathBuf> {
+        if self.series.is_some() {
+            check_links(&self.root, &self.path, MAX_DEPTH)?;
+        }
         inside(&self.root, &self.path)
     }
 
@@ -317,8 +320,14 @@ impl Inner {
             let own = folder.file_name().unwrap_or_default();
             place = own.to_string_lossy().into_owned();
         }
+        check_links(root, folder, MAX_DEPTH)?;
         for series in list_series(folder, &options)? {
+            if self.cases.len() >= MAX_CASES {
+                self.left_out += 1;
+                continue;
+            }
             let what = series.description.or(series.modality).unwrap_or_default();
+            let what = what.replace(['/', '\\'], " ");
             let values = series.slices * series.rows * series.columns;
             self.cases.push(Case {
                 id: identifier(
@@ -417,7 +426,21 @@ fn is_dicom_folder(entries: &[PathBuf]) -> bool {
 
 fn is_dicom_name(name: &str) -> bool {
     let lower = name.to_lowercase();
-    lower.ends_with(".dcm") || lower.ends_with(".dicom")
+    let endings = [".dcm", ".dicom"];
+    endings.iter().any(|ending| lower.ends_with(ending))
+}
+
+/// Refuses folders with links that lead out of `root`: the files of a series are read together.
+fn check_links(root: &Path, folder: &Path, depth: usize) -> Result<()> {
+    let entries = fs::read_dir(folder).with_context(|| format!("listing {}", folder.display()))?;
+    for path in entries.flatten().map(|entry| entry.path()) {
+        if path.is_symlink() {
+            inside(root, &path)?;
+        } else if path.is_dir() && depth > 0 {
+            check_links(root, &path, depth - 1)?;
+        }
+    }
+    Ok(())
 }
 
 fn has_dicom_mark(path: &Path) -> std::io::Result<bool> {
@@ -526,6 +549,12 @@ mod tests {
         let case = catalog.get(&case.id).unwrap();
         assert_eq!((case.series(), case.file().unwrap()), (Some("1"), series));
         assert!(case.stem().starts_with("patient_1"));
+        #[cfg(unix)]
+        {
+            let secret = tempfile::NamedTempFile::new().unwrap();
+            std::os::unix::fs::symlink(secret.path(), root.join("patient/2.dcm")).unwrap();
+            assert!(case.file().is_err());
+        }
     }
 
     #[cfg(unix)]
