@@ -141,13 +141,13 @@ fn tiff() -> Vec<u8> {
 fn bmp() -> Vec<u8> {
     let mut bytes = fixture("rgb.bmp");
     for at in [18, 22] {
-        bytes[at..at + 4].copy_from_slice(&20_000i32.to_le_bytes());
+        bytes[at..at + 4].copy_from_slice(&10_000i32.to_le_bytes());
     }
     bytes
 }
 
 fn jpeg() -> Vec<u8> {
-    let side = 20_000u16.to_be_bytes();
+    let side = 10_000u16.to_be_bytes();
     patched(fixture("grey.jpg"), b"\xff\xc0", 3, &[side, side].concat())
 }
 

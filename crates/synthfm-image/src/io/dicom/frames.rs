@@ -55,6 +55,16 @@ impl<'a> StoredFrames<'a> {
         Ok(())
     }
 
+    /// Decodes a compressed frame and drops it: the size of such frames cannot be checked otherwise, and one that is
+    /// damaged must be told before memory is taken for its values.
+    pub(super) fn check_decodes(&self, frame: &FrameHeader) -> Result<()> {
+        if self.fragments.is_some() && self.native(frame.index)?.is_none() {
+            self.decoded(frame.index)
+                .map_err(|text| self.problem(frame, &text))?;
+        }
+        Ok(())
+    }
+
     /// Red, green and blue of a frame, in 8 bits.
     pub(super) fn colour(&self, frame: &FrameHeader) -> Result<Vec<u8>> {
         let format = &self.file.format;

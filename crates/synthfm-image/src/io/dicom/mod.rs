@@ -369,6 +369,7 @@ fn picture(file: &FileHeader, limit: u64) -> Result<Picture> {
     if file.format.is_colour() {
         return Ok(Picture::Rgb(RgbImage::new(size, stored.colour(frame)?)?));
     }
+    stored.check_decodes(frame)?;
     let mut image = Image::zeros(size);
     stored.grey(frame, image.data_mut())?;
     Ok(Picture::Grey(image))
@@ -384,9 +385,9 @@ fn voxels(path: &Path, files: &[FileHeader], frames: &[FrameId], limit: u64) -> 
         return Err(file::limit_error(path, bytes, limit));
     }
     let (first_file, first_frame) = frames[0];
-    if files[first_file].location.length.is_none() {
-        // The size of compressed frames cannot be checked before; one that is damaged is told before memory is taken.
-        values_of(&files[first_file], &[first_frame], pixels, limit)?;
+    let first = &files[first_file];
+    if first.location.length.is_none() {
+        StoredFrames::read(first, limit)?.check_decodes(&first.frames[first_frame])?;
     }
     let mut data = vec![0f32; pixels * frames.len()];
     let mut slots: Vec<(FrameId, &mut [f32])> = frames
@@ -399,17 +400,6 @@ fn voxels(path: &Path, files: &[FileHeader], frames: &[FrameId], limit: u64) -> 
     slots
         .par_chunk_by_mut(one_file)
         .try_for_each(|slots| fill(&files[slots[0].0.0], slots, limit))?;
-    Ok(data)
-}
-
-fn values_of(file: &FileHeader, frames: &[usize], pixels: usize, limit: u64) -> Result<Vec<f32>> {
-    let mut data = vec![0f32; pixels * frames.len()];
-    let mut slots: Vec<(FrameId, &mut [f32])> = frames
-        .iter()
-        .map(|&frame| (0, frame))
-        .zip(data.chunks_exact_mut(pixels))
-        .collect();
-    fill(file, &mut slots, limit)?;
     Ok(data)
 }
 
