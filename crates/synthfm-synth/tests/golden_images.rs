@@ -49,7 +49,7 @@ fn labels(sample: &Sample) -> LabelMap {
 
 fn recorded_image(preset: &str) -> Vec<f32> {
     let path = golden(&format!("{preset}.png"));
-    match read_image(&path, &ReadOptions::default()).unwrap() {
+    match read_image(&path, &ReadOptions::default()).expect("a golden image") {
         synthfm_image::ImageFile::Picture(Picture::Grey(image)) => image.into_data(),
         other => panic!("{} is grey: {other:?}", path.display()),
     }
@@ -57,7 +57,7 @@ fn recorded_image(preset: &str) -> Vec<f32> {
 
 fn recorded_labels(preset: &str) -> Vec<u16> {
     let path = golden(&format!("{preset}-labels.png"));
-    match read_labels(&path, &ReadOptions::default()).unwrap() {
+    match read_labels(&path, &ReadOptions::default()).expect("golden labels") {
         synthfm_image::LabelFile::Map(labels) => labels.into_data(),
         other @ synthfm_image::LabelFile::Volume(_) => panic!("{}: {other:?}", path.display()),
     }

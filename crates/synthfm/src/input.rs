@@ -424,7 +424,7 @@ mod tests {
         );
         assert_eq!(
             of(Some(WindowChoice::Percentiles)).window,
-            Some([0.5, 198.5])
+            Some([0.0, 200.0])
         );
         info.windows.clear();
         let none = of_picture(

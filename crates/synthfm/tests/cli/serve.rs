@@ -232,7 +232,7 @@ fn uploads_are_checked_and_kept() {
     client.put("/api/uploads?name=a.png", b"no image").fails(
         422,
         "unreadable",
-        "a.png: neither PNG",
+        "a.png: none of PNG",
     );
     client
         .put("/api/uploads?name=a.exe", &bytes)

@@ -191,7 +191,7 @@ fn temporary_files_of_other_shards_stay() {
 /// A limit on the size of files stands for a full disk: writing fails in the middle of a file.
 #[cfg(unix)]
 #[test]
-fn a_full_disk_leaves_whole_files_only() {
+fn a_limit_on_file_sizes_leaves_whole_files_only() {
     let folder = tempfile::tempdir().unwrap();
     for format in ["nnunet", "webdataset"] {
         let args = seven(format, format, &[]);
