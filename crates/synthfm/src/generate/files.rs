@@ -1,6 +1,5 @@
 //! Files as bytes, and their hashes.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -9,6 +8,8 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use synthfm_image::write_atomically;
+
+use crate::output::hex;
 
 /// A file before it is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,14 +132,6 @@ impl<W: Write> Write for Hashing<W> {
 /// As hexadecimal digits.
 pub(super) fn sha256(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let mut text = String::new();
-    for byte in bytes {
-        write!(text, "{byte:02x}").expect("writing to a string cannot fail");
-    }
-    text
 }
 
 #[cfg(test)]

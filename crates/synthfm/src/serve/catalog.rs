@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use synthfm_image::{OpenOptions, ReadOptions, list_series};
 
 use super::annotation::Progress;
-use crate::output::{one_line, write_json};
+use crate::output::{hex, one_line, write_json};
 
 /// Endings of files that are listed.
 pub(super) const ENDINGS: [&str; 16] = [
@@ -390,10 +390,7 @@ fn size_of(path: &Path) -> Result<u64> {
 
 fn identifier(kind: &str, name: &str) -> CaseId {
     let digest = Sha256::digest(format!("{kind}\0{name}"));
-    digest[..8]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hex(&digest[..8])
 }
 
 /// Whether a file of this name is listed.

@@ -4,11 +4,6 @@
 //! open cases; [`api`] is what pages and programs talk to; [`guard`] decides who may. The page lies in `page/` and is
 //! part of the binary. `docs/serve.md` explains the whole.
 
-#![expect(
-    clippy::unused_async,
-    reason = "handlers are asynchronous, whether they wait or not"
-)]
-
 mod annotation;
 mod api;
 mod app;

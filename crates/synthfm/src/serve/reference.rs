@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use serde::Serialize;
-use synthfm_image::{LabelFile, LabelVolume, Mask, ReadOptions, read_labels};
+use synthfm_image::{LabelFile, LabelVolume, Mask, ReadOptions, VolumeGeometry, read_labels};
 
 use super::annotation::{Annotation, BitVolume, Place, PlaneName, Runs};
 use super::catalog::{Case, ENDINGS, inside};
@@ -60,7 +60,7 @@ impl Reference {
             .chain(beside)
             .find(|path| path.is_file())?;
         let names = manifest_names(image);
-        match Self::read(&path, study, names, max_bytes) {
+        match Self::read(&path, study, &names, max_bytes) {
             Ok(reference) => Some(reference),
             Err(error) => {
                 eprintln!(
@@ -76,13 +76,13 @@ impl Reference {
     pub(super) fn read(
         path: &Path,
         study: &Study,
-        names: BTreeMap<u16, String>,
+        names: &BTreeMap<u16, String>,
         max_bytes: u64,
     ) -> Result<Self> {
         let grid = study.grid();
         let labels = match read_labels(path, &ReadOptions { max_bytes })? {
             LabelFile::Volume(labels) => {
-                LabelVolume::new(grid.clone(), check_shape(labels, study)?)?
+                LabelVolume::new(grid.clone(), check_shape(&labels, study)?)?
             }
             LabelFile::Map(map) => {
                 let (size, expected) = (map.size(), grid.slice_size(PlaneName::Axial.into()));
@@ -125,9 +125,8 @@ impl Reference {
         let mut nameless = self.names.iter().filter(|(_, label)| label.is_none());
         let by_id = || self.names.get(&id).is_some_and(Option::is_none);
         match (named, self.names.len(), nameless.next()) {
-            (Some((&value, _)), ..) => Some(value),
             (None, ..) if by_id() => Some(id),
-            (None, 1, Some((&value, _))) => Some(value),
+            (Some((&value, _)), ..) | (None, 1, Some((&value, _))) => Some(value),
             _ => None,
         }
     }
@@ -176,12 +175,12 @@ fn dice([a, b, common]: [usize; 3]) -> Option<f64> {
     (a + b > 0).then(|| 2.0 * common as f64 / (a + b) as f64)
 }
 
-fn check_shape(labels: LabelVolume, study: &Study) -> Result<Vec<u16>> {
+fn check_shape(labels: &LabelVolume, study: &Study) -> Result<Vec<u16>> {
     let (shape, expected) = (labels.geometry().shape(), study.grid().shape());
     if shape != expected {
         bail!("the labels have {shape:?} voxels, the image {expected:?}");
     }
-    let codes = [labels.geometry(), study.grid()].map(|grid| grid.axis_codes());
+    let codes = [labels.geometry(), study.grid()].map(VolumeGeometry::axis_codes);
     if codes[0] != codes[1] && !study.is_picture() {
         bail!(
             "the axes of the labels point to {}, those of the image to {}",
@@ -246,7 +245,7 @@ pub(super) fn manifest_names(image: &Path) -> BTreeMap<u16, String> {
 
 #[cfg(test)]
 mod tests {
-    use synthfm_image::{LabelMap, Size, VolumeGeometry, write_label_nifti, write_label_png};
+    use synthfm_image::{LabelMap, Size, write_label_nifti, write_label_png};
 
     use super::*;
 
@@ -285,7 +284,7 @@ mod tests {
         };
         write(vec![0, 2, 2, 5, 7, 0], Size::new(2, 3));
         let names = manifest_names(&image);
-        let reference = Reference::read(&labels, &study, names.clone(), 1 << 20).unwrap();
+        let reference = Reference::read(&labels, &study, &names, 1 << 20).unwrap();
         assert_eq!(reference.labels().len(), 3);
         assert_eq!(reference.label_for("liver", 1), Some(2));
         assert_eq!(reference.label_for("other", 7), Some(7));
@@ -304,16 +303,16 @@ mod tests {
             [1, 2, 3]
         );
         write(vec![0, 3, 3, 0, 0, 0], Size::new(2, 3));
-        let only = Reference::read(&labels, &study, names.clone(), 1 << 20).unwrap();
+        let only = Reference::read(&labels, &study, &names, 1 << 20).unwrap();
         assert_eq!(only.label_for("other", 1), Some(3));
         write(vec![0, 2, 2, 0, 0, 0], Size::new(2, 3));
-        let only = Reference::read(&labels, &study, names.clone(), 1 << 20).unwrap();
+        let only = Reference::read(&labels, &study, &names, 1 << 20).unwrap();
         assert_eq!(
             (only.label_for("spleen", 2), only.label_for("Liver", 9)),
             (None, Some(2))
         );
         write(vec![0; 6], Size::new(3, 2));
-        assert!(Reference::read(&labels, &study, names, 1 << 20).is_err());
+        assert!(Reference::read(&labels, &study, &names, 1 << 20).is_err());
     }
 
     #[test]
@@ -331,7 +330,7 @@ mod tests {
             path
         };
         let study = Study::read(&write("image.nii", [2, 3, 4], 1.0), None, 1 << 20).unwrap();
-        let read = |path: PathBuf| Reference::read(&path, &study, BTreeMap::new(), 1 << 20);
+        let read = |path: PathBuf| Reference::read(&path, &study, &BTreeMap::new(), 1 << 20);
         assert!(read(write("same.nii", [2, 3, 4], 1.0)).is_ok());
         let error = read(write("shape.nii", [2, 3, 5], 1.0))
             .unwrap_err()

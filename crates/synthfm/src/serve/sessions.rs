@@ -12,6 +12,7 @@ use axum::http::StatusCode;
 
 use super::catalog::CaseId;
 use super::error::{ApiError, ApiResult};
+use crate::output::hex;
 
 /// Time that a session lasts without a sign of life. Browsers wake a hidden page once a minute.
 pub(super) const LEASE: Duration = Duration::from_secs(150);
@@ -143,7 +144,7 @@ pub(super) fn random_text() -> Result<String> {
     let mut bytes = [0u8; 16];
     getrandom::fill(&mut bytes)
         .map_err(|error| anyhow::anyhow!("the system gives no random numbers: {error}"))?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&bytes))
 }
 
 #[cfg(test)]

@@ -318,6 +318,7 @@ pub(super) fn window_or(window: Option<[f32; 2]>, default: [f32; 2]) -> Result<[
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "whole numbers and halves are exact")]
 mod tests {
     use synthfm_image::{FileFormat, GreyDepth, Image, write_grey_png, write_rgb_png};
 

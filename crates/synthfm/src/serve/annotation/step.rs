@@ -42,6 +42,10 @@ pub(crate) struct SlicePrompts {
 /// Something that became something else.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all changes are masks, so that a box would save nothing"
+)]
 pub(crate) enum Change {
     /// A mask on a slice, with its prompts.
     Mask {

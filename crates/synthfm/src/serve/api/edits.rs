@@ -153,22 +153,21 @@ fn emptied(
     place: Option<(PlaneName, usize)>,
 ) -> ApiResult<Vec<Change>> {
     let grid = annotation.grid();
-    let mut places: Vec<Place> = match place {
-        Some((plane, index)) => vec![Place {
+    let mut places: Vec<Place> = if let Some((plane, index)) = place {
+        vec![Place {
             structure,
             plane,
             index,
-        }],
-        None => {
-            let axial = annotation.extents().remove(&structure);
-            let slices = axial.map(|(_, [axial, ..])| axial).unwrap_or_default();
-            let at = |index| Place {
-                structure,
-                plane: PlaneName::Axial,
-                index,
-            };
-            slices.into_iter().map(at).collect()
-        }
+        }]
+    } else {
+        let axial = annotation.extents().remove(&structure);
+        let slices = axial.map(|(_, [axial, ..])| axial).unwrap_or_default();
+        let at = |index| Place {
+            structure,
+            plane: PlaneName::Axial,
+            index,
+        };
+        slices.into_iter().map(at).collect()
     };
     if place.is_none() {
         let prompted = annotation.all_prompts().map(|(place, _)| place);
@@ -242,14 +241,13 @@ fn resolved(annotation: &Annotation, listed: Vec<Listed>) -> ApiResult<Vec<Struc
     let mut free = annotation.free_id();
     let mut after: Vec<Structure> = Vec::new();
     for Listed { id, name, colour } in listed {
-        let id = match id {
-            Some(id) => annotation.structure(id).map_err(bad)?.id,
-            None => {
-                free = free
-                    .checked_add(1)
-                    .ok_or_else(|| bad("no identifier is left"))?;
-                free - 1
-            }
+        let id = if let Some(id) = id {
+            annotation.structure(id).map_err(bad)?.id
+        } else {
+            free = free
+                .checked_add(1)
+                .ok_or_else(|| bad("no identifier is left"))?;
+            free - 1
         };
         if after.iter().any(|other| other.id == id) {
             return Err(bad(format!("structure {id} is listed twice")));

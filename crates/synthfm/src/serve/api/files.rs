@@ -92,7 +92,7 @@ pub(super) async fn reference(
     let labels = app.change(&open, move |open, _| {
         let names = std::collections::BTreeMap::new();
         let reference =
-            Reference::read(incoming.path(), &open.study, names, max_bytes).map_err(|error| {
+            Reference::read(incoming.path(), &open.study, &names, max_bytes).map_err(|error| {
                 ApiError::unreadable(hide_path(&one_line(&error), incoming.path(), &named.name))
             })?;
         for other in ENDINGS {

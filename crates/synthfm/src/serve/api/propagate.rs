@@ -250,7 +250,7 @@ fn ends(before: &Mask, mask: &Mask) -> Option<String> {
         return Some("the structure ends here".to_owned());
     }
     let share = b as f64 / a as f64;
-    if share < LEAST_SHARE || share > 1.0 / LEAST_SHARE {
+    if !(LEAST_SHARE..=1.0 / LEAST_SHARE).contains(&share) {
         return Some(format!("the mask would change from {a} to {b} pixels"));
     }
     let both = before.data().iter().zip(mask.data());

@@ -191,7 +191,7 @@ impl Usual {
         let next = if before == 0 {
             took
         } else {
-            (before + took) / 2
+            u64::midpoint(before, took)
         };
         self.0.store(next.max(1), Ordering::Relaxed);
     }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use synthfm_image::{RgbImage, Size, draw, encode_rgb_png};
 
+use crate::output::hex;
 use crate::serve::annotation::PlaneName;
 use crate::serve::catalog::{Case, Catalog};
 use crate::serve::study::Study;
@@ -121,7 +122,7 @@ impl Plan {
 /// Sorts like a shuffle that depends on the texts alone.
 fn order(seed: u64, group: &str, name: &str) -> String {
     let digest = Sha256::digest(format!("{seed}\0{group}\0{name}"));
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&digest)
 }
 
 /// The picture that a rater sees, as PNG.
@@ -209,7 +210,7 @@ mod tests {
     fn plan(seed: u64) -> Plan {
         let item = |n: usize| Item {
             id: n.to_string(),
-            kind: if n % 2 == 0 {
+            kind: if n.is_multiple_of(2) {
                 Kind::Real
             } else {
                 Kind::Synthetic
