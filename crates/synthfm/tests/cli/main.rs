@@ -12,6 +12,7 @@ mod dicom;
 #[cfg(target_os = "linux")]
 mod disk_full;
 mod evaluate;
+mod floors;
 mod formats;
 mod generate;
 mod hostile;
