@@ -50,5 +50,6 @@ pub use small_encoder::{SmallEncoder, SmallEncoderConfig};
 pub use tiny_vit::{TinyVit, TinyVitConfig};
 pub use weights::{
     KeyPath, ModelFile, ModelHints, ModelReport, ParameterKey, Precision, WeightsFormat,
-    ensure_published, expected_keys, is_buffer, parameter_keys, save, save_pth, weights_sha256,
+    ensure_published, expected_keys, hex, is_buffer, parameter_keys, save, save_pth,
+    weights_sha256,
 };

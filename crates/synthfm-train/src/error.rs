@@ -1,6 +1,6 @@
 //! The crate's error type: one variant per party that must act.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use synthfm_image::Size;
 
@@ -86,3 +86,11 @@ pub enum Error {
 
 /// A result with this crate's [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
+
+/// A data set's file that is not what was expected.
+pub(crate) fn problem(path: &Path, problem: String) -> Error {
+    Error::Dataset {
+        path: path.to_owned(),
+        problem,
+    }
+}

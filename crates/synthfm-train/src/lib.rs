@@ -1,6 +1,7 @@
 //! Training a promptable segmenter on synthetic images, and its zero-shot evaluation on real ones.
 
 pub mod baseline;
+mod bounded;
 mod checkpoint;
 pub mod clicks;
 pub mod compare;

@@ -3,7 +3,7 @@
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use sha2::{Digest, Sha256};
-use synthfm_sam::KeyPath;
+use synthfm_sam::{KeyPath, hex};
 
 use crate::gradients::host_values;
 
@@ -64,9 +64,9 @@ pub(crate) fn frozen_sha256<M: Module>(module: &M) -> String {
             hasher.update(value.to_le_bytes());
         }
     });
-    let hex = hasher
-        .finalize()
-        .into_iter()
-        .map(|byte| format!("{byte:02x}"));
-    if any { hex.collect() } else { String::new() }
+    if any {
+        hex(&hasher.finalize())
+    } else {
+        String::new()
+    }
 }

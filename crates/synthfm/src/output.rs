@@ -1,6 +1,5 @@
 //! What the verbs share: threads, device, notes on standard error, results on standard output.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
@@ -145,15 +144,6 @@ pub(crate) fn create_parent(path: &Path) -> Result<()> {
         Some(folder) if !folder.as_os_str().is_empty() => create_folder(folder),
         _ => Ok(()),
     }
-}
-
-/// Bytes as hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    let mut text = String::new();
-    for byte in bytes {
-        write!(text, "{byte:02x}").expect("writing to a string cannot fail");
-    }
-    text
 }
 
 #[cfg(test)]

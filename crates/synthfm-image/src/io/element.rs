@@ -25,6 +25,25 @@ pub(super) enum ByteOrder {
     Big,
 }
 
+/// Calls a macro with the Rust type of an element and the function that makes its values `f64`.
+macro_rules! by_type {
+    ($element:expr, $decode:ident) => {
+        match $element {
+            Element::Bool => $decode!(u8, |v| f64::from(v != 0)),
+            Element::U8 => $decode!(u8, f64::from),
+            Element::I8 => $decode!(i8, f64::from),
+            Element::U16 => $decode!(u16, f64::from),
+            Element::I16 => $decode!(i16, f64::from),
+            Element::U32 => $decode!(u32, f64::from),
+            Element::I32 => $decode!(i32, f64::from),
+            Element::U64 => $decode!(u64, |v| v as f64),
+            Element::I64 => $decode!(i64, |v| v as f64),
+            Element::F32 => $decode!(f32, f64::from),
+            Element::F64 => $decode!(f64, f64::from),
+        }
+    };
+}
+
 impl Element {
     /// Bytes of one value.
     pub(super) const fn size(self) -> usize {
@@ -56,19 +75,7 @@ impl Element {
                     .collect()
             }};
         }
-        match self {
-            Self::Bool => bytes.iter().map(|&v| convert(f64::from(v != 0))).collect(),
-            Self::U8 => decode!(u8, f64::from),
-            Self::I8 => decode!(i8, f64::from),
-            Self::U16 => decode!(u16, f64::from),
-            Self::I16 => decode!(i16, f64::from),
-            Self::U32 => decode!(u32, f64::from),
-            Self::I32 => decode!(i32, f64::from),
-            Self::U64 => decode!(u64, |v| v as f64),
-            Self::I64 => decode!(i64, |v| v as f64),
-            Self::F32 => decode!(f32, f64::from),
-            Self::F64 => decode!(f64, f64::from),
-        }
+        by_type!(self, decode)
     }
 
     /// Converts values into as many places; stops at the end of either.
@@ -97,19 +104,7 @@ impl Element {
                 }
             }};
         }
-        match self {
-            Self::Bool => decode!(u8, |v| f64::from(v != 0)),
-            Self::U8 => decode!(u8, f64::from),
-            Self::I8 => decode!(i8, f64::from),
-            Self::U16 => decode!(u16, f64::from),
-            Self::I16 => decode!(i16, f64::from),
-            Self::U32 => decode!(u32, f64::from),
-            Self::I32 => decode!(i32, f64::from),
-            Self::U64 => decode!(u64, |v| v as f64),
-            Self::I64 => decode!(i64, |v| v as f64),
-            Self::F32 => decode!(f32, f64::from),
-            Self::F64 => decode!(f64, f64::from),
-        }
+        by_type!(self, decode);
     }
 }
 

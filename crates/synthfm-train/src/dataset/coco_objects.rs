@@ -10,7 +10,8 @@ use serde_json::Value;
 use synthfm_image::{LabelMap, Mask, Size, mask_of_rle, mask_of_runs};
 
 use super::Structure;
-use super::manifest::problem;
+use crate::bounded::check_size;
+use crate::error::problem;
 use crate::{Error, Result};
 
 /// More than any published file of objects holds.
@@ -91,11 +92,7 @@ impl CocoImages {
             path: path.to_owned(),
             source,
         };
-        let bytes = std::fs::metadata(path).map_err(io)?.len();
-        if bytes > MAX_BYTES {
-            let text = format!("{bytes} bytes, more than the limit of {MAX_BYTES}");
-            return Err(problem(path, text));
-        }
+        check_size(path, MAX_BYTES)?;
         let file = std::io::BufReader::new(std::fs::File::open(path).map_err(io)?);
         let file: File = serde_json::from_reader(file).map_err(|error| {
             let text = format!("a COCO file (images, annotations, categories) expected: {error}");

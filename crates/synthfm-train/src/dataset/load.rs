@@ -13,10 +13,10 @@ use synthfm_image::{
 };
 
 use super::grid;
-use super::manifest::problem;
 use super::source::{TruthFile, read_pixels, read_truth};
 use super::window::{CT_ABDOMEN_HU, display_window, percentile_window};
 use super::{Case, Dataset, Structure};
+use crate::error::problem;
 use crate::{Error, Result};
 
 /// An image to segment, with its truth.

@@ -9,7 +9,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::Structure;
-use crate::{Error, Result};
+use crate::Result;
+use crate::bounded::read_text;
+use crate::error::problem;
 
 /// More than any `dataset.json` needs.
 const MAX_MANIFEST_BYTES: u64 = 64 << 20;
@@ -101,22 +103,6 @@ fn label_value(name: &str, value: &Value) -> std::result::Result<u16, String> {
 
 /// Reads a JSON file of bounded size; `what` names what is expected of it.
 pub(super) fn read_json<T: DeserializeOwned>(path: &Path, what: &str) -> Result<T> {
-    let io = |source| Error::Io {
-        path: path.to_owned(),
-        source,
-    };
-    let bytes = std::fs::metadata(path).map_err(io)?.len();
-    if bytes > MAX_MANIFEST_BYTES {
-        let text = format!("{bytes} bytes, more than the limit of {MAX_MANIFEST_BYTES}");
-        return Err(problem(path, text));
-    }
-    let text = std::fs::read_to_string(path).map_err(io)?;
+    let text = read_text(path, MAX_MANIFEST_BYTES)?;
     serde_json::from_str(&text).map_err(|error| problem(path, format!("{what} expected: {error}")))
-}
-
-pub(super) fn problem(path: &Path, problem: String) -> Error {
-    Error::Dataset {
-        path: path.to_owned(),
-        problem,
-    }
 }

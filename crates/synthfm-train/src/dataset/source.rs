@@ -13,8 +13,8 @@ use synthfm_image::{
 
 use super::coco_objects::CocoImages;
 use super::grid;
-use super::manifest::problem;
 use crate::Result;
+use crate::error::problem;
 
 /// The files of a case.
 #[derive(Debug, Clone, PartialEq)]

@@ -3,7 +3,6 @@
 //! whose identity is the same; a torn last line, as after a power cut, is passed over.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -13,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use synthfm_image::write_atomically;
+use synthfm_sam::hex;
 
 use super::{Options, Replay, Row, Runs};
 use crate::dataset::{Case, Dataset};
@@ -75,11 +75,7 @@ pub(super) fn case_key(
 
 /// In hexadecimal.
 pub(super) fn sha256(text: &str) -> String {
-    let mut digest = String::new();
-    for byte in Sha256::digest(text) {
-        let _ = write!(digest, "{byte:02x}");
-    }
-    digest
+    hex(&Sha256::digest(text))
 }
 
 /// Size and time of change of a file; zeros where it cannot be asked.

@@ -3,9 +3,11 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use crate::Result;
+use crate::bounded::read_text;
 use crate::clicks::{Click, Negatives};
+use crate::error::problem;
 use crate::evaluate::{PromptPlan, PromptSet, Row, Scores};
-use crate::{Error, Result};
 
 /// New columns go to the end, so that programs that count columns keep working.
 const HEADER: [&str; 33] = [
@@ -149,16 +151,7 @@ pub(crate) struct Table {
 impl Table {
     /// Reads a file; every line must have as many fields as the first.
     pub(crate) fn read(path: &Path) -> Result<Self> {
-        let io = |source| Error::Io {
-            path: path.to_owned(),
-            source,
-        };
-        let bytes = std::fs::metadata(path).map_err(io)?.len();
-        if bytes > MAX_BYTES {
-            let text = format!("{bytes} bytes, more than the limit of {MAX_BYTES}");
-            return Err(problem(path, text));
-        }
-        let text = std::fs::read_to_string(path).map_err(io)?;
+        let text = read_text(path, MAX_BYTES)?;
         Self::parse(path, &text)
     }
 
@@ -253,13 +246,6 @@ impl Table {
 
 fn placement(name: &str) -> Option<Negatives> {
     serde_json::from_value(serde_json::Value::String(name.to_owned())).ok()
-}
-
-fn problem(path: &Path, problem: String) -> Error {
-    Error::Dataset {
-        path: path.to_owned(),
-        problem,
-    }
 }
 
 /// Lines of fields; quoted fields may hold commas, quotes and line breaks.

@@ -8,8 +8,7 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use synthfm_image::write_atomically;
-
-use crate::output::hex;
+use synthfm_sam::hex;
 
 /// A file before it is written.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,9 +13,10 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use synthfm_image::{OpenOptions, ReadOptions, list_series};
+use synthfm_sam::hex;
 
 use super::annotation::Progress;
-use crate::output::{hex, one_line, write_json};
+use crate::output::{one_line, write_json};
 
 /// Endings of files that are listed.
 pub(super) const ENDINGS: [&str; 16] = [

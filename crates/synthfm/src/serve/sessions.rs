@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use axum::http::StatusCode;
+use synthfm_sam::hex;
 
 use super::catalog::CaseId;
 use super::error::{ApiError, ApiResult};
-use crate::output::hex;
 
 /// Time that a session lasts without a sign of life. Browsers wake a hidden page once a minute.
 pub(super) const LEASE: Duration = Duration::from_secs(150);

@@ -21,9 +21,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::manifest::problem;
 use super::source::Source;
 use super::{Case, CaseNote, Dataset, Structure};
+use crate::error::problem;
 use crate::{Error, Result};
 use tree::listing;
 

@@ -9,8 +9,8 @@ use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use synthfm_image::{RgbImage, Size, draw, encode_rgb_png};
+use synthfm_sam::hex;
 
-use crate::output::hex;
 use crate::serve::annotation::PlaneName;
 use crate::serve::catalog::{Case, Catalog};
 use crate::serve::study::Study;
