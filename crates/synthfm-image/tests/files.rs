@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use nifti::{InMemNiftiVolume, NiftiObject, ReaderOptions};
 use serde_json::Value;
 use synthfm_image::{
-    ImageFile, LabelFile, LabelMap, LabelVolume, Mask, Picture, Plane, ReadOptions, Size,
+    Error, ImageFile, LabelFile, LabelMap, LabelVolume, Mask, Picture, Plane, ReadOptions, Size,
     VolumeGeometry, read_image, read_labels, write_label_nifti, write_mask_png,
 };
 
@@ -318,4 +318,47 @@ fn unwritable_places_are_named_and_left_alone() {
         .to_string();
     assert!(error.contains(".nii"), "{error}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+/// Larger than any block that is read at once; every voxel is its index modulo 60013.
+#[test]
+fn a_large_nifti_is_read_in_its_order_and_cuts_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let geometry = VolumeGeometry::with_spacing([257, 129, 33], [0.5, 0.6, 2.5]).unwrap();
+    let labels = (0..geometry.len()).map(|n| (n % 60013) as u16).collect();
+    let volume = LabelVolume::new(geometry, labels).unwrap();
+    for name in ["a.nii", "a.nii.gz"] {
+        let path = folder.path().join(name);
+        write_label_nifti(&path, &volume).unwrap();
+        let options = ReadOptions::default();
+        let ImageFile::Volume(image) = read_image(&path, &options).unwrap() else {
+            panic!("{name} is a volume")
+        };
+        let stored = volume.data().iter().map(|&v| f32::from(v));
+        assert!(image.data().iter().copied().eq(stored), "{name}");
+        let LabelFile::Volume(read) = read_labels(&path, &options).unwrap() else {
+            panic!("{name} is a volume of labels")
+        };
+        assert!(read.data() == volume.data(), "{name}");
+        let length = std::fs::metadata(&path).unwrap().len();
+        for cut in [1, 300_000] {
+            let file = std::fs::File::options().write(true).open(&path).unwrap();
+            file.set_len(length - cut).unwrap();
+            assert!(
+                read_image(&path, &options).is_err(),
+                "{name}, {cut} bytes cut"
+            );
+            assert!(
+                read_labels(&path, &options).is_err(),
+                "{name}, {cut} bytes cut"
+            );
+        }
+        // The file is within the limit, its values as 32-bit floats are not.
+        write_label_nifti(&path, &volume).unwrap();
+        let options = ReadOptions {
+            max_bytes: 4 * volume.data().len() as u64 - 1,
+        };
+        let error = read_image(&path, &options).unwrap_err();
+        assert!(matches!(error, Error::Limit { .. }), "{error}");
+    }
 }

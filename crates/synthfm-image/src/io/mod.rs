@@ -16,6 +16,7 @@ mod npy;
 mod npz;
 mod nrrd;
 mod nrrd_header;
+mod pages;
 mod payload;
 mod png_read;
 mod png_write;

@@ -11,14 +11,14 @@ use flate2::write::GzEncoder;
 
 use super::element::Element;
 use super::nifti_header::{self, DATA_OFFSET, HEADER_2_BYTES, HEADER_BYTES, Header};
-use super::payload::{self, Packing};
+use super::payload::{self, Packing, Stream};
 use super::source::Source;
 use super::write_atomically;
 use crate::scan::{Scan, ScanInfo};
 use crate::{Error, ImageFile, LabelVolume, Result, Volume};
 
 pub(super) fn read_scan(source: &Source) -> Result<Scan> {
-    let mut stream = packing(source).stream(source.bytes());
+    let mut stream = stream(source)?;
     let header = start(source, &mut stream)?;
     let values = payload::read_values(source, stream, &header.layout)?;
     Ok(Scan {
@@ -28,7 +28,7 @@ pub(super) fn read_scan(source: &Source) -> Result<Scan> {
 }
 
 pub(super) fn read_label_volume(source: &Source) -> Result<LabelVolume> {
-    let mut stream = packing(source).stream(source.bytes());
+    let mut stream = stream(source)?;
     let header = start(source, &mut stream)?;
     let labels = payload::read_labels(source, stream, &header.layout)?;
     LabelVolume::new(header.geometry, labels)
@@ -40,6 +40,13 @@ fn packing(source: &Source) -> Packing {
     } else {
         Packing::Raw
     }
+}
+
+fn stream<'a>(source: &'a Source) -> Result<Stream<'a>> {
+    Ok(match source.reader()? {
+        Some(reader) => Stream::Plain(reader),
+        None => packing(source).stream(source.bytes()),
+    })
 }
 
 /// The header; the reader then stands at the first value.
@@ -58,8 +65,8 @@ fn start(source: &Source, reader: &mut dyn Read) -> Result<Header> {
     let gap = header.offset - bytes.len() as u64;
     let packing = packing(source);
     let stored = match packing {
-        Packing::Raw => (source.bytes().len() as u64).saturating_sub(header.offset),
-        _ => source.bytes().len() as u64,
+        Packing::Raw => source.len().saturating_sub(header.offset),
+        _ => source.len(),
     };
     header.layout.check(source, stored, packing)?;
     let skipped = io::copy(&mut reader.take(gap), &mut io::sink()).map_err(damaged)?;

@@ -1,23 +1,29 @@
 //! Values of array files, raw or compressed.
 //!
 //! The memory for the values is taken when the file can hold them: deflate never expands more than 1032 times. Raw
-//! values are converted by all threads; decompression runs on a thread of its own, so that converting what it gives,
-//! piece by piece, costs no time beside it.
+//! values are converted by all threads, and read by one at a time while the others convert; decompression runs on a
+//! thread of its own, so that converting what it gives, piece by piece, costs no time beside it.
 
 use std::io::{self, Read};
+use std::iter::Enumerate;
+use std::slice::ChunksMut;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Mutex, PoisonError};
 
 use flate2::read::{MultiGzDecoder, ZlibDecoder};
 use rayon::prelude::*;
 
 use super::element::{ByteOrder, Element, label};
+use super::pages;
 use super::source::Source;
-use crate::Result;
+use crate::{Error, Result};
 
 /// Deflate never expands more than this.
 pub(super) const MAX_EXPANSION: u64 = 1032;
 /// Bytes of a piece.
-const PIECE: usize = 1 << 20;
+const PIECE: usize = 256 << 10;
+/// Bytes that are read at a time where a thread converts what it reads: they stay in its cache.
+const READ_PIECE: usize = 256 << 10;
 /// Pieces that wait to be converted.
 const WAITING: usize = 4;
 
@@ -42,6 +48,8 @@ impl Packing {
 /// Bytes to come.
 pub(super) enum Stream<'a> {
     Raw(&'a [u8]),
+    /// As they are in a file.
+    Plain(Box<dyn Read + Send + 'a>),
     Packed(Box<dyn Read + Send + 'a>),
 }
 
@@ -49,7 +57,7 @@ impl Read for Stream<'_> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Raw(bytes) => bytes.read(out),
-            Self::Packed(reader) => reader.read(out),
+            Self::Plain(reader) | Self::Packed(reader) => reader.read(out),
         }
     }
 }
@@ -84,7 +92,7 @@ impl Layout {
     }
 }
 
-fn truncated(source: &Source, layout: &Layout, got: u64) -> crate::Error {
+fn truncated(source: &Source, layout: &Layout, got: u64) -> Error {
     source.format_error(format!(
         "truncated: {} values need {} bytes, the file has {got}",
         layout.count,
@@ -96,32 +104,114 @@ fn truncated(source: &Source, layout: &Layout, got: u64) -> crate::Error {
 pub(super) fn read_values(source: &Source, stream: Stream, layout: &Layout) -> Result<Vec<f32>> {
     let (element, order) = (layout.element, layout.order);
     let scaling = layout.scaling;
-    let convert = |bytes: &[u8], out: &mut [f32]| match scaling {
-        None => element.decode_into(order, bytes, out, |v| v as f32),
-        Some((slope, inter)) => {
-            element.decode_into(order, bytes, out, |v| (v * slope + inter) as f32);
+    let convert = |bytes: &[u8], out: &mut [f32]| {
+        match scaling {
+            None => element.decode_into(order, bytes, out, |v| v as f32),
+            Some((slope, inter)) => {
+                element.decode_into(order, bytes, out, |v| (v * slope + inter) as f32);
+            }
+        }
+        Ok(())
+    };
+    read_converted(source, stream, layout, convert)
+}
+
+/// Labels; a value that is none is an error that names it, the first of several.
+pub(super) fn read_labels(source: &Source, stream: Stream, layout: &Layout) -> Result<Vec<u16>> {
+    let (slope, inter) = layout.scaling.unwrap_or((1.0, 0.0));
+    let convert = |bytes: &[u8], out: &mut [u16]| {
+        let decoded = layout
+            .element
+            .decode(layout.order, bytes, |v| label(v * slope + inter))
+            .map_err(|value| source.bad_label(value))?;
+        out.copy_from_slice(&decoded);
+        Ok(())
+    };
+    read_converted(source, stream, layout, convert)
+}
+
+/// All values in their order; `convert` makes the bytes of some into as many.
+fn read_converted<T: Clone + Default + Send>(
+    source: &Source,
+    stream: Stream,
+    layout: &Layout,
+    convert: impl Fn(&[u8], &mut [T]) -> Result<()> + Sync,
+) -> Result<Vec<T>> {
+    let size = layout.element.size();
+    let bytes = match stream {
+        Stream::Raw(bytes) => whole(source, bytes, layout)?,
+        Stream::Plain(reader) => return read_in_turn(source, reader, layout, convert),
+        Stream::Packed(reader) => {
+            let mut values = pages::zeroed(layout.count);
+            let mut left = &mut values[..];
+            pieces(source, reader, layout, |piece| {
+                let (out, rest) = std::mem::take(&mut left).split_at_mut(piece.len() / size);
+                left = rest;
+                convert(piece, out)
+            })?;
+            return Ok(values);
         }
     };
-    if let Stream::Raw(bytes) = stream {
-        let bytes = whole(source, bytes, layout)?;
-        let mut values = vec![0f32; layout.count];
-        let piece = PIECE / element.size();
-        values
-            .par_chunks_mut(piece)
-            .zip(bytes.par_chunks(piece * element.size()))
-            .for_each(|(out, bytes)| convert(bytes, out));
-        return Ok(values);
-    }
-    let mut values = Vec::with_capacity(layout.count);
-    let mut scratch = Vec::new();
-    pieces(source, stream, layout, |piece| {
-        scratch.clear();
-        scratch.resize(piece.len() / element.size(), 0f32);
-        convert(piece, &mut scratch);
-        values.extend_from_slice(&scratch);
+    let mut values = pages::zeroed(layout.count);
+    let places = values.par_chunks_mut(PIECE / size);
+    let error = places
+        .zip(bytes.par_chunks(PIECE))
+        .find_map_first(|(out, bytes)| convert(bytes, out).err());
+    error.map_or(Ok(values), Err)
+}
+
+/// What is left to read, and where it belongs.
+struct Queue<'a, R, T> {
+    reader: R,
+    places: Enumerate<ChunksMut<'a, T>>,
+}
+
+/// Reads piece after piece, by whichever thread is free, and converts them at the same time.
+fn read_in_turn<T: Clone + Default + Send>(
+    source: &Source,
+    reader: impl Read + Send,
+    layout: &Layout,
+    convert: impl Fn(&[u8], &mut [T]) -> Result<()> + Sync,
+) -> Result<Vec<T>> {
+    let size = layout.element.size();
+    let mut values = pages::zeroed(layout.count);
+    let queue = Mutex::new(Queue {
+        reader,
+        places: values.chunks_mut(READ_PIECE / size).enumerate(),
+    });
+    // The piece that a thread takes, and the bytes of it that are there.
+    let next = |piece: &mut Vec<u8>| {
+        let mut queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let (n, out) = queue.places.next()?;
+        piece.clear();
+        let wanted = (out.len() * size) as u64;
+        let got = queue.reader.by_ref().take(wanted).read_to_end(piece);
+        Some((n, out, got))
+    };
+    let work = || -> Result<(), (usize, Error)> {
+        let mut piece = Vec::with_capacity(READ_PIECE + 1);
+        while let Some((n, out, got)) = next(&mut piece) {
+            let converted = match got {
+                Ok(got) if got == out.len() * size => convert(&piece, out),
+                Ok(got) => Err(truncated(source, layout, (n * READ_PIECE + got) as u64)),
+                Err(error) => Err(source.io_error(error)),
+            };
+            if let Err(error) = converted {
+                let mut queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
+                let none: &mut [T] = &mut [];
+                queue.places = none.chunks_mut(1).enumerate();
+                return Err((n, error));
+            }
+        }
         Ok(())
-    })?;
-    Ok(values)
+    };
+    let workers = (0..rayon::current_num_threads()).into_par_iter();
+    let failed = workers.filter_map(|_| work().err());
+    // Pieces before one that failed were taken earlier: the first error of the file is among these.
+    match failed.min_by_key(|&(n, _)| n) {
+        Some((_, error)) => Err(error),
+        None => Ok(values),
+    }
 }
 
 /// The bytes of all values.
@@ -132,36 +222,13 @@ fn whole<'a>(source: &Source, bytes: &'a [u8], layout: &Layout) -> Result<&'a [u
         .ok_or_else(|| truncated(source, layout, bytes.len() as u64))
 }
 
-/// Labels; a value that is none is an error that names it.
-pub(super) fn read_labels(source: &Source, stream: Stream, layout: &Layout) -> Result<Vec<u16>> {
-    let (slope, inter) = layout.scaling.unwrap_or((1.0, 0.0));
-    let mut labels = Vec::with_capacity(layout.count);
-    pieces(source, stream, layout, |piece| {
-        let decoded = layout
-            .element
-            .decode(layout.order, piece, |v| label(v * slope + inter))
-            .map_err(|value| source.bad_label(value))?;
-        labels.extend_from_slice(&decoded);
-        Ok(())
-    })?;
-    Ok(labels)
-}
-
-/// Hands the stream's bytes to `take`, piece by piece, each of whole values.
+/// Hands what a decompressor gives to `take`, piece by piece, each of whole values.
 fn pieces(
     source: &Source,
-    stream: Stream,
+    reader: Box<dyn Read + Send + '_>,
     layout: &Layout,
     mut take: impl FnMut(&[u8]) -> Result<()>,
 ) -> Result<()> {
-    let reader = match stream {
-        Stream::Raw(bytes) => {
-            return whole(source, bytes, layout)?
-                .chunks(PIECE)
-                .try_for_each(take);
-        }
-        Stream::Packed(reader) => reader,
-    };
     let total = layout.bytes();
     let limit = source.limit();
     std::thread::scope(|scope| {
@@ -220,4 +287,84 @@ fn produce(
 /// Multiplies lengths; `None` if they overflow.
 pub(super) fn count(shape: &[usize]) -> Option<usize> {
     shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::ReadOptions;
+
+    /// More values than three pieces hold, and not a whole number of pieces.
+    const COUNT: usize = 3 * READ_PIECE / 2 + 77;
+
+    fn layout(scaling: Option<(f64, f64)>) -> Layout {
+        Layout {
+            element: Element::I16,
+            order: ByteOrder::Big,
+            count: COUNT,
+            scaling,
+        }
+    }
+
+    fn with_source(test: impl Fn(&Source)) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        test(&Source::open(file.path(), ReadOptions::default()).unwrap());
+    }
+
+    /// Every value is its place, modulo 30011.
+    fn stored() -> Vec<u8> {
+        (0..COUNT)
+            .flat_map(|n| ((n % 30011) as i16).to_be_bytes())
+            .collect()
+    }
+
+    fn plain(bytes: &[u8]) -> Stream<'_> {
+        Stream::Plain(Box::new(bytes))
+    }
+
+    #[test]
+    fn values_from_a_file_and_from_memory_are_the_same_and_in_their_places() {
+        with_source(|source| {
+            let bytes = stored();
+            for scaling in [None, Some((0.1, -1024.0))] {
+                let layout = layout(scaling);
+                let values = read_values(source, plain(&bytes), &layout).unwrap();
+                let (slope, inter) = scaling.unwrap_or((1.0, 0.0));
+                let expected = (0..COUNT).map(|n| ((n % 30011) as f64 * slope + inter) as f32);
+                assert!(values.iter().copied().eq(expected));
+                let in_memory = read_values(source, Stream::Raw(&bytes), &layout).unwrap();
+                assert_eq!(values, in_memory);
+            }
+        });
+    }
+
+    #[test]
+    fn a_file_that_ends_early_is_told_with_the_bytes_it_had() {
+        with_source(|source| {
+            let bytes = stored();
+            for short in [0, 1, READ_PIECE, 2 * READ_PIECE + 3, bytes.len() - 1] {
+                let error = read_values(source, plain(&bytes[..short]), &layout(None)).unwrap_err();
+                let error = error.to_string();
+                assert!(error.contains("truncated"), "{error}");
+                assert!(error.ends_with(&format!(" has {short}")), "{error}");
+            }
+        });
+    }
+
+    #[test]
+    fn the_first_of_several_bad_labels_is_named() {
+        with_source(|source| {
+            let mut bytes = stored();
+            for (n, bad) in [(COUNT - 1, -9i16), (READ_PIECE, -8), (5, -7)] {
+                bytes[2 * n..2 * n + 2].copy_from_slice(&bad.to_be_bytes());
+                for stream in [plain(&bytes), Stream::Raw(&bytes)] {
+                    let error = read_labels(source, stream, &layout(None)).unwrap_err();
+                    assert!(
+                        error.to_string().contains(&format!("label {bad} ")),
+                        "{error}"
+                    );
+                }
+            }
+        });
+    }
 }

@@ -1,12 +1,13 @@
 //! A file in memory, its format, and the errors that name it.
 //!
-//! The size is checked before the file is read. Compressed files stay compressed here.
+//! The size is checked before the file is read. Compressed files stay compressed here. Of a NIfTI file without
+//! compression only the start is read: its values go from the file straight to where they belong.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use super::ReadOptions;
+use super::{ReadOptions, pages};
 use crate::{Error, FileFormat, Result};
 
 /// The bytes of one file.
@@ -14,7 +15,17 @@ pub(super) struct Source<'a> {
     path: &'a Path,
     limit: u64,
     bytes: Vec<u8>,
+    rest: Option<Rest>,
 }
+
+/// What follows the bytes in memory.
+struct Rest {
+    file: File,
+    bytes: u64,
+}
+
+/// Bytes that tell every format, and hold the header of a NIfTI file.
+const START_BYTES: u64 = 1024;
 
 const PNG_SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
 const GZIP_SIGNATURE: &[u8] = b"\x1f\x8b";
@@ -54,19 +65,58 @@ impl<'a> Source<'a> {
             source,
         };
         let limit = options.max_bytes;
-        let file = File::open(path).map_err(io)?;
-        let declared = file.metadata().map_err(io)?.len();
-        let mut bytes = Vec::new();
-        if declared <= limit {
-            // One byte more than allowed tells a file that grew, or a device without a length.
-            file.take(limit.saturating_add(1))
-                .read_to_end(&mut bytes)
-                .map_err(io)?;
+        let mut file = File::open(path).map_err(io)?;
+        let metadata = file.metadata().map_err(io)?;
+        let declared = metadata.len();
+        let mut source = Self {
+            path,
+            limit,
+            bytes: Vec::new(),
+            rest: None,
+        };
+        source.check_bytes(Some(declared))?;
+        // One byte more than allowed tells a file that grew, or a device without a length.
+        let most = limit.saturating_add(1);
+        let start = most.min(START_BYTES);
+        (&mut file)
+            .take(start)
+            .read_to_end(&mut source.bytes)
+            .map_err(io)?;
+        let got = source.bytes.len() as u64;
+        if metadata.is_file() && declared > got && source.is_plain_nifti() {
+            let bytes = declared - got;
+            source.rest = Some(Rest { file, bytes });
+            return Ok(source);
         }
-        let size = declared.max(bytes.len() as u64);
-        let source = Self { path, limit, bytes };
-        source.check_bytes(Some(size))?;
+        if got == start {
+            let mut bytes = pages::with_capacity(declared.max(got) as usize);
+            bytes.extend_from_slice(&source.bytes);
+            file.take(most - got).read_to_end(&mut bytes).map_err(io)?;
+            source.bytes = bytes;
+        }
+        source.check_bytes(Some(source.bytes.len() as u64))?;
         Ok(source)
+    }
+
+    fn is_plain_nifti(&self) -> bool {
+        let format = self.format();
+        !self.is_gzip() && matches!(format, Ok(FileFormat::Nifti1 | FileFormat::Nifti2))
+    }
+
+    /// All bytes of a file whose end is not in memory; `None` if [`Self::bytes`] are all.
+    pub(super) fn reader(&self) -> Result<Option<Box<dyn Read + Send + '_>>> {
+        let Some(Rest { file, bytes }) = &self.rest else {
+            return Ok(None);
+        };
+        let mut file = file;
+        file.seek(SeekFrom::Start(self.bytes.len() as u64))
+            .map_err(|error| self.io_error(error))?;
+        Ok(Some(Box::new(self.bytes.chain(file.take(*bytes)))))
+    }
+
+    /// Bytes of the file.
+    pub(super) fn len(&self) -> u64 {
+        self.bytes.len() as u64 + self.rest.as_ref().map_or(0, |rest| rest.bytes)
     }
 
     /// Other bytes, from within the same file.
@@ -75,6 +125,7 @@ impl<'a> Source<'a> {
             path: self.path,
             limit: self.limit,
             bytes,
+            rest: None,
         }
     }
 
@@ -142,6 +193,13 @@ impl<'a> Source<'a> {
                 bytes: asked,
                 limit: self.limit,
             }),
+        }
+    }
+
+    pub(super) fn io_error(&self, source: io::Error) -> Error {
+        Error::Io {
+            path: self.path.to_owned(),
+            source,
         }
     }
 

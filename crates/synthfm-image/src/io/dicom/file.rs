@@ -5,12 +5,14 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use flate2::read::DeflateDecoder;
 
 use super::super::element::ByteOrder;
+use super::super::pages;
 use super::data_set::{DataSet, Encoding, PixelLocation, Problem};
+use super::header::FileHeader;
 use super::tags;
 use crate::{Error, Result};
 
@@ -317,13 +319,14 @@ fn inflate(path: &Path, bytes: &[u8], limit: u64) -> Result<Vec<u8>> {
     Ok(inflated)
 }
 
-/// The bytes of a file's pixels.
-pub(super) fn read_pixels(
-    path: &PathBuf,
-    syntax: &TransferSyntax,
-    location: PixelLocation,
-    limit: u64,
-) -> Result<Vec<u8>> {
+/// The bytes of a file's pixels, in `memory` where they are stored as they are.
+pub(super) fn read_pixels(memory: Vec<u8>, file: &FileHeader, limit: u64) -> Result<Vec<u8>> {
+    let FileHeader {
+        path,
+        syntax,
+        location,
+        ..
+    } = file;
     if syntax.deflated {
         let whole = Prefix::read(path, usize::MAX, limit)?;
         let start = start(&whole.bytes).unwrap_or(0);
@@ -342,8 +345,13 @@ pub(super) fn read_pixels(
     let length = location.length.map_or(limit, |length| length as u64);
     let available = file.metadata().map_err(|e| io_error(path, e))?.len();
     let left = available.saturating_sub(location.offset as u64).min(length);
-    let mut bytes = Vec::with_capacity(left.min(limit) as usize);
-    file.take(left.min(limit))
+    let left = left.min(limit);
+    let mut bytes = memory;
+    bytes.clear();
+    if bytes.capacity() < left as usize {
+        bytes = pages::with_capacity(left as usize);
+    }
+    file.take(left)
         .read_to_end(&mut bytes)
         .map_err(|e| io_error(path, e))?;
     Ok(bytes)

@@ -21,7 +21,12 @@ pub(super) struct StoredFrames<'a> {
 
 impl<'a> StoredFrames<'a> {
     pub(super) fn read(file: &'a FileHeader, limit: u64) -> Result<Self> {
-        let bytes = read_pixels(&file.path, &file.syntax, file.location, limit)?;
+        Self::read_into(Vec::new(), file, limit)
+    }
+
+    /// As [`Self::read`], into memory that [`Self::into_memory`] gave back.
+    pub(super) fn read_into(memory: Vec<u8>, file: &'a FileHeader, limit: u64) -> Result<Self> {
+        let bytes = read_pixels(memory, file, limit)?;
         let fragments = match file.location.length {
             Some(_) => None,
             None => Some(frame_fragments(file, &bytes)?),
@@ -31,6 +36,11 @@ impl<'a> StoredFrames<'a> {
             bytes,
             fragments,
         })
+    }
+
+    /// The memory of the pixels, for those of another file.
+    pub(super) fn into_memory(self) -> Vec<u8> {
+        self.bytes
     }
 
     /// Intensities of a frame in the unit of the modality.
@@ -212,14 +222,42 @@ impl Scale {
     }
 
     fn apply(&self, stored: u16) -> f32 {
-        // Overlay bits above the stored ones are shifted out.
-        let raised = stored << self.above;
-        let width = self.above + self.below;
-        let value = if self.signed {
-            f64::from((raised as i16) >> width)
+        if self.signed {
+            self.of_signed(stored)
         } else {
-            f64::from(raised >> width)
-        };
+            self.of_unsigned(stored)
+        }
+    }
+
+    /// All of 16 bits, without a choice for every value.
+    fn apply_all(&self, bytes: &[u8], order: ByteOrder, out: &mut [f32]) {
+        let (stored, _) = bytes.as_chunks::<2>();
+        let places = out.iter_mut().zip(stored);
+        match (order, self.signed) {
+            (ByteOrder::Little, true) => {
+                places.for_each(|(out, &raw)| *out = self.of_signed(u16::from_le_bytes(raw)));
+            }
+            (ByteOrder::Little, false) => {
+                places.for_each(|(out, &raw)| *out = self.of_unsigned(u16::from_le_bytes(raw)));
+            }
+            (ByteOrder::Big, _) => {
+                places.for_each(|(out, &raw)| *out = self.apply(u16::from_be_bytes(raw)));
+            }
+        }
+    }
+
+    // Overlay bits above the stored ones are shifted out.
+    fn of_signed(&self, stored: u16) -> f32 {
+        let raised = (stored << self.above) as i16;
+        self.rescaled(f64::from(raised >> (self.above + self.below)))
+    }
+
+    fn of_unsigned(&self, stored: u16) -> f32 {
+        let raised = stored << self.above;
+        self.rescaled(f64::from(raised >> (self.above + self.below)))
+    }
+
+    fn rescaled(&self, value: f64) -> f32 {
         (value * self.rescale.slope + self.rescale.intercept) as f32
     }
 }
@@ -247,18 +285,7 @@ fn native_grey(
                 *out = scale.apply(u16::from(stored));
             }
         }
-        _ => {
-            let (pairs, _) = bytes.as_chunks::<2>();
-            let big = order == ByteOrder::Big;
-            for (out, &raw) in out.iter_mut().zip(pairs) {
-                let stored = if big {
-                    u16::from_be_bytes(raw)
-                } else {
-                    u16::from_le_bytes(raw)
-                };
-                *out = scale.apply(stored);
-            }
-        }
+        _ => scale.apply_all(bytes, order, out),
     }
 }
 

@@ -20,14 +20,14 @@ mod values;
 mod voi;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
 
 pub(in crate::io) use file::{is_dicom, is_dicom_file};
 pub(in crate::io) use seg_read::read as read_segmentation;
 
-use super::{OpenOptions, Picture};
+use super::{OpenOptions, Picture, pages};
 use crate::scan::{FileFormat, Scan, ScanInfo};
 use crate::{Error, Image, ImageFile, Result, RgbImage, Volume};
 use file::format_error;
@@ -389,7 +389,7 @@ fn voxels(path: &Path, files: &[FileHeader], frames: &[FrameId], limit: u64) -> 
     if first.location.length.is_none() {
         StoredFrames::read(first, limit)?.check_decodes(&first.frames[first_frame])?;
     }
-    let mut data = vec![0f32; pixels * frames.len()];
+    let mut data = pages::zeroed(pixels * frames.len());
     let mut slots: Vec<(FrameId, &mut [f32])> = frames
         .iter()
         .copied()
@@ -397,25 +397,39 @@ fn voxels(path: &Path, files: &[FileHeader], frames: &[FrameId], limit: u64) -> 
         .collect();
     slots.sort_by_key(|(id, _)| *id);
     let one_file = |a: &(FrameId, &mut [f32]), b: &(FrameId, &mut [f32])| a.0.0 == b.0.0;
-    slots
-        .par_chunk_by_mut(one_file)
-        .try_for_each(|slots| fill(&files[slots[0].0.0], slots, limit))?;
+    // New memory for the pixels of every file would cost as much as reading them.
+    let spare = Mutex::new(Vec::new());
+    let spare = || spare.lock().unwrap_or_else(PoisonError::into_inner);
+    slots.par_chunk_by_mut(one_file).try_for_each(|slots| {
+        let memory = spare().pop().unwrap_or_default();
+        let memory = fill(&files[slots[0].0.0], slots, memory, limit)?;
+        spare().push(memory);
+        Ok(())
+    })?;
     Ok(data)
 }
 
-/// Decodes frames of one file into their places.
-fn fill(file: &FileHeader, slots: &mut [(FrameId, &mut [f32])], limit: u64) -> Result<()> {
-    let stored = StoredFrames::read(file, limit)?;
-    slots.par_iter_mut().try_for_each(|((_, frame), out)| {
-        let frame = &file.frames[*frame];
-        if !file.format.is_colour() {
-            return stored.grey(frame, out);
-        }
-        let rgb = stored.colour(frame)?;
-        for (out, rgb) in out.iter_mut().zip(rgb.chunks_exact(3)) {
-            let [red, green, blue] = [rgb[0], rgb[1], rgb[2]].map(f32::from);
-            *out = 0.299 * red + 0.587 * green + 0.114 * blue;
-        }
-        Ok(())
-    })
+/// Decodes frames of one file into their places. Gives the memory of its pixels back.
+fn fill(
+    file: &FileHeader,
+    slots: &mut [(FrameId, &mut [f32])],
+    memory: Vec<u8>,
+    limit: u64,
+) -> Result<Vec<u8>> {
+    let stored = StoredFrames::read_into(memory, file, limit)?;
+    slots
+        .par_iter_mut()
+        .try_for_each(|((_, frame), out)| -> Result<()> {
+            let frame = &file.frames[*frame];
+            if !file.format.is_colour() {
+                return stored.grey(frame, out);
+            }
+            let rgb = stored.colour(frame)?;
+            for (out, rgb) in out.iter_mut().zip(rgb.chunks_exact(3)) {
+                let [red, green, blue] = [rgb[0], rgb[1], rgb[2]].map(f32::from);
+                *out = 0.299 * red + 0.587 * green + 0.114 * blue;
+            }
+            Ok(())
+        })?;
+    Ok(stored.into_memory())
 }

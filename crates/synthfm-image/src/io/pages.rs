@@ -1,0 +1,67 @@
+//! Memory for the values of a whole volume.
+//!
+//! The system hands out new memory a page at a time, at the first write to each: with pages of 4 KiB that takes longer
+//! than reading and converting the values of a CT series. Large requests therefore ask for pages of 2 MiB.
+
+/// Smaller requests gain nothing.
+const WORTHWHILE_BYTES: usize = 4 << 20;
+
+/// So many zeros. The memory is taken from the system when it is written to.
+pub(super) fn zeroed<T: Clone + Default>(count: usize) -> Vec<T> {
+    let mut values = vec![T::default(); count];
+    advise(&mut values);
+    values
+}
+
+/// An empty vector with room for so many bytes.
+pub(super) fn with_capacity(bytes: usize) -> Vec<u8> {
+    let mut values = Vec::with_capacity(bytes);
+    advise(&mut values);
+    values
+}
+
+/// Asks for large pages; where the system has none, nothing changes but the speed.
+#[cfg(target_os = "linux")]
+fn advise<T>(values: &mut Vec<T>) {
+    /// Addresses that are given advice on begin at a multiple of this on every system.
+    const LARGEST_BASE_PAGE: usize = 64 << 10;
+    let bytes = values.capacity() * size_of::<T>();
+    if bytes < WORTHWHILE_BYTES {
+        return;
+    }
+    let start = values.as_mut_ptr().cast::<u8>();
+    let skipped = start.align_offset(LARGEST_BASE_PAGE);
+    let length = bytes.saturating_sub(skipped) / LARGEST_BASE_PAGE * LARGEST_BASE_PAGE;
+    #[expect(
+        unsafe_code,
+        reason = "advice on memory has no safe form in the standard library"
+    )]
+    // SAFETY: the range lies in the vector's own allocation, and this advice never changes what memory holds. A failure
+    // is harmless and is ignored.
+    unsafe {
+        libc::madvise(
+            start.wrapping_add(skipped).cast(),
+            length,
+            libc::MADV_HUGEPAGE,
+        );
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn advise<T>(_values: &mut Vec<T>) {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_and_small_are_zeros_with_the_length_asked_for() {
+        for count in [0, 5, WORTHWHILE_BYTES / 4 + 3] {
+            let values: Vec<f32> = zeroed(count);
+            assert_eq!(values.len(), count);
+            assert!(values.iter().all(|v| v.to_bits() == 0));
+        }
+        let bytes = with_capacity(WORTHWHILE_BYTES + 5);
+        assert!(bytes.is_empty() && bytes.capacity() >= WORTHWHILE_BYTES + 5);
+    }
+}
