@@ -147,15 +147,7 @@ impl Grid {
         let mut sorted = along.clone();
         sorted.sort_by(f64::total_cmp);
         let (first, last) = (sorted[0], sorted[sorted.len() - 1]);
-        let gaps = sorted.windows(2).map(|pair| pair[1] - pair[0]);
-        let smallest = gaps
-            .filter(|&gap| gap > SAME_MM)
-            .fold(f64::INFINITY, f64::min);
-        let count = if smallest.is_finite() {
-            ((last - first) / smallest).round() + 1.0
-        } else {
-            1.0
-        };
+        let count = slice_count(&sorted, description.step_mm);
         if !count.is_finite() || count > MAX_SLICES {
             let problem = format!("{count} slices between the first and the last frame");
             return Err(format_error(path, problem));
@@ -178,6 +170,27 @@ impl Grid {
                 .map_err(|error| format_error(path, error.to_string()))?,
             slices: along.into_iter().map(slice).collect(),
         })
+    }
+}
+
+/// Slices from the first to the last of the positions, which ascend. Slices without a segment may have no frame: the
+/// stated spacing counts where it fits every gap, otherwise the smallest gap does.
+fn slice_count(positions: &[f64], stated_mm: Option<f64>) -> f64 {
+    let gaps = positions.windows(2).map(|pair| pair[1] - pair[0]);
+    let gaps: Vec<f64> = gaps.filter(|&gap| gap > SAME_MM).collect();
+    let [Some(first), Some(last)] = [positions.first(), positions.last()] else {
+        return 0.0;
+    };
+    let smallest = gaps.iter().copied().fold(f64::INFINITY, f64::min);
+    let fits = |step: f64| {
+        let off = |gap: f64| ((gap / step).round() * step - gap).abs();
+        step > SAME_MM && step < smallest + SAME_MM && gaps.iter().all(|&gap| off(gap) < SAME_MM)
+    };
+    if smallest.is_finite() {
+        let step = stated_mm.filter(|&step| fits(step)).unwrap_or(smallest);
+        ((last - first) / step).round() + 1.0
+    } else {
+        1.0
     }
 }
 
@@ -249,4 +262,26 @@ fn fill(
         ));
     }
     Ok(labels)
+}
+
+#[cfg(test)]
+#[expect(clippy::float_cmp, reason = "counts are whole")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slices_without_a_frame_are_counted() {
+        // Two frames, an empty slice between them.
+        assert_eq!(slice_count(&[-177.75, -172.75], Some(2.5)), 3.0);
+        assert_eq!(slice_count(&[-177.75, -172.75], None), 2.0);
+        // Two segments in the first slice; 2 mm and 4 mm.
+        assert_eq!(slice_count(&[0.0, 0.0, 2.0, 6.0], None), 4.0);
+        assert_eq!(slice_count(&[0.0, 0.0, 2.0, 6.0], Some(2.0)), 4.0);
+        // A spacing that does not fit the positions is a mistake.
+        assert_eq!(slice_count(&[0.0, 2.0, 4.0], Some(3.0)), 3.0);
+        assert_eq!(slice_count(&[0.0, 2.0, 4.0], Some(1.5)), 3.0);
+        assert_eq!(slice_count(&[0.0, 2.0, 4.0], Some(1e-9)), 3.0);
+        assert_eq!(slice_count(&[5.0, 5.0], Some(2.5)), 1.0);
+        assert_eq!(slice_count(&[5.0], None), 1.0);
+    }
 }
