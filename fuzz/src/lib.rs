@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::path::PathBuf;
 
 use synthfm_image::{
-    OpenOptions, ReadOptions, list_series, open_scan, read_labels, read_segmentation,
+    Error, OpenOptions, ReadOptions, list_series, open_scan, read_labels, read_segmentation,
 };
 
 /// Readers must stay below this, whatever a file declares.
@@ -38,7 +38,11 @@ fn read(data: &[u8], segmentation: bool) {
         let _labels = read_segmentation(&path, &read);
         return;
     }
-    let _scan = open_scan(&path, &options);
+    // A series of volumes is read by number only.
+    if let Err(Error::Unsupported { .. }) = open_scan(&path, &options) {
+        let series = Some("1".to_owned());
+        let _scan = open_scan(&path, &OpenOptions { read, series });
+    }
     let _labels = read_labels(&path, &read);
     let _series = list_series(&path, &options);
 }

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use nifti::{InMemNiftiVolume, NiftiObject, ReaderOptions};
 use serde_json::Value;
 use synthfm_image::{
-    Error, ImageFile, LabelFile, LabelMap, LabelVolume, Mask, Picture, Plane, ReadOptions, Size,
-    VolumeGeometry, read_image, read_labels, write_label_nifti, write_mask_png,
+    Error, ImageFile, LabelFile, LabelMap, LabelVolume, Mask, OpenOptions, Picture, Plane,
+    ReadOptions, Size, VolumeGeometry, open_scan, read_image, read_labels, write_label_nifti,
+    write_mask_png,
 };
 
 fn fixture(name: &str) -> PathBuf {
@@ -361,4 +362,53 @@ fn a_large_nifti_is_read_in_its_order_and_cuts_are_told() {
         let error = read_image(&path, &options).unwrap_err();
         assert!(matches!(error, Error::Limit { .. }), "{error}");
     }
+}
+
+#[test]
+fn one_volume_of_a_nifti_series_is_read_by_its_number() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.nii");
+    let geometry = VolumeGeometry::with_spacing([3, 4, 10], [0.5, 0.6, 2.5]).unwrap();
+    let labels = LabelVolume::new(geometry, (0..120).collect()).unwrap();
+    write_label_nifti(&path, &labels).unwrap();
+    // Ten slices become two volumes of five.
+    let mut bytes = std::fs::read(&path).unwrap();
+    for (n, dim) in [4u8, 3, 4, 5, 2].into_iter().enumerate() {
+        bytes[40 + 2 * n] = dim;
+    }
+    let packed = folder.path().join("a.nii.gz");
+    let file = std::fs::File::create(&packed).unwrap();
+    let mut encoder = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
+    std::io::Write::write_all(&mut encoder, &bytes).unwrap();
+    encoder.finish().unwrap();
+    std::fs::write(&path, &bytes).unwrap();
+    let options = |series: Option<&str>| OpenOptions {
+        series: series.map(str::to_owned),
+        ..OpenOptions::default()
+    };
+    for path in [&path, &packed] {
+        for (number, first) in [("1", 0u8), ("2", 60)] {
+            let scan = open_scan(path, &options(Some(number))).unwrap();
+            let ImageFile::Volume(volume) = scan.content else {
+                panic!("a volume")
+            };
+            assert_eq!(volume.geometry().shape(), [3, 4, 5]);
+            assert!(
+                volume
+                    .data()
+                    .iter()
+                    .copied()
+                    .eq((first..first + 60).map(f32::from))
+            );
+        }
+        for wrong in [None, Some("0"), Some("3"), Some("-1"), Some("two")] {
+            let error = open_scan(path, &options(wrong)).unwrap_err().to_string();
+            assert!(error.contains("2 volumes"), "{error}");
+        }
+        assert!(read_labels(path, &ReadOptions::default()).is_err());
+    }
+    // The second volume is cut.
+    std::fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
+    assert!(open_scan(&path, &options(Some("1"))).is_ok());
+    assert!(open_scan(&path, &options(Some("2"))).is_err());
 }

@@ -139,7 +139,7 @@ fn nifti_headers_that_lie() {
         (42, &[0, 0], "positive"),
         (42, &[0xff, 0xff], "positive"),
         (42, &[4, 0], "truncated"),
-        (40, &[4, 0, 3, 0, 4, 0, 5, 0, 2, 0], "three dimensions"),
+        (40, &[4, 0, 3, 0, 4, 0, 5, 0, 2, 0], "2 volumes"),
         (70, &[128, 0], "data type 128"),
         (108, &f32::NAN.to_le_bytes(), "data offset"),
         (108, &1e30f32.to_le_bytes(), "data offset"),

@@ -60,7 +60,8 @@ pub struct OpenOptions {
     /// Limits on sizes.
     pub read: ReadOptions,
     /// Of a folder of DICOM files: the number in the list of [`list_series`], or a Series Instance UID. By default the
-    /// image with most slices.
+    /// image with most slices. Of a NIfTI file with a series of volumes (four dimensions) the number of one, from 1;
+    /// there is no default.
     pub series: Option<String>,
 }
 
@@ -104,7 +105,7 @@ pub enum LabelFile {
 /// Opens an image of any format: a file, or a folder of DICOM files, with what is known about it.
 ///
 /// PNG: any colour type and bit depth; transparency is dropped, palettes are resolved. NPY and NPZ: two or three
-/// dimensions. NIfTI (`.nii`, `.nii.gz`), NRRD, `MetaImage`: up to three dimensions. TIFF: a picture, or a volume of
+/// dimensions. NIfTI (`.nii`, `.nii.gz`): a volume, or one of a series. NRRD, `MetaImage`: up to three dimensions. TIFF: a picture, or a volume of
 /// its pages. DICOM: a file or a series.
 pub fn open_scan(path: &Path, options: &OpenOptions) -> Result<Scan> {
     if path.is_dir() || dicom::is_dicom_file(path) {
@@ -115,7 +116,9 @@ pub fn open_scan(path: &Path, options: &OpenOptions) -> Result<Scan> {
     let content = match format {
         FileFormat::Nrrd => return nrrd::read_scan(&source),
         FileFormat::MetaImage => return meta_image::read_scan(&source),
-        FileFormat::Nifti1 | FileFormat::Nifti2 => return nifti::read_scan(&source),
+        FileFormat::Nifti1 | FileFormat::Nifti2 => {
+            return nifti::read_scan(&source, options.series.as_deref());
+        }
         FileFormat::Dicom => return dicom::open(path, options),
         FileFormat::Png => ImageFile::Picture(png_read::read_picture(&source)?),
         FileFormat::Jpeg => ImageFile::Picture(jpeg::read_picture(&source)?),

@@ -17,9 +17,10 @@ use super::write_atomically;
 use crate::scan::{Scan, ScanInfo};
 use crate::{Error, ImageFile, LabelVolume, Result, Volume};
 
-pub(super) fn read_scan(source: &Source) -> Result<Scan> {
+/// Reads a volume; of a series of volumes the `chosen` one, counted from 1.
+pub(super) fn read_scan(source: &Source, chosen: Option<&str>) -> Result<Scan> {
     let mut stream = stream(source)?;
-    let header = start(source, &mut stream)?;
+    let header = start(source, &mut stream, chosen)?;
     let values = payload::read_values(source, stream, &header.layout)?;
     Ok(Scan {
         content: ImageFile::Volume(Volume::new(header.geometry, values)?),
@@ -29,7 +30,7 @@ pub(super) fn read_scan(source: &Source) -> Result<Scan> {
 
 pub(super) fn read_label_volume(source: &Source) -> Result<LabelVolume> {
     let mut stream = stream(source)?;
-    let header = start(source, &mut stream)?;
+    let header = start(source, &mut stream, None)?;
     let labels = payload::read_labels(source, stream, &header.layout)?;
     LabelVolume::new(header.geometry, labels)
 }
@@ -50,7 +51,7 @@ fn stream<'a>(source: &'a Source) -> Result<Stream<'a>> {
 }
 
 /// The header; the reader then stands at the first value.
-fn start(source: &Source, reader: &mut dyn Read) -> Result<Header> {
+fn start(source: &Source, reader: &mut dyn Read, chosen: Option<&str>) -> Result<Header> {
     let damaged = |error: io::Error| source.format_error(format!("damaged NIfTI: {error}"));
     let mut bytes = vec![0; HEADER_BYTES];
     reader.read_exact(&mut bytes).map_err(damaged)?;
@@ -60,8 +61,7 @@ fn start(source: &Source, reader: &mut dyn Read) -> Result<Header> {
             .read_exact(&mut bytes[HEADER_BYTES..])
             .map_err(damaged)?;
     }
-    let header = nifti_header::parse(source, &bytes)?;
-    source.check_bytes(Some(header.offset))?;
+    let header = nifti_header::parse(source, &bytes, chosen)?;
     let gap = header.offset - bytes.len() as u64;
     let packing = packing(source);
     let stored = match packing {

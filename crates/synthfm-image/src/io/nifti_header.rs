@@ -109,7 +109,8 @@ pub(super) fn is_version_2(bytes: &[u8]) -> bool {
     matches!(bytes.first_chunk(), Some([28, 2, 0, 0] | [0, 0, 2, 28]))
 }
 
-pub(super) fn parse(source: &Source, bytes: &[u8]) -> Result<Header> {
+/// Reads a header. Of a series of volumes `chosen` is one, counted from 1.
+pub(super) fn parse(source: &Source, bytes: &[u8], chosen: Option<&str>) -> Result<Header> {
     let fields = match bytes.first_chunk() {
         Some([92, 1, 0, 0]) => version_1(source, bytes, ByteOrder::Little)?,
         Some([0, 0, 1, 92]) => version_1(source, bytes, ByteOrder::Big)?,
@@ -124,17 +125,40 @@ pub(super) fn parse(source: &Source, bytes: &[u8]) -> Result<Header> {
     let shape = shape(source, &fields)?;
     let count = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
     source.check_bytes(count.and_then(|n| (n as u64).checked_mul(4)))?;
+    let layout = Layout {
+        element: element(source, fields.datatype)?,
+        order: fields.order,
+        count: count.unwrap_or(usize::MAX),
+        scaling: scaling(source, fields.scaling)?,
+    };
+    let skipped = volume_index(source, &fields, chosen)?.checked_mul(layout.bytes());
+    let start = offset(source, &fields, bytes.len())?;
+    let offset = skipped.and_then(|skipped| start.checked_add(skipped));
+    source.check_bytes(offset)?;
     Ok(Header {
         format: fields.format,
         geometry: geometry(source, &fields, shape)?,
-        layout: Layout {
-            element: element(source, fields.datatype)?,
-            order: fields.order,
-            count: count.unwrap_or(usize::MAX),
-            scaling: scaling(source, fields.scaling)?,
-        },
-        offset: offset(source, &fields, bytes.len())?,
+        layout,
+        offset: offset.unwrap_or(u64::MAX),
     })
+}
+
+/// How many volumes lie before the one that is read.
+fn volume_index(source: &Source, fields: &Fields, chosen: Option<&str>) -> Result<u64> {
+    let axes = usize::try_from(fields.dims[0]).unwrap_or(0).min(7);
+    let used = &fields.dims[1..=axes];
+    let lengths = used.iter().skip(3).map(|&d| d.max(1) as u64);
+    let volumes = lengths.fold(1u64, u64::saturating_mul);
+    if volumes == 1 {
+        return Ok(0);
+    }
+    let number = chosen.and_then(|text| text.parse().ok());
+    match number.filter(|n| (1..=volumes).contains(n)) {
+        Some(number) => Ok(number - 1),
+        None => Err(source.unsupported(format!(
+            "{used:?} voxels, a series of {volumes} volumes, as one image; choose one by its number, 1 to {volumes} (`--series`)"
+        ))),
+    }
 }
 
 fn version_1(source: &Source, bytes: &[u8], order: ByteOrder) -> Result<Fields> {
@@ -217,10 +241,6 @@ fn shape(source: &Source, fields: &Fields) -> Result<[usize; 3]> {
     let used = &dims[1..=count];
     if used.iter().any(|&d| d < 1) {
         return Err(source.format_error(format!("dimensions {used:?} must be positive")));
-    }
-    if used.iter().skip(3).any(|&d| d > 1) {
-        let problem = format!("{used:?} voxels; split series into volumes of three dimensions");
-        return Err(source.unsupported(problem));
     }
     let length = |axis: usize| used.get(axis).map_or(1, |&d| d as usize);
     Ok([length(0), length(1), length(2)])

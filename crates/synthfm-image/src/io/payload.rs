@@ -73,7 +73,7 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    fn bytes(&self) -> u64 {
+    pub(super) fn bytes(&self) -> u64 {
         (self.count as u64).saturating_mul(self.element.size() as u64)
     }
 
