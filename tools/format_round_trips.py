@@ -1,14 +1,19 @@
 #!/usr/bin/env python3
-"""Runs `synthfm predict` on real DICOM series and reads the results with the programs that people use.
+"""Runs `synthfm predict` on real DICOM series, reads real data sets, and compares with the programs that people use.
 
     venv/bin/pip install SimpleITK==2.5.7 nibabel==5.4.2 pynrrd==1.1.3 pydicom==3.0.2 highdicom==0.28.2 \
         dcmqi==1.5.7
     venv/bin/python tools/format_round_trips.py target/release/synthfm SERIES:SLICE:X,Y...
+    cargo build --release -p synthfm-image --example convert
+    venv/bin/python tools/format_round_trips.py --read target/release/examples/convert DATA_SET...
 
-Each SERIES is a folder with one CT or MR series, SLICE and X,Y a click. Prints one line per check and fails if a voxel,
-an affine or a reference is wrong.
+Each SERIES is a folder with one CT or MR series, SLICE and X,Y a click. Each DATA_SET is a folder: its NIfTI and NRRD
+files, and the DICOM series in its folder `dicom`, are read, voxel for voxel and affine for affine; its labels are also
+written in every format for volumes and read back. Prints one line per check and fails if a voxel, an affine or a
+reference is wrong.
 """
 
+import json
 import subprocess
 import sys
 import tempfile
@@ -130,10 +135,150 @@ def run(synthfm, argument, scratch):
     check(f"{name}: the contours, filled, are the mask", (drawn == mask).all())
 
 
+def itk_affine(image):
+    affine = np.eye(4)
+    affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
+    affine[:3, 3] = image.GetOrigin()
+    return affine
+
+
+def convert(program, kind, path, scratch, *outs):
+    """The array [k, j, i] and the LPS affine that synthfm reads."""
+    values = scratch / "values"
+    command = [program, kind, path, values, *outs]
+    done = subprocess.run([str(c) for c in command], check=True, capture_output=True, text=True)
+    line = json.loads(done.stdout)
+    array = np.fromfile(values, "<f4" if kind == "image" else "<u2").reshape(line["shape"][::-1])
+    return array, np.vstack([line["patient_from_voxel"], [0, 0, 0, 1]])
+
+
+def same_bits(a, b):
+    """Equal, a value that is no number included."""
+    return a.shape == b.shape and (a.astype("<f4").view("<u4") == b.astype("<f4").view("<u4")).all()
+
+
+def nrrd_affine(header):
+    affine = np.eye(4)
+    affine[:3, :3] = np.array(header["space directions"], float)[-3:].T
+    affine[:3, 3] = header["space origin"]
+    signs = {"left-posterior-superior": [1, 1, 1, 1], "right-anterior-superior": [-1, -1, 1, 1]}
+    return np.diag(signs[header["space"]]) @ affine
+
+
+def read_nifti(program, kind, path, scratch):
+    name = f"{path.parent.parent.name}/{path.parent.name}/{path.name}"
+    array, affine = convert(program, kind, path, scratch)
+    image = nibabel.load(path)
+    # 64-bit arithmetic, then one rounding.
+    expected = np.asarray(image.dataobj, np.float64).T.astype("<f4")
+    check(f"{name}: nibabel's {expected.size} voxels, bit for bit", same_bits(array, expected))
+    check(f"{name}: nibabel's affine", np.allclose(LPS_FROM_RAS @ affine, image.affine, rtol=0, atol=1e-6))
+    itk = sitk.ReadImage(str(path))
+    # ITK scales in 32 bits.
+    equal = np.allclose(array, sitk.GetArrayFromImage(itk), rtol=1e-6, atol=0)
+    check(f"{name}: ITK's voxels and affine", equal and np.allclose(itk_affine(itk), affine, rtol=0, atol=1e-4))
+
+
+def labels_there_and_back(program, path, scratch, reader):
+    name = f"{path.parent.parent.name}/{path.parent.name}/{path.name}"
+    outs = [scratch / f"labels.{e}" for e in ["nii", "nii.gz", "seg.nrrd", "nrrd", "mha"]]
+    array, affine = convert(program, "labels", path, scratch, *outs)
+    expected, expected_affine = reader(path)
+    check(f"{name}: its {np.count_nonzero(expected)} labelled voxels", (array == expected).all() and expected.any())
+    check(f"{name}: its affine", np.allclose(affine, expected_affine, rtol=0, atol=1e-6))
+    for out in outs:
+        itk = sitk.ReadImage(str(out))
+        same = (sitk.GetArrayFromImage(itk) == expected).all()
+        same &= np.allclose(itk_affine(itk), expected_affine, rtol=0, atol=1e-4)
+        check(f"{name}: ITK reads {out.name} at the same place", same)
+        if out.name.endswith("nrrd"):
+            data, header = nrrd.read(str(out))
+            same = np.allclose(nrrd_affine(header), expected_affine, rtol=0, atol=1e-6)
+            check(f"{name}: pynrrd reads {out.name} the same", same and (data.T == expected).all())
+        if ".nii" in out.name:
+            written = nibabel.load(out)
+            same = (np.asarray(written.dataobj).T == expected).all()
+            check(f"{name}: nibabel reads the same voxels in {out.name}", same)
+            if ".nii" in path.name:
+                same = (written.affine == nibabel.load(path).affine).all()
+                check(f"{name}: the affine of {out.name} is that of the source, bit for bit", same)
+        back, back_affine = convert(program, "labels", out, scratch)
+        same = (back == expected).all() and np.allclose(back_affine, affine, rtol=0, atol=1e-5)
+        check(f"{name}: {out.name} is read back the same", same)
+
+
+def nifti_labels(path):
+    image = nibabel.load(path)
+    return np.asarray(image.dataobj).T, LPS_FROM_RAS @ image.affine
+
+
+def nrrd_labels(path):
+    data, header = nrrd.read(str(path))
+    return data.T, nrrd_affine(header)
+
+
+def read_data_set(program, folder, scratch):
+    for path in sorted(folder.rglob("*.nii.gz")) + sorted(folder.rglob("*.nii")):
+        read_nifti(program, "image", path, scratch)
+        if path.parent.name.startswith("labels"):
+            labels_there_and_back(program, path, scratch, nifti_labels)
+    series = {p.name: read_series(p)[0] for p in sorted(folder.glob("dicom/*")) if p.is_dir()}
+    for name, image in series.items():
+        array, affine = convert(program, "image", folder / "dicom" / name, scratch)
+        title = f"{folder.name}/dicom/{name}"
+        check(f"{title}: ITK's {array.size} voxels", (array == sitk.GetArrayFromImage(image)).all())
+        check(f"{title}: ITK's affine", np.allclose(itk_affine(image), affine, rtol=0, atol=1e-4))
+    for path in sorted(folder.rglob("*.nrrd")):
+        labels_there_and_back(program, path, scratch, nrrd_labels)
+        image = series.get(path.name.split("__")[0])
+        if image is not None:
+            array, affine = convert(program, "labels", path, scratch)
+            on_grid = array.shape == image.GetSize()[::-1] and np.allclose(affine, itk_affine(image), rtol=0, atol=1e-4)
+            check(f"{folder.name}/{path.name}: on the grid of its series", on_grid)
+    segmentations(program, folder, scratch)
+
+
+def segments_in_order(path):
+    """Segments of a binary DICOM Segmentation at their positions [k, row, column], the later one where two overlap."""
+    data = pydicom.dcmread(path)
+    frames = data.PerFrameFunctionalGroupsSequence
+    z = [float(f.PlanePositionSequence[0].ImagePositionPatient[2]) for f in frames]
+    step = float(data.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SpacingBetweenSlices)
+    slices = np.round((np.array(z) - min(z)) / step).astype(int)
+    labels = np.zeros((slices.max() + 1, data.Rows, data.Columns), np.uint16)
+    for k, frame, pixels in zip(slices, frames, data.pixel_array):
+        labels[k][pixels > 0] = frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber
+    return labels
+
+
+def segmentations(program, folder, scratch):
+    """DICOM Segmentations against highdicom, and where segments overlap, which it refuses, against pydicom's frames."""
+    for path in sorted(folder.glob("dicom_seg/*.dcm")):
+        title = f"{folder.name}/dicom_seg/{path.name}"
+        array, affine = convert(program, "labels", path, scratch)
+        try:
+            volume = hd.seg.segread(path).get_volume(combine_segments=True)
+        except RuntimeError:
+            same = np.array_equal(array, segments_in_order(path))
+            check(f"{title}: pydicom's {np.count_nonzero(array)} voxels, of overlapping segments", same)
+            continue
+        # highdicom's axes are slice, row, column, and its slices may run the other way.
+        theirs, labels = volume.affine[:, [2, 1, 0, 3]], volume.array
+        if theirs[:3, 2] @ affine[:3, 2] < 0:
+            labels = labels[::-1]
+            theirs = theirs @ [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, -1, len(labels) - 1], [0, 0, 0, 1]]
+        check(f"{title}: highdicom's {np.count_nonzero(labels)} voxels", np.array_equal(labels, array))
+        check(f"{title}: highdicom's affine", np.allclose(theirs, affine, rtol=0, atol=1e-4))
+
+
 def main():
     with tempfile.TemporaryDirectory() as scratch:
-        for argument in sys.argv[2:]:
-            run(sys.argv[1], argument, Path(scratch))
+        if sys.argv[1] == "--read":
+            for folder in sys.argv[3:]:
+                read_data_set(sys.argv[2], Path(folder), Path(scratch))
+        else:
+            for argument in sys.argv[2:]:
+                run(sys.argv[1], argument, Path(scratch))
     sys.exit(f"{len(FAILED)} checks failed" if FAILED else 0)
 
 
