@@ -228,6 +228,10 @@ def read_data_set(program, folder, scratch):
         title = f"{folder.name}/dicom/{name}"
         check(f"{title}: ITK's {array.size} voxels", (array == sitk.GetArrayFromImage(image)).all())
         check(f"{title}: ITK's affine", np.allclose(itk_affine(image), affine, rtol=0, atol=1e-4))
+    for path in sorted(folder.glob("labels*/*.nii.gz")):
+        image = series.get(path.name.split("__")[0])
+        if image is not None:
+            labels_on_another_grid(program, path, folder / "dicom" / path.name.split("__")[0], image, scratch)
     for path in sorted(folder.rglob("*.nrrd")):
         labels_there_and_back(program, path, scratch, nrrd_labels)
         image = series.get(path.name.split("__")[0])
@@ -236,6 +240,24 @@ def read_data_set(program, folder, scratch):
             on_grid = array.shape == image.GetSize()[::-1] and np.allclose(affine, itk_affine(image), rtol=0, atol=1e-4)
             check(f"{folder.name}/{path.name}: on the grid of its series", on_grid)
     segmentations(program, folder, scratch)
+
+
+def labels_on_another_grid(program, path, series, image, scratch):
+    """The affines of labels and series, both as synthfm reads them, find the label that ITK finds for every voxel."""
+    labels, from_label = convert(program, "labels", path, scratch)
+    array, from_image = convert(program, "image", series, scratch)
+    indices = np.indices(array.shape)[::-1].reshape(3, -1)
+    matrix = np.linalg.inv(from_label) @ from_image
+    places = np.rint(matrix[:3, :3] @ indices + matrix[:3, 3:]).astype(int)
+    shape = np.array(labels.shape[::-1])[:, None]
+    inside = ((places >= 0) & (places < shape)).all(0)
+    placed = np.zeros(array.size, np.uint16)
+    placed[inside] = labels[tuple(places[::-1, inside])]
+    theirs = sitk.Resample(sitk.ReadImage(str(path)), image, sitk.Transform(), sitk.sitkNearestNeighbor, 0)
+    theirs = sitk.GetArrayFromImage(theirs)
+    same = (placed.reshape(array.shape) == theirs).mean()
+    name = f"{path.parent.parent.name}/{path.name}"
+    check(f"{name}: {np.count_nonzero(theirs)} voxels of its series get ITK's labels ({same:.6f})", same == 1 and theirs.any())
 
 
 def segments_in_order(path):

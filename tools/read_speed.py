@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
-"""How fast a CT series of 512 x 512 x 300 is read: synthfm, SimpleITK and nibabel in one run, all from the disk's cache.
+"""How fast a CT series of 512 x 512 x 300 is read: synthfm, SimpleITK and nibabel in one run.
 
     venv/bin/pip install nibabel==5.4.2 SimpleITK==2.5.7 pydicom==3.0.2
-    venv/bin/python tools/read_speed.py            # makes 160 MB in a temporary folder
+    venv/bin/python tools/read_speed.py            # makes 340 MB in a temporary folder
 
-For NIfTI the peers are timed with and without the conversion to float32 that synthfm's reading includes.
+First from the system's cache, then from the disk (Linux): the files are taken out of the cache before every turn, which
+is checked. `bytes alone` reads the same files in order and inflates them, without keeping anything; it takes turns with
+synthfm. For NIfTI the peers are timed with and without the conversion to float32 that synthfm's reading includes.
 """
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -24,9 +27,27 @@ REPEATS = 5
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def median_s(run):
+def evict(path):
+    """Takes a file, or those in a folder, out of the system's cache; fails if some stay."""
+    for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+        with open(file, "rb") as opened:
+            os.fsync(opened)
+            for attempt in range(100):
+                os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+                try:
+                    os.preadv(opened.fileno(), [bytearray(1)], file.stat().st_size // 2, os.RWF_NOWAIT)
+                except BlockingIOError:
+                    break
+                time.sleep(0.02)
+            else:
+                sys.exit(f"{file} stays in the cache")
+
+
+def median_s(run, path, cold):
     times = []
     for _ in range(REPEATS):
+        if cold:
+            evict(path)
         started = time.perf_counter()
         run()
         times.append(time.perf_counter() - started)
@@ -65,12 +86,6 @@ def main():
         nibabel.save(image, scratch / "ct.nii")
         nibabel.save(image, scratch / "ct.nii.gz")
         paths = [scratch / name for name in ["series", "ct.nii", "ct.nii.gz"]]
-        bench = subprocess.run(
-            ["cargo", "bench", "-q", "-p", "synthfm-image", "--bench", "read", "--", *map(str, paths)],
-            cwd=ROOT, check=True, capture_output=True, text=True,
-        )
-        ours = [json.loads(line) for line in bench.stdout.splitlines() if line.startswith("{")]
-
         def itk_series():
             reader = sitk.ImageSeriesReader()
             reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(paths[0])))
@@ -89,12 +104,20 @@ def main():
                 "nibabel float32": lambda: nibabel.load(paths[2]).get_fdata(dtype=np.float32),
             },
         }
-        for line in ours:
-            name = Path(line["path"]).name
-            share = line["bytes_alone_s"] / line["read_s"]
-            print(f"{name:<10} synthfm {line['read_s']:.3f} s; bytes alone {line['bytes_alone_s']:.3f} s ({share:.0%})")
-            for peer, run in peers[name].items():
-                print(f"{'':<10} {peer} {median_s(run):.3f} s")
+        for cold in [False, True] if hasattr(os, "posix_fadvise") else [False]:
+            print("from the disk" if cold else "from the cache")
+            bench = subprocess.run(
+                ["cargo", "bench", "-q", "-p", "synthfm-image", "--bench", "read", "--"]
+                + ["--cold"] * cold + [str(path) for path in paths],
+                cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True,
+            )
+            ours = [json.loads(line) for line in bench.stdout.splitlines() if line.startswith("{")]
+            for path, line in zip(paths, ours, strict=True):
+                alone = line["bytes_alone_s"]
+                share = alone / line["read_s"]
+                print(f"{path.name:<10} synthfm {line['read_s']:.3f} s; bytes alone {alone:.3f} s ({share:.0%})")
+                for peer, run in peers[path.name].items():
+                    print(f"{'':<10} {peer} {median_s(run, path, cold):.3f} s")
 
 
 main()
