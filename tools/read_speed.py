@@ -95,7 +95,7 @@ def main():
             "series": {"SimpleITK": itk_series},
             "ct.nii": {
                 "SimpleITK": lambda: sitk.ReadImage(str(paths[1])),
-                "nibabel": lambda: np.asarray(nibabel.load(paths[1]).dataobj),
+                "nibabel": lambda: np.asarray(nibabel.load(paths[1], mmap=False).dataobj),
                 "nibabel float32": lambda: nibabel.load(paths[1], mmap=False).get_fdata(dtype=np.float32),
             },
             "ct.nii.gz": {

@@ -183,13 +183,12 @@ fn read_in_turn<T: Clone + Default + Send>(
     let next = |piece: &mut Vec<u8>| {
         let mut queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
         let (n, out) = queue.places.next()?;
-        piece.clear();
-        let wanted = (out.len() * size) as u64;
-        let got = queue.reader.by_ref().take(wanted).read_to_end(piece);
+        piece.resize(out.len() * size, 0);
+        let got = read_full(&mut queue.reader, piece);
         Some((n, out, got))
     };
     let work = || -> Result<(), (usize, Error)> {
-        let mut piece = Vec::with_capacity(READ_PIECE + 1);
+        let mut piece = Vec::with_capacity(READ_PIECE);
         while let Some((n, out, got)) = next(&mut piece) {
             let converted = match got {
                 Ok(got) if got == out.len() * size => convert(&piece, out),
@@ -263,11 +262,13 @@ fn produce(
     let mut left = total;
     while left > 0 {
         let mut piece = used.try_recv().unwrap_or_default();
-        piece.clear();
-        let wanted = left.min(PIECE as u64);
-        match reader.by_ref().take(wanted).read_to_end(&mut piece) {
+        piece.resize(left.min(PIECE as u64) as usize, 0);
+        match read_full(&mut reader, &mut piece) {
             Ok(0) => return,
-            Ok(got) => left -= got as u64,
+            Ok(got) => {
+                piece.truncate(got);
+                left -= got as u64;
+            }
             Err(error) => {
                 // The taker may have stopped at an error of its own.
                 let _gone = to_taker.send(Err(error));
@@ -282,6 +283,20 @@ fn produce(
     if let Err(error) = io::copy(&mut reader.take(limit), &mut io::sink()) {
         let _gone = to_taker.send(Err(error));
     }
+}
+
+/// Fills `bytes` as far as the reader goes, in as few reads as it allows; returns how many were there.
+pub(super) fn read_full(reader: &mut impl Read, bytes: &mut [u8]) -> io::Result<usize> {
+    let mut got = 0;
+    while got < bytes.len() {
+        match reader.read(&mut bytes[got..]) {
+            Ok(0) => break,
+            Ok(more) => got += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(got)
 }
 
 /// Multiplies lengths; `None` if they overflow.

@@ -11,6 +11,7 @@ use flate2::read::DeflateDecoder;
 
 use super::super::element::ByteOrder;
 use super::super::pages;
+use super::super::payload::read_full;
 use super::data_set::{DataSet, Encoding, PixelLocation, Problem};
 use super::header::FileHeader;
 use super::tags;
@@ -346,13 +347,13 @@ pub(super) fn read_pixels(memory: Vec<u8>, file: &FileHeader, limit: u64) -> Res
     let available = file.metadata().map_err(|e| io_error(path, e))?.len();
     let left = available.saturating_sub(location.offset as u64).min(length);
     let left = left.min(limit);
+    let left = left as usize;
     let mut bytes = memory;
-    bytes.clear();
-    if bytes.capacity() < left as usize {
-        bytes = pages::with_capacity(left as usize);
+    if bytes.capacity() < left {
+        bytes = pages::with_capacity(left);
     }
-    file.take(left)
-        .read_to_end(&mut bytes)
-        .map_err(|e| io_error(path, e))?;
+    bytes.resize(left, 0);
+    let got = read_full(&mut file, &mut bytes).map_err(|e| io_error(path, e))?;
+    bytes.truncate(got);
     Ok(bytes)
 }
