@@ -33,6 +33,11 @@ impl LayerNorm {
     pub(crate) fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         ops::layer_norm(x, self.weight.val(), self.bias.val(), self.epsilon)
     }
+
+    /// Scale, shift and epsilon.
+    pub(crate) fn parts(&self) -> (Tensor<1>, Tensor<1>, f64) {
+        (self.weight.val(), self.bias.val(), self.epsilon)
+    }
 }
 
 /// A linear layer and what follows it.
@@ -196,16 +201,21 @@ impl UpConv {
     /// # Shapes
     /// `[B, n, in]` -> `[B, 4 n, out]`
     pub(crate) fn forward(&self, x: Tensor<3>, activation: Activation) -> Tensor<3> {
-        let [b, n, c] = x.dims();
+        let [b, n, _] = x.dims();
+        let (weight, bias) = self.projection();
         let out = self.bias.dims()[0];
-        // [in, out, 2, 2] -> [in, 2, 2, out]: a pixel's channels stay together
-        let weight = self
-            .weight
-            .val()
-            .permute([0, 2, 3, 1])
-            .reshape([c, 4 * out]);
-        let bias = self.bias.val().repeat(&[4]);
         ops::linear(x, weight, bias, activation, Arithmetic::F32).reshape([b, 4 * n, out])
+    }
+
+    /// As a product from `in` to `4 out` columns, in which a pixel's channels stay together.
+    pub(crate) fn projection(&self) -> ops::Projection {
+        let [input, out, _, _] = self.weight.dims();
+        // [in, out, 2, 2] -> [in, 2, 2, out]
+        let weight = self.weight.val().permute([0, 2, 3, 1]);
+        (
+            weight.reshape([input, 4 * out]),
+            self.bias.val().repeat(&[4]),
+        )
     }
 }
 

@@ -13,9 +13,9 @@ use crate::config::SamConfig;
 use crate::dense_prompts::DensePrompts;
 use crate::image_encoder::ImageEmbedding;
 use crate::layers::{Embedding, LayerNorm, UpConv, apply};
-use crate::ops::{Activation, Arithmetic, gelu};
+use crate::ops::{self, Activation, Arithmetic, gelu};
 use crate::prompt_encoder::PromptEmbedding;
-use crate::transformer::TwoWayTransformer;
+use crate::transformer::{ImageSide, TwoWayTransformer};
 
 /// `LayerNorm2d` of the upscaling.
 pub(crate) const EPSILON: f64 = 1e-6;
@@ -61,6 +61,8 @@ pub(crate) struct DecoderImage<'a> {
     pub(crate) image_pe: &'a Tensor<3>,
     /// For each of `BN` objects, which of the `B` images it is on.
     pub(crate) image_of_object: &'a [usize],
+    /// Of a single image, for prompts without masks; see [`MaskDecoder::image_side`].
+    pub(crate) image_side: Option<&'a ImageSide>,
 }
 
 impl MaskDecoder {
@@ -82,16 +84,20 @@ impl MaskDecoder {
     }
 
     /// # Shapes
-    /// `B` images with `BN` objects -> masks `[BN, K, m, m]` and scores `[BN, K]`
+    /// `B` images with `BN` objects -> masks `[BN, K, m, m]` and scores `[BN, K]`; products with the image in the
+    /// given arithmetic
     pub(crate) fn forward(
         &self,
         image: &DecoderImage<'_>,
         prompts: PromptEmbedding,
         output: MaskOutput,
+        arithmetic: Arithmetic,
     ) -> MaskPrediction {
         let objects = image.image_of_object.len();
         let [_, c, g, _] = image.embedding.image_embedding.dims();
         let masks = self.output_hypernetworks_mlps.len();
+
+        let image_side = image.image_side.filter(|_| !prompts.has_masks());
 
         // Output tokens, then prompt tokens: [BN, 1 + masks + P', C]
         let tokens = self.tokens(objects, prompts.sparse);
@@ -99,12 +105,18 @@ impl MaskDecoder {
         // Each object's image, with its dense prompt added: [BN, g g, C], or [1, g g, C] where it is the same for
         // all of them
         let embedding = &image.embedding.image_embedding;
-        let src = if embedding.dims()[0] == 1 && self.dense_prompts.is_none() {
-            embedding.clone()
-        } else {
-            select_images(embedding.clone(), image.image_of_object)
+        let src = match image_side {
+            Some(side) => side.tokens.clone(),
+            None => {
+                let shared = embedding.dims()[0] == 1 && self.dense_prompts.is_none();
+                let src = if shared {
+                    embedding.clone()
+                } else {
+                    select_images(embedding.clone(), image.image_of_object)
+                };
+                flat(src) + prompts.dense
+            }
         };
-        let src = src.flatten::<3>(2, 3).swap_dims(1, 2) + prompts.dense;
         let src = match (&self.dense_prompts, prompts.maps) {
             (Some(join), Some(maps)) => {
                 let joined = join.forward(src.reshape([objects, g, g, c]), maps);
@@ -113,17 +125,13 @@ impl MaskDecoder {
             _ => src,
         };
 
-        let (tokens, src) = self.transformer.forward(src, image.image_pe, &tokens);
+        let projected = image_side.map(|side| &side.projected);
+        let (tokens, src) =
+            self.transformer
+                .forward(src, image.image_pe, &tokens, projected, arithmetic);
         let iou_token = tokens.clone().narrow(1, 0, 1).squeeze_dim::<2>(1);
 
-        // Upscale the image map: [BN, m m, C/8], its pixels nested
-        let of_object =
-            |map: &Tensor<4>| select_images(nested(map.clone(), g), image.image_of_object);
-        let high_res = image.embedding.high_res.as_ref();
-        let high_res = high_res.map(|(half, quarter)| (of_object(half), of_object(quarter)));
-        let upscaled = self.output_upscaling.forward(src, high_res);
-
-        // Each wanted mask token's product with the upscaled map
+        // Each wanted mask token as weights of the upscaled map's channels: [BN, K, C/8]
         let wanted = match output {
             MaskOutput::Single => 0..1,
             MaskOutput::Multi => 1..masks,
@@ -135,7 +143,18 @@ impl MaskDecoder {
                 self.output_hypernetworks_mlps[i].forward(token)
             })
             .collect();
-        let low_res_logits = Tensor::cat(weights, 1).matmul(upscaled.swap_dims(1, 2));
+        let weights = Tensor::cat(weights, 1);
+
+        // Their products with the upscaled image map: [BN, K, m m], pixels nested
+        let low_res_logits = match &image.embedding.high_res {
+            Some((half, quarter)) => {
+                let finer = [half, quarter]
+                    .map(|map| select_images(nested(map.clone(), g), image.image_of_object));
+                let upscaled = self.output_upscaling.forward_with(src, finer);
+                weights.matmul(upscaled.swap_dims(1, 2))
+            }
+            None => self.output_upscaling.masks(src, weights, arithmetic),
+        };
         let low_res_logits = unnested(low_res_logits.reshape([objects * count, 16 * g * g]), g);
         MaskPrediction {
             low_res_logits: low_res_logits.reshape([objects, count, 4 * g, 4 * g]),
@@ -146,12 +165,32 @@ impl MaskDecoder {
         }
     }
 
+    /// What all prompts without masks share of one image, `[1, C, g, g]`; `no_mask` is their dense prompt. `None` where
+    /// prompts are drawn on the image.
+    pub(crate) fn image_side(
+        &self,
+        image: &ImageEmbedding,
+        image_pe: &Tensor<3>,
+        no_mask: Tensor<3>,
+    ) -> Option<ImageSide> {
+        if self.dense_prompts.is_some() {
+            return None;
+        }
+        let tokens = flat(image.image_embedding.clone()) + no_mask;
+        self.transformer.image_side(tokens, image_pe)
+    }
+
     fn tokens(&self, objects: usize, sparse: Option<Tensor<3>>) -> Tensor<3> {
         let output = Tensor::cat(vec![self.iou_token.table(), self.mask_tokens.table()], 0);
         let [count, c] = output.dims();
         let output = output.unsqueeze_dim::<3>(0).expand([objects, count, c]);
         Tensor::cat(std::iter::once(output).chain(sparse).collect(), 1)
     }
+}
+
+/// `[B, C, g, g]` -> `[B, g g, C]`
+fn flat(map: Tensor<4>) -> Tensor<3> {
+    map.flatten::<3>(2, 3).swap_dims(1, 2)
 }
 
 /// Row `image_of_object[i]` for each object `i`: `[B, ..]` -> `[BN, ..]`.
@@ -187,16 +226,20 @@ impl OutputUpscaling {
     }
 
     /// # Shapes
+    /// `[BN, g g, C]`, mask weights `[BN, K, C/8]` -> `[BN, K, m m]`, nested
+    fn masks(&self, src: Tensor<3>, weights: Tensor<3>, arithmetic: Arithmetic) -> Tensor<3> {
+        let (first, second) = (self.conv_0.projection(), self.conv_3.projection());
+        ops::mask_head(src, first, self.norm_1.parts(), second, weights, arithmetic)
+    }
+
+    /// The upscaled map, with the finer maps of the encoder added.
+    ///
+    /// # Shapes
     /// `[BN, g g, C]`, finer maps `[BN, 4 g g, C/4]` and `[BN, m m, C/8]`, nested -> `[BN, m m, C/8]`, nested
-    fn forward(&self, src: Tensor<3>, high_res: Option<(Tensor<3>, Tensor<3>)>) -> Tensor<3> {
-        let (half, quarter) = high_res.unzip();
-        let x = self.conv_0.forward(src, Activation::None);
-        let x = half.into_iter().fold(x, |x, half| x + half);
+    fn forward_with(&self, src: Tensor<3>, [half, quarter]: [Tensor<3>; 2]) -> Tensor<3> {
+        let x = self.conv_0.forward(src, Activation::None) + half;
         let x = gelu(self.norm_1.forward(x));
-        match quarter {
-            Some(quarter) => gelu(self.conv_3.forward(x, Activation::None) + quarter),
-            None => self.conv_3.forward(x, Activation::Gelu),
-        }
+        gelu(self.conv_3.forward(x, Activation::None) + quarter)
     }
 }
 

@@ -21,6 +21,7 @@ use crate::precision::PrecisionChoice;
 use crate::preprocess::InputTransform;
 use crate::prompt_encoder::{LABEL_BACKGROUND, LABEL_FOREGROUND, PointPrompts, PromptBatch};
 use crate::sam::Sam;
+use crate::transformer::ImageSide;
 use crate::weights::weights_sha256;
 
 /// A mask is where its logits exceed this.
@@ -106,6 +107,8 @@ pub struct Predictor {
     /// Of every cell, see [`crate::PromptEncoder::dense_pe`]: takes longer than a click.
     image_pe: Tensor<3>,
     image: Option<EncodedImage>,
+    /// Of that image, computed when first asked about.
+    image_side: Arc<OnceLock<Option<ImageSide>>>,
     /// Computed when first asked for: it reads all weights.
     encoder_sha256: Arc<OnceLock<String>>,
     cache: Option<Arc<EmbeddingCache>>,
@@ -121,6 +124,7 @@ impl Predictor {
             device: device.clone().without_autodiff(),
             arithmetic: Arithmetic::F32,
             image: None,
+            image_side: Arc::default(),
             encoder_sha256: Arc::default(),
             cache: None,
         }
@@ -158,6 +162,20 @@ impl Predictor {
         self.arithmetic
     }
 
+    /// What all prompts on the image share, computed once.
+    fn image_side(&self, image: &ImageEmbedding) -> Option<&ImageSide> {
+        let side = || self.sam.image_side(image, &self.image_pe);
+        self.image_side.get_or_init(side).as_ref()
+    }
+
+    /// Half precision on GPUs is the encoder's alone.
+    fn decoder_arithmetic(&self) -> Arithmetic {
+        match self.arithmetic {
+            Arithmetic::F32 | Arithmetic::F16 => Arithmetic::F32,
+            Arithmetic::Bf16 => Arithmetic::Bf16,
+        }
+    }
+
     /// The model.
     pub fn sam(&self) -> &Sam {
         &self.sam
@@ -175,13 +193,15 @@ impl Predictor {
 
     /// Encodes an image, or takes its embedding from the cache; prompts refer to it from here on.
     pub fn set_image(&mut self, image: &RgbImage) -> Result<()> {
-        self.image = Some(self.encode_or_recall(image)?);
+        let image = self.encode_or_recall(image)?;
+        self.set_encoded_image(image);
         Ok(())
     }
 
     /// Takes an image encoded earlier by the same model.
     pub fn set_encoded_image(&mut self, image: EncodedImage) {
         self.image = Some(image);
+        self.image_side = Arc::default();
     }
 
     /// Encodes an image without keeping it, and without a look into the cache.
@@ -299,8 +319,13 @@ impl Predictor {
                 embedding: &image.embedding,
                 image_pe: &self.image_pe,
                 image_of_object: &vec![0; group.len()],
+                image_side: self.image_side(&image.embedding),
             };
-            let answer = on_host(self.sam.decode_on(&image, &batch, output));
+            let answer =
+                on_host(
+                    self.sam
+                        .decode_on(&image, &batch, output, self.decoder_arithmetic()),
+                );
             for (&i, masks) in group.iter().zip(answer) {
                 consume(i, Ok(masks))?;
             }

@@ -86,6 +86,13 @@ pub struct PromptEmbedding {
     pub maps: Option<Tensor<4>>,
 }
 
+impl PromptEmbedding {
+    /// Whether each object has a mask prompt.
+    pub(crate) fn has_masks(&self) -> bool {
+        self.dense.dims()[1] > 1
+    }
+}
+
 /// SAM's prompt encoder (`PromptEncoder`).
 #[derive(Module, Debug)]
 pub struct PromptEncoder {
@@ -135,12 +142,17 @@ impl PromptEncoder {
             sparse: (!tokens.is_empty()).then(|| Tensor::cat(tokens, 1)),
             dense: match masks {
                 Some(masks) => self.mask_downscaling.forward(masks.clone()),
-                None => self.no_mask_embed.table().unsqueeze_dim(0),
+                None => self.no_mask(),
             },
             maps: self
                 .draws_maps
                 .then(|| prompt_maps(prompts, self.grid, self.image_size, &self.pe_layer.device())),
         }
+    }
+
+    /// The dense prompt of objects without a mask prompt: `[1, 1, C]`.
+    pub(crate) fn no_mask(&self) -> Tensor<3> {
+        self.no_mask_embed.table().unsqueeze_dim(0)
     }
 
     /// The position code at the centre of every cell of the embedding: `[1, C, g, g]`.

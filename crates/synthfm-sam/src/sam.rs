@@ -11,6 +11,7 @@ use crate::image_encoder::{ImageEmbedding, ImageEncoder};
 use crate::mask_decoder::{DecoderImage, MaskDecoder, MaskOutput, MaskPrediction};
 use crate::ops::Arithmetic;
 use crate::prompt_encoder::{PromptBatch, PromptEncoder};
+use crate::transformer::ImageSide;
 
 /// Segment Anything.
 #[derive(Module, Debug)]
@@ -79,16 +80,29 @@ impl Sam {
             embedding,
             image_pe: &image_pe,
             image_of_object,
+            image_side: None,
         };
-        self.decode_on(&image, prompts, output)
+        self.decode_on(&image, prompts, output, Arithmetic::F32)
     }
 
-    /// [`Self::decode`] with a position code that was computed before.
+    /// See [`MaskDecoder::image_side`].
+    pub(crate) fn image_side(
+        &self,
+        image: &ImageEmbedding,
+        image_pe: &Tensor<3>,
+    ) -> Option<ImageSide> {
+        self.mask_decoder
+            .image_side(image, image_pe, self.prompt_encoder.no_mask())
+    }
+
+    /// [`Self::decode`] with a position code that was computed before, and with products with the image in the given
+    /// arithmetic.
     pub(crate) fn decode_on(
         &self,
         image: &DecoderImage<'_>,
         prompts: &PromptBatch,
         output: MaskOutput,
+        arithmetic: Arithmetic,
     ) -> MaskPrediction {
         assert_eq!(
             prompts.len(),
@@ -96,7 +110,8 @@ impl Sam {
             "one image index per prompted object"
         );
         let prompts = self.prompt_encoder.forward(prompts);
-        self.mask_decoder.forward(image, prompts, output)
+        self.mask_decoder
+            .forward(image, prompts, output, arithmetic)
     }
 }
 

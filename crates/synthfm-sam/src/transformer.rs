@@ -25,6 +25,15 @@ pub(crate) struct TwoWayTransformer {
     norm_final_attn: LayerNorm,
 }
 
+/// The image side of the transformer's first layer, which no prompt changes.
+#[derive(Debug, Clone)]
+pub(crate) struct ImageSide {
+    /// `[1, g g, C]`
+    pub(crate) tokens: Tensor<3>,
+    /// Its keys and values of the first layer, `[1, g g, C/2]` each.
+    pub(crate) projected: [Tensor<3>; 2],
+}
+
 impl TwoWayTransformer {
     pub(crate) fn new(config: &SamConfig, device: &Device) -> Self {
         let dim = config.prompt_embed_dim;
@@ -42,14 +51,29 @@ impl TwoWayTransformer {
         }
     }
 
+    /// What the first layer needs of an image whose tokens `[1, g g, C]` are the same for every prompt.
+    pub(crate) fn image_side(&self, tokens: Tensor<3>, image_pe: &Tensor<3>) -> Option<ImageSide> {
+        let attention = &self.layers.first()?.cross_attn_token_to_image;
+        let key = project(&attention.k_proj, tokens.clone() + image_pe.clone());
+        let value = project(&attention.v_proj, tokens.clone());
+        Some(ImageSide {
+            tokens,
+            projected: [key, value],
+        })
+    }
+
+    /// `projected` are the first layer's keys and values, if they are known.
+    ///
     /// # Shapes
     /// `image` `[BN, g g, C]`, or `[1, g g, C]` for all, `image_pe` `[1, g g, C]`, `tokens` `[BN, T, C]` -> tokens
-    /// and image `[BN, g g, C]`
+    /// and image `[BN, g g, C]`; products with the image in the given arithmetic
     pub(crate) fn forward(
         &self,
         image: Tensor<3>,
         image_pe: &Tensor<3>,
         tokens: &Tensor<3>,
+        projected: Option<&[Tensor<3>; 2]>,
+        arithmetic: Arithmetic,
     ) -> (Tensor<3>, Tensor<3>) {
         let (mut queries, mut keys) = (tokens.clone(), image);
         for (i, layer) in self.layers.iter().enumerate() {
@@ -58,11 +82,15 @@ impl TwoWayTransformer {
                 0 => layer.first_self_attention(queries),
                 _ => layer.self_attention(queries, tokens),
             };
-            (queries, keys) = layer.cross_attention(queries, keys, tokens, image_pe);
+            let projected = projected.filter(|_| i == 0);
+            let codes = [tokens, image_pe];
+            (queries, keys) = layer.cross_attention(queries, keys, codes, projected, arithmetic);
         }
         let q = queries.clone() + tokens.clone();
         let image = [keys.clone(), image_pe.clone()];
-        let attended = self.final_attn_token_to_image.to_image(q, image, queries);
+        let attended = self
+            .final_attn_token_to_image
+            .to_image(q, image, queries, arithmetic);
         (self.norm_final_attn.forward(attended), keys)
     }
 }
@@ -112,14 +140,17 @@ impl TwoWayAttentionBlock {
         &self,
         queries: Tensor<3>,
         keys: Tensor<3>,
-        query_pe: &Tensor<3>,
-        key_pe: &Tensor<3>,
+        [query_pe, key_pe]: [&Tensor<3>; 2],
+        projected: Option<&[Tensor<3>; 2]>,
+        arithmetic: Arithmetic,
     ) -> (Tensor<3>, Tensor<3>) {
         let q = queries.clone() + query_pe.clone();
         let image = [keys, key_pe.clone()];
-        let attended = self
-            .cross_attn_token_to_image
-            .to_image(q, image.clone(), queries);
+        let attention = &self.cross_attn_token_to_image;
+        let attended = match projected {
+            Some(projected) => attention.to_projected(q, projected, queries),
+            None => attention.to_image(q, image.clone(), queries, arithmetic),
+        };
         let queries = self.norm2.forward(attended);
 
         let hidden =
@@ -130,7 +161,7 @@ impl TwoWayAttentionBlock {
         let k = queries.clone() + query_pe.clone();
         let keys = self
             .cross_attn_image_to_token
-            .to_tokens(image, k, queries.clone());
+            .to_tokens(image, k, queries.clone(), arithmetic);
         (queries, self.norm4.forward(keys))
     }
 }
@@ -179,10 +210,28 @@ impl Attention {
     ///
     /// # Shapes
     /// `q` and `residual` `[BN, T, C]`, image map and its position code `[BN, n, C]` -> `[BN, T, C]`
-    fn to_image(&self, q: Tensor<3>, image: [Tensor<3>; 2], residual: Tensor<3>) -> Tensor<3> {
+    fn to_image(
+        &self,
+        q: Tensor<3>,
+        image: [Tensor<3>; 2],
+        residual: Tensor<3>,
+        arithmetic: Arithmetic,
+    ) -> Tensor<3> {
         let q = project(&self.q_proj, q);
         let (key, value) = (projection(&self.k_proj), projection(&self.v_proj));
-        let attended = ops::tokens_to_image(q, image, key, value, self.heads);
+        let attended = ops::tokens_to_image(q, image, key, value, self.heads, arithmetic);
+        apply_residual(&self.out_proj, attended, residual, Arithmetic::F32)
+    }
+
+    /// The same to keys and values that are projected already, `[1, n, C/2]` each.
+    fn to_projected(
+        &self,
+        q: Tensor<3>,
+        projected: &[Tensor<3>; 2],
+        residual: Tensor<3>,
+    ) -> Tensor<3> {
+        let q = project(&self.q_proj, q);
+        let attended = ops::tokens_to_projected(q, projected.clone(), self.heads);
         apply_residual(&self.out_proj, attended, residual, Arithmetic::F32)
     }
 
@@ -190,10 +239,16 @@ impl Attention {
     ///
     /// # Shapes
     /// Image map and its position code `[BN, n, C]`, `k` and `v` `[BN, T, C]` -> `[BN, n, C]`
-    fn to_tokens(&self, image: [Tensor<3>; 2], k: Tensor<3>, v: Tensor<3>) -> Tensor<3> {
+    fn to_tokens(
+        &self,
+        image: [Tensor<3>; 2],
+        k: Tensor<3>,
+        v: Tensor<3>,
+        arithmetic: Arithmetic,
+    ) -> Tensor<3> {
         let tokens = [project(&self.k_proj, k), project(&self.v_proj, v)];
         let (query, out) = (projection(&self.q_proj), projection(&self.out_proj));
-        ops::image_to_tokens(image, tokens, query, out, self.heads)
+        ops::image_to_tokens(image, tokens, query, out, self.heads, arithmetic)
     }
 
     /// `[BN, T, heads d]` -> `[BN, heads, T, d]`

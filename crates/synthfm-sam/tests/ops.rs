@@ -356,14 +356,16 @@ fn two_way_attention_equals_its_composed_body() {
         let to_image = |[q, _, map, pe, wk, bk, wv, bv, _, _]: [Tensor<2>; 10]| {
             let image = [tensors(map, maps, n, c), tensors(pe, 1, n, c)];
             let (key, value) = ((wk, bk.squeeze_dim(0)), (wv, bv.squeeze_dim(0)));
-            ops::tokens_to_image(tensors(q, objects, tokens, inner), image, key, value, heads)
+            let query = tensors(q, objects, tokens, inner);
+            ops::tokens_to_image(query, image, key, value, heads, Arithmetic::F32)
                 .reshape([objects * tokens, inner])
         };
         let to_tokens = |[k, v, map, pe, wq, bq, _, _, wo, bo]: [Tensor<2>; 10]| {
             let image = [tensors(map, maps, n, c), tensors(pe, 1, n, c)];
             let key_value = [k, v].map(|x| tensors(x, objects, tokens, inner));
             let (query, out) = ((wq, bq.squeeze_dim(0)), (wo, bo.squeeze_dim(0)));
-            ops::image_to_tokens(image, key_value, query, out, heads).reshape([objects * n, c])
+            ops::image_to_tokens(image, key_value, query, out, heads, Arithmetic::F32)
+                .reshape([objects * n, c])
         };
         let [got, expected] = both(inputs.clone(), to_image);
         assert!(
@@ -377,5 +379,38 @@ fn two_way_attention_equals_its_composed_body() {
             "to the tokens, {tokens} tokens, {maps} maps"
         );
         assert_slope(&inputs, to_tokens);
+    }
+}
+
+#[test]
+fn a_mask_head_equals_its_composed_body() {
+    let device = Device::flex();
+    // More cells than one block of the kernel, odd; one mask and several; fewer channels than a vector.
+    for (n, masks) in [(5, 1), (131, 3)] {
+        let (objects, c, c1, c2) = (2, 12, 7, 5);
+        let inputs = [
+            noise([objects * n, c], 60, &device),
+            noise([c, 4 * c1], 61, &device),
+            noise([1, 4 * c1], 62, &device),
+            noise([1, c1], 63, &device),
+            noise([1, c1], 64, &device),
+            noise([c1, 4 * c2], 65, &device),
+            noise([1, 4 * c2], 66, &device),
+            noise([objects * masks, c2], 67, &device),
+        ];
+        let run = |[map, w1, b1, gamma, beta, w2, b2, tokens]: [Tensor<2>; 8]| {
+            ops::mask_head(
+                map.reshape([objects, n, c]),
+                (w1, b1.squeeze_dim(0)),
+                (gamma.squeeze_dim(0), beta.squeeze_dim(0), 1e-6),
+                (w2, b2.squeeze_dim(0)),
+                tokens.reshape([objects, masks, c2]),
+                Arithmetic::F32,
+            )
+            .reshape([objects * masks, 16 * n])
+        };
+        let [got, expected] = both(inputs.clone(), run);
+        assert!(error(got, expected) < 1e-5, "{n} cells, {masks} masks");
+        assert_slope(&inputs, run);
     }
 }

@@ -6,7 +6,8 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use synthfm_sam::ops::Arithmetic;
 use synthfm_sam::{
-    EncoderConfig, ImageEmbedding, ImageEncoder, KeyPath, MaskOutput, PromptBatch, Sam, SamConfig,
+    EncoderConfig, ImageEmbedding, ImageEncoder, KeyPath, MaskOutput, PointPrompts, PromptBatch,
+    Sam, SamConfig,
 };
 
 use crate::Result;
@@ -131,21 +132,12 @@ impl Learner {
     /// Loss and Dice of a batch that has objects, whose images are encoded.
     pub fn answer(&self, embedding: &ImageEmbedding, batch: &Batch) -> StepOutput {
         let objects = batch.image_of_object.len();
-        let (side, m) = (self.config.image_size, self.config.low_res_side());
+        let m = self.config.low_res_side();
 
         // Decode every object of every image in one call, after the corrections of earlier answers.
-        let decode = |embedding: &ImageEmbedding, prompts: &PromptBatch| {
-            let (objects, output) = (&batch.image_of_object, self.masks_for(prompts));
-            self.sam.decode(embedding, prompts, objects, output)
-        };
-        let mut prompts = self.prompts(batch, objects);
-        let mut corrections = batch.corrections.clone();
-        for _ in 0..corrections.rounds {
-            let answer = decode(&embedding.clone().detach(), &prompts);
-            let logits = most_confident(answer.low_res_logits.detach(), answer.iou.detach());
-            prompts = corrections.correct(prompts, logits, &batch.targets, side);
-        }
-        let output = decode(embedding, &prompts);
+        let prompts = self.corrected_prompts(embedding, batch);
+        let (of_object, masks) = (&batch.image_of_object, self.masks_for(&prompts));
+        let output = self.sam.decode(embedding, &prompts, of_object, masks);
         let target = self.floats(&batch.targets, [objects, m, m]);
 
         let (logits, iou) = (output.low_res_logits, output.iou);
@@ -163,6 +155,35 @@ impl Learner {
             loss: loss.mean(),
             logits: answers,
             dice,
+        }
+    }
+
+    /// The batch's prompts with the clicks that correct earlier answers. Nothing flows back into those, so that they
+    /// come without a record.
+    fn corrected_prompts(&self, embedding: &ImageEmbedding, batch: &Batch) -> PromptBatch {
+        let mut corrections = batch.corrections.clone();
+        let objects = batch.image_of_object.len();
+        if corrections.rounds == 0 {
+            return self.prompts(batch, objects);
+        }
+        let plain;
+        let (learner, embedding) = if self.records {
+            plain = (self.without_gradients(), plain_embedding(embedding));
+            (&plain.0, &plain.1)
+        } else {
+            (self, embedding)
+        };
+        let mut prompts = learner.prompts(batch, objects);
+        for _ in 0..corrections.rounds {
+            let (of_object, masks) = (&batch.image_of_object, learner.masks_for(&prompts));
+            let answer = learner.sam.decode(embedding, &prompts, of_object, masks);
+            let logits = most_confident(answer.low_res_logits, answer.iou);
+            prompts = corrections.correct(prompts, logits, &batch.targets, self.config.image_size);
+        }
+        if self.records {
+            recorded_prompts(prompts)
+        } else {
+            prompts
         }
     }
 
@@ -252,6 +273,35 @@ pub(crate) fn recorded(embedding: ImageEmbedding) -> ImageEmbedding {
     ImageEmbedding {
         image_embedding: image_embedding.autodiff(),
         high_res: high_res.map(|(half, quarter)| (half.autodiff(), quarter.autodiff())),
+    }
+}
+
+/// The same values without a record.
+fn plain_embedding(embedding: &ImageEmbedding) -> ImageEmbedding {
+    let ImageEmbedding {
+        image_embedding,
+        high_res,
+    } = embedding.clone();
+    ImageEmbedding {
+        image_embedding: image_embedding.inner(),
+        high_res: high_res.map(|(half, quarter)| (half.inner(), quarter.inner())),
+    }
+}
+
+/// The same prompts on a device that records gradients.
+fn recorded_prompts(prompts: PromptBatch) -> PromptBatch {
+    let PromptBatch {
+        points,
+        boxes,
+        masks,
+    } = prompts;
+    PromptBatch {
+        points: points.map(|PointPrompts { coords, labels }| PointPrompts {
+            coords: coords.autodiff(),
+            labels: labels.autodiff(),
+        }),
+        boxes: boxes.map(Tensor::autodiff),
+        masks: masks.map(Tensor::autodiff),
     }
 }
 

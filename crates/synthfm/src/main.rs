@@ -34,6 +34,7 @@ use crate::cli::{Cli, Verb};
 use crate::output::{Session, UsageError, one_line};
 
 fn main() -> ExitCode {
+    allocator::keep_freed_memory(allocator::Keep::ForASecond);
     let cli = Cli::parse();
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,

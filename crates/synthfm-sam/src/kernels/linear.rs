@@ -18,7 +18,7 @@ use super::uninit;
 const PANEL: usize = 48;
 const PANEL_VECTORS: usize = PANEL / LANES;
 /// Most rows of x that one task packs.
-const ROW_BLOCK: usize = 120;
+pub(super) const ROW_BLOCK: usize = 120;
 /// Words of k per pass over a panel: its part of x's block stays in the second-level cache.
 const K_BLOCK: usize = 512;
 /// Up to so many rows the weights are read where they lie.
@@ -132,6 +132,29 @@ impl Linear<'_> {
         }
     }
 
+    /// The result in the memory of `out`, with weights that are packed already, on this thread.
+    pub(super) fn whole<'o, T: Operand>(
+        &self,
+        isa: Isa,
+        panels: &Panels<'_, T>,
+        buffers: &mut Buffers<T>,
+        out: &'o mut Vec<f32>,
+    ) -> &'o mut [f32] {
+        let [rows, _, n] = self.size;
+        out.clear();
+        out.reserve(rows * n);
+        let fill = &mut out.spare_capacity_mut()[..rows * n];
+        for (i, out) in fill.chunks_mut((ROW_BLOCK * n).max(1)).enumerate() {
+            self.row_block(isa, panels, i * ROW_BLOCK, out, buffers);
+        }
+        #[expect(unsafe_code, reason = "output that is written once")]
+        // SAFETY: `row_block` writes all of each block, and the capacity was reserved.
+        unsafe {
+            out.set_len(rows * n);
+        }
+        out
+    }
+
     /// Rows of the result from `first` on: as many as `out` holds.
     fn row_block<T: Operand>(
         &self,
@@ -192,13 +215,13 @@ struct Part {
 
 /// Memory of a task.
 #[derive(Default)]
-struct Buffers<T> {
+pub(super) struct Buffers<T> {
     x: Vec<T>,
     c: Vec<f32>,
 }
 
 /// A weight matrix by panels of [`PANEL`] columns.
-struct Panels<'a, T> {
+pub(super) struct Panels<'a, T> {
     packed: Vec<T>,
     /// Where whole panels lie instead, and their stride; `packed` is then the last, partial one.
     in_place: Option<(&'a [T], usize)>,
@@ -215,7 +238,7 @@ struct Panel<'a, T> {
 }
 
 impl<T: Operand> Panels<'_, T> {
-    fn pack(weight: &[f32], k: usize, n: usize) -> Self {
+    pub(super) fn pack(weight: &[f32], k: usize, n: usize) -> Self {
         let words = k.div_ceil(T::PER_WORD);
         let mut packed = vec![T::default(); words * n.next_multiple_of(PANEL)];
         packed

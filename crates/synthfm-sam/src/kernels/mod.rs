@@ -16,6 +16,7 @@ mod conv;
 mod depthwise;
 mod isa;
 mod linear;
+mod mask_head;
 mod norm;
 mod online_softmax;
 mod tile;
@@ -31,10 +32,11 @@ pub(crate) use depthwise::Depthwise;
 pub(crate) use isa::Isa;
 pub(crate) use linear::Linear;
 pub use linear::{Activation, Arithmetic};
+pub(crate) use mask_head::MaskHead;
 pub(crate) use norm::{
     layer_norm, layer_norm_in_place, layer_norm_input_grad, layer_norm_param_grad,
 };
-pub(crate) use two_way_attention::{ImageKeys, ImageToTokens, TokensToImage};
+pub(crate) use two_way_attention::{ImageKeys, ImageToTokens, SharedAttention, TokensToImage};
 pub(crate) use window_attention::{Bias, Layout, WindowAttention};
 
 /// Elements per task of an element-wise pass.

@@ -9,7 +9,7 @@ use super::{CHUNK, sum_parts, uninit};
 
 /// Mean and reciprocal standard deviation (biased variance) of one row.
 #[inline(always)]
-fn moments(row: &[f32], epsilon: f32) -> (f32, f32) {
+pub(super) fn moments(row: &[f32], epsilon: f32) -> (f32, f32) {
     let n = row.len() as f32;
     let mean = lane_sum(row, |v| v) / n;
     let variance = lane_sum(row, |v| (v - mean) * (v - mean)) / n;
@@ -32,7 +32,7 @@ fn lane_sum(row: &[f32], f: impl Fn(f32) -> f32) -> f32 {
 
 /// Sum of `a · f(b)`, as [`lane_sum`].
 #[inline(always)]
-fn lane_dot(a: &[f32], b: &[f32], f: impl Fn(f32) -> f32) -> f32 {
+pub(super) fn lane_dot(a: &[f32], b: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     let mut lanes = [0.0_f32; 16];
     let (a, b) = (a.chunks_exact(16), b.chunks_exact(16));
     let rest = a.remainder().iter().zip(b.remainder());

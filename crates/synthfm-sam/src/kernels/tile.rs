@@ -58,6 +58,12 @@ pub(crate) trait Operand: Copy + Default + Send + Sync + 'static {
     /// A row of values as words; there may be one value less than the words hold.
     fn row_words(isa: Isa, row: &[f32], words: &mut [Self]);
 
+    /// Values that are words as they lie.
+    fn in_place(values: &[f32]) -> Option<&[Self]> {
+        let _ = values;
+        None
+    }
+
     /// Rows of `k` values as a tile's operand `[words][rows]`, where `lines` has room for all rows of the
     /// tile as `[rows][words]`; rows beyond those given are zero.
     fn pack(isa: Isa, rows: &[f32], k: usize, lines: &mut [Self], tile: &mut [Self]) {
@@ -107,6 +113,10 @@ impl Operand for f32 {
 
     fn words(_: Isa, lines: &[f32], _: usize, words: &mut [Self]) {
         words.copy_from_slice(lines);
+    }
+
+    fn in_place(values: &[f32]) -> Option<&[Self]> {
+        Some(values)
     }
 
     fn row_words(_: Isa, row: &[f32], words: &mut [Self]) {

@@ -13,8 +13,10 @@ use rayon::prelude::*;
 
 use super::isa::{Isa, multiversion};
 use super::linear::{Activation, Arithmetic, Linear, pack_rows};
-use super::online_softmax::{Block, KEY_STEP, KeysValues, Lanes, QUERIES, exp2_nonpositive};
-use super::tile::LANES;
+use super::online_softmax::{
+    Block, KEY_STEP, KeysValues, Lanes, QUERIES, exp2_nonpositive, pack_keys, pack_values,
+};
+use super::tile::{Bf16Pair, LANES, Operand};
 use super::uninit;
 
 /// Parts of a map that are attended by themselves and then put together: tasks for several threads.
@@ -62,7 +64,7 @@ pub(crate) struct TokensToImage<'a> {
 impl TokensToImage<'_> {
     /// # Shapes
     /// -> `[N, T, I]`
-    pub(crate) fn run(&self, isa: Isa) -> Vec<f32> {
+    pub(crate) fn run(&self, isa: Isa, arithmetic: Arithmetic) -> Vec<f32> {
         let (c, inner) = (self.image.channels, self.value_bias.len());
         let tokens = self.query.len() / inner;
         let fold = Fold {
@@ -72,7 +74,10 @@ impl TokensToImage<'_> {
         };
         let mut queries = vec![0.0; tokens * self.heads * c];
         fold.into_tokens(isa, self.query, self.key_weight, &mut queries);
-        let averages = self.averages(isa, &queries);
+        let averages = match arithmetic {
+            Arithmetic::F32 | Arithmetic::F16 => self.averages::<f32>(isa, &queries),
+            Arithmetic::Bf16 => self.averages::<Bf16Pair>(isa, &queries),
+        };
         // [N T, heads, C] x [C, I] -> [N T, I], each head its own columns
         let d = inner / self.heads;
         let mut out = Vec::with_capacity(tokens * inner);
@@ -92,7 +97,7 @@ impl TokensToImage<'_> {
     }
 
     /// Softmax-weighted averages of the map: `[queries, C]` -> `[queries, C]`.
-    fn averages(&self, isa: Isa, queries: &[f32]) -> Vec<f32> {
+    fn averages<T: Operand>(&self, isa: Isa, queries: &[f32]) -> Vec<f32> {
         let c = self.image.channels;
         let n = self.image.position.len() / c;
         let per_map = queries.len() / self.image.maps();
@@ -102,7 +107,7 @@ impl TokensToImage<'_> {
             let map = self.image.of(i);
             let parts: Vec<Vec<Partial>> = (0..n.div_ceil(part))
                 .into_par_iter()
-                .map_init(Vec::new, |keys, p| {
+                .map_init(Vec::<T>::new, |keys, p| {
                     let range = p * part * c..n.min((p + 1) * part) * c;
                     let image = [&map[range.clone()], &self.image.position[range]];
                     part_averages(isa, queries, image, c, keys)
@@ -125,36 +130,46 @@ struct Partial {
 }
 
 /// Every block of queries over one part of the map; `map` and `position` are that part's, `keys` memory to use.
-fn part_averages(
+fn part_averages<T: Operand>(
     isa: Isa,
     queries: &[f32],
     [map, position]: [&[f32]; 2],
     c: usize,
-    keys: &mut Vec<f32>,
+    keys: &mut Vec<T>,
 ) -> Vec<Partial> {
-    let width = c.next_multiple_of(LANES);
+    let (width, words) = (c.next_multiple_of(LANES), c.div_ceil(T::PER_WORD));
+    let count = map.len() / c;
     pack_rows(isa, map, Some(position), c, keys);
-    keys.resize((map.len() / c).next_multiple_of(KEY_STEP) * c, 0.0);
-    let filled: Vec<f32>;
-    let values = if width == c {
-        map
-    } else {
-        filled = super::online_softmax::pack_values(map.chunks_exact(c), c);
-        &filled
+    keys.resize(count.next_multiple_of(KEY_STEP) * words, T::default());
+    let filled: Vec<T>;
+    let values = match T::in_place(map) {
+        Some(map) if width == c => map,
+        _ if width == c => {
+            let mut words = vec![T::default(); count.div_ceil(T::PER_WORD) * c];
+            T::words(isa, map, c, &mut words);
+            filled = words;
+            &filled
+        }
+        _ => {
+            filled = pack_values(map.chunks_exact(c), c);
+            &filled
+        }
     };
     let packed = KeysValues {
         keys,
         values,
-        count: map.len() / c,
-        words: c,
+        count,
+        words,
         width,
     };
+    let mut line = vec![T::default(); words];
     let blocks = queries.chunks(QUERIES * c).map(|queries| {
-        let mut block = Block::<f32>::new(c, width);
+        let mut block = Block::<T>::new(c, width);
         block.vectors = (queries.len() / c).div_ceil(LANES);
         for (lane, query) in queries.chunks_exact(c).enumerate() {
-            for (line, &v) in block.query.chunks_exact_mut(QUERIES).zip(query) {
-                line[lane] = v;
+            T::row_words(isa, query, &mut line);
+            for (lanes, &word) in block.query.chunks_exact_mut(QUERIES).zip(&line) {
+                lanes[lane] = word;
             }
         }
         block.attend(isa, packed, None);
@@ -194,6 +209,76 @@ fn merge<'a>(
     }
 }
 
+/// Tokens of several objects attend to one map whose keys and values are projected already.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SharedAttention<'a> {
+    /// `[Q, I]`: projected queries, of all objects.
+    pub(crate) query: &'a [f32],
+    /// `[n, I]`
+    pub(crate) key: &'a [f32],
+    /// `[n, I]`
+    pub(crate) value: &'a [f32],
+    /// I
+    pub(crate) inner: usize,
+    pub(crate) heads: usize,
+}
+
+impl SharedAttention<'_> {
+    /// # Shapes
+    /// -> `[Q, I]`
+    pub(crate) fn run(&self, isa: Isa) -> Vec<f32> {
+        let (inner, d) = (self.inner, self.inner / self.heads);
+        let heads: Vec<Vec<f32>> = (0..self.heads)
+            .into_par_iter()
+            .map(|head| self.head(isa, head))
+            .collect();
+        let mut out = vec![0.0; self.query.len()];
+        for (head, rows) in heads.iter().enumerate() {
+            for (out, row) in out.chunks_exact_mut(inner).zip(rows.chunks_exact(d)) {
+                out[head * d..][..d].copy_from_slice(row);
+            }
+        }
+        out
+    }
+
+    /// `[Q, d]`
+    fn head(&self, isa: Isa, head: usize) -> Vec<f32> {
+        let (inner, d) = (self.inner, self.inner / self.heads);
+        let columns = head * d..(head + 1) * d;
+        let scale = (d as f32).powf(-0.5) * std::f32::consts::LOG2_E;
+        let keys = self.key.chunks_exact(inner);
+        let keys: Vec<f32> = pack_keys(isa, keys.map(|row| &row[columns.clone()]), d);
+        let values = self.value.chunks_exact(inner);
+        let values: Vec<f32> = pack_values(values.map(|row| &row[columns.clone()]), d);
+        let width = d.next_multiple_of(LANES);
+        let packed = KeysValues {
+            keys: &keys,
+            values: &values,
+            count: self.key.len() / inner,
+            words: d,
+            width,
+        };
+        let mut out = Vec::with_capacity(self.query.len() / self.heads);
+        for queries in self.query.chunks(QUERIES * inner) {
+            let count = queries.len() / inner;
+            let mut block = Block::<f32>::new(d, width);
+            block.vectors = count.div_ceil(LANES);
+            for (lane, query) in queries.chunks_exact(inner).enumerate() {
+                let query = &query[columns.clone()];
+                for (line, &v) in block.query.chunks_exact_mut(QUERIES).zip(query) {
+                    line[lane] = v * scale;
+                }
+            }
+            block.attend(isa, packed, None);
+            for lane in 0..count {
+                let weight = 1.0 / block.lanes.sum[lane];
+                out.extend(block.out[lane * width..][..d].iter().map(|v| v * weight));
+            }
+        }
+        out
+    }
+}
+
 /// The map attends to tokens; the map is added.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ImageToTokens<'a> {
@@ -217,12 +302,12 @@ pub(crate) struct ImageToTokens<'a> {
 impl ImageToTokens<'_> {
     /// # Shapes
     /// -> `[N, n, C]`
-    pub(crate) fn run(&self, isa: Isa) -> Vec<f32> {
+    pub(crate) fn run(&self, isa: Isa, arithmetic: Arithmetic) -> Vec<f32> {
         let size = self.image.position.len();
         let fill = |out: &mut [MaybeUninit<f32>]| {
             out.par_chunks_exact_mut(size.max(1))
                 .enumerate()
-                .for_each(|(i, out)| self.object(isa, i, out));
+                .for_each(|(i, out)| self.object(isa, arithmetic, i, out));
         };
         #[expect(unsafe_code, reason = "output that is written once")]
         // SAFETY: the chunks are the objects; `object` writes its whole map.
@@ -231,7 +316,7 @@ impl ImageToTokens<'_> {
         }
     }
 
-    fn object(&self, isa: Isa, i: usize, out: &mut [MaybeUninit<f32>]) {
+    fn object(&self, isa: Isa, arithmetic: Arithmetic, i: usize, out: &mut [MaybeUninit<f32>]) {
         let (c, inner) = (self.image.channels, self.query_bias.len());
         let n = self.image.position.len() / c;
         let size = self.key.len() / self.objects;
@@ -268,7 +353,7 @@ impl ImageToTokens<'_> {
             residual: None,
             size: [n, c, columns],
         };
-        let mut weights = scores.run(isa, Arithmetic::F32);
+        let mut weights = scores.run(isa, arithmetic);
         let rows = weights.par_chunks_mut((n.div_ceil(PARTS) * columns).max(1));
         rows.for_each(|rows| softmax_over_tokens(isa, rows, tokens, self.heads));
 
@@ -291,7 +376,7 @@ impl ImageToTokens<'_> {
             residual: Some(self.image.of(i)),
             size: [n, columns, c],
         };
-        attended.write(isa, Arithmetic::F32, out);
+        attended.write(isa, arithmetic, out);
     }
 }
 
@@ -492,10 +577,15 @@ mod tests {
                 value_bias: &bias,
                 heads,
             };
-            let error = worst(&got.run(isa), &to_image);
+            let error = worst(&got.run(isa, Arithmetic::F32), &to_image);
             assert!(
                 error < 1e-5,
                 "to the image, {isa:?} {objects} {tokens} {n}: {error}"
+            );
+            let error = worst(&got.run(isa, Arithmetic::Bf16), &to_image);
+            assert!(
+                error < 3e-2,
+                "to the image in bf16, {isa:?} {objects} {tokens} {n}: {error}"
             );
             let got = ImageToTokens {
                 image,
@@ -508,11 +598,33 @@ mod tests {
                 objects,
                 heads,
             };
-            let error = worst(&got.run(isa), &to_tokens);
+            let error = worst(&got.run(isa, Arithmetic::F32), &to_tokens);
             assert!(
                 error < 1e-5,
                 "to the tokens, {isa:?} {objects} {tokens} {n}: {error}"
             );
+            let error = worst(&got.run(isa, Arithmetic::Bf16), &to_tokens);
+            assert!(
+                error < 3e-2,
+                "to the tokens in bf16, {isa:?} {objects} {tokens} {n}: {error}"
+            );
+            if shared {
+                let map = image.of(0);
+                let key = project(&added(map, &position), &weight, &bias);
+                let value = project(map, &other, &bias);
+                let got = SharedAttention {
+                    query: &first,
+                    key: &key,
+                    value: &value,
+                    inner,
+                    heads,
+                };
+                let error = worst(&got.run(isa), &to_image);
+                assert!(
+                    error < 1e-5,
+                    "to a shared image, {isa:?} {objects} {tokens} {n}: {error}"
+                );
+            }
         }
     }
 
@@ -522,5 +634,7 @@ mod tests {
         // Several parts and blocks of keys, 2 blocks of queries; SAM's 8 heads.
         check([2, 7, 1001, 16, 16, 8], false);
         check([3, 5, 70, 18, 12, 3], true);
+        // More queries than a block holds.
+        check([8, 7, 130, 16, 16, 2], true);
     }
 }

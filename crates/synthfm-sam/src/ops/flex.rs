@@ -7,7 +7,7 @@ use burn::tensor::{Shape, TensorData};
 use super::{SamOps, two_way};
 use crate::kernels::{
     self, Activation, Arithmetic, Bias, ConvShape, Depthwise, ImageKeys, ImageToTokens, Isa,
-    Layout, Linear, TokensToImage, WindowAttention,
+    Layout, Linear, MaskHead, SharedAttention, TokensToImage, WindowAttention,
 };
 
 /// The values of a CPU tensor; the modules of this crate compute in `f32`.
@@ -344,11 +344,14 @@ impl SamOps for Flex {
         value_weight: FloatTensor<Self>,
         value_bias: FloatTensor<Self>,
         heads: usize,
+        arithmetic: Arithmetic,
     ) -> FloatTensor<Self> {
         let [_, tokens, inner] = query.shape().dims();
         if !folding_pays(tokens, heads, inner) {
             let weights = [key_weight, key_bias, value_weight, value_bias];
-            return two_way::tokens_to_image::<Self>(query, map, position, weights, heads);
+            return two_way::tokens_to_image::<Self>(
+                query, map, position, weights, heads, arithmetic,
+            );
         }
         let shape = query.shape();
         let [query, map, position] = [query, map, position].map(|t| t.to_contiguous());
@@ -360,6 +363,24 @@ impl SamOps for Flex {
             key_weight: values(&key_weight),
             value_weight: values(&value_weight),
             value_bias: values(&value_bias),
+            heads,
+        };
+        tensor::<3>(attention.run(Isa::best(), arithmetic), shape.dims())
+    }
+
+    fn tokens_to_projected(
+        query: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        heads: usize,
+    ) -> FloatTensor<Self> {
+        let shape = query.shape();
+        let [query, key, value] = [query, key, value].map(|t| t.to_contiguous());
+        let attention = SharedAttention {
+            query: values(&query),
+            key: values(&key),
+            value: values(&value),
+            inner: shape[2],
             heads,
         };
         tensor::<3>(attention.run(Isa::best()), shape.dims())
@@ -375,11 +396,15 @@ impl SamOps for Flex {
         out_weight: FloatTensor<Self>,
         out_bias: FloatTensor<Self>,
         heads: usize,
+        arithmetic: Arithmetic,
     ) -> FloatTensor<Self> {
         let [objects, tokens, inner] = key.shape().dims();
         if !folding_pays(tokens, heads, inner) {
             let weights = [query_weight, query_bias, out_weight, out_bias];
-            return two_way::image_to_tokens::<Self>(map, position, [key, value], weights, heads);
+            let tokens = [key, value];
+            return two_way::image_to_tokens::<Self>(
+                map, position, tokens, weights, heads, arithmetic,
+            );
         }
         let [_, n, channels] = map.shape().dims();
         let [map, position, key, value] = [map, position, key, value].map(|t| t.to_contiguous());
@@ -396,7 +421,38 @@ impl SamOps for Flex {
             objects,
             heads,
         };
-        tensor(attention.run(Isa::best()), [objects, n, channels])
+        tensor(
+            attention.run(Isa::best(), arithmetic),
+            [objects, n, channels],
+        )
+    }
+
+    fn mask_head(
+        map: FloatTensor<Self>,
+        first_weight: FloatTensor<Self>,
+        first_bias: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        second_weight: FloatTensor<Self>,
+        second_bias: FloatTensor<Self>,
+        tokens: FloatTensor<Self>,
+        epsilon: f64,
+        arithmetic: Arithmetic,
+    ) -> FloatTensor<Self> {
+        let ([objects, n, _], [_, masks, _]) = (map.shape().dims(), tokens.shape().dims());
+        let [map, tokens, gamma, beta] = [map, tokens, gamma, beta].map(|t| t.to_contiguous());
+        let [first_weight, first_bias, second_weight, second_bias] =
+            [first_weight, first_bias, second_weight, second_bias].map(|t| t.to_contiguous());
+        let head = MaskHead {
+            map: values(&map),
+            first: [values(&first_weight), values(&first_bias)],
+            norm: [values(&gamma), values(&beta)],
+            epsilon: epsilon as f32,
+            second: [values(&second_weight), values(&second_bias)],
+            masks: values(&tokens),
+            size: [objects, n, masks],
+        };
+        tensor(head.run(Isa::best(), arithmetic), [objects, masks, 16 * n])
     }
 
     fn exact_gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {

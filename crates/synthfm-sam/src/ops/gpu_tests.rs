@@ -183,7 +183,8 @@ fn attention_between_tokens_and_a_map() {
                 t[2].clone().reshape([1, n, c]),
             ];
             let project = |i: usize| (t[i].clone().reshape([c, inner]), t[i + 1].clone());
-            ops::tokens_to_image(query, image, project(3), project(5), heads).flatten(0, 2)
+            ops::tokens_to_image(query, image, project(3), project(5), heads, Arithmetic::F32)
+                .flatten(0, 2)
         });
         let weights = [c * inner, inner, inner * c, c];
         let sizes = [&[small, small, map, position], weights.as_slice()].concat();
@@ -195,9 +196,33 @@ fn attention_between_tokens_and_a_map() {
             ];
             let query = (t[4].clone().reshape([c, inner]), t[5].clone());
             let out = (t[6].clone().reshape([inner, c]), t[7].clone());
-            ops::image_to_tokens(image, [key, value], query, out, heads).flatten(0, 2)
+            ops::image_to_tokens(image, [key, value], query, out, heads, Arithmetic::F32)
+                .flatten(0, 2)
         });
     }
+}
+
+#[test]
+fn mask_head() {
+    let [objects, n, c, c1, c2, masks] = [2, 13, 12, 8, 4, 3];
+    let sizes = [
+        objects * n * c,
+        c * 4 * c1,
+        4 * c1,
+        c1,
+        c1,
+        c1 * 4 * c2,
+        4 * c2,
+        objects * masks * c2,
+    ];
+    assert_same("mask_head", &sizes, |t| {
+        let map = t[0].clone().reshape([objects, n, c]);
+        let first = (t[1].clone().reshape([c, 4 * c1]), t[2].clone());
+        let norm = (t[3].clone(), t[4].clone(), 1e-6);
+        let second = (t[5].clone().reshape([c1, 4 * c2]), t[6].clone());
+        let tokens = t[7].clone().reshape([objects, masks, c2]);
+        ops::mask_head(map, first, norm, second, tokens, Arithmetic::F32).flatten(0, 2)
+    });
 }
 
 /// Where the device has it: both operands and the result are rounded to 11 bits, so that a product's error is at most

@@ -222,9 +222,22 @@ pub trait SamOps: Backend {
         value_weight: FloatTensor<Self>,
         value_bias: FloatTensor<Self>,
         heads: usize,
+        arithmetic: Arithmetic,
     ) -> FloatTensor<Self> {
         let weights = [key_weight, key_bias, value_weight, value_bias];
-        two_way::tokens_to_image::<Self>(query, map, position, weights, heads)
+        two_way::tokens_to_image::<Self>(query, map, position, weights, heads, arithmetic)
+    }
+
+    /// Tokens attend to a map whose keys and values are projected already.
+    ///
+    /// `query`: `[N, T, I]`; `key`, `value`: `[1, n, I]` -> `[N, T, I]`.
+    fn tokens_to_projected(
+        query: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        heads: usize,
+    ) -> FloatTensor<Self> {
+        two_way::attend::<Self>(query, key, value, heads)
     }
 
     /// A map attends to tokens and is added to the result; its queries, which get a position code, and the
@@ -247,9 +260,42 @@ pub trait SamOps: Backend {
         out_weight: FloatTensor<Self>,
         out_bias: FloatTensor<Self>,
         heads: usize,
+        arithmetic: Arithmetic,
     ) -> FloatTensor<Self> {
         let weights = [query_weight, query_bias, out_weight, out_bias];
-        two_way::image_to_tokens::<Self>(map, position, [key, value], weights, heads)
+        two_way::image_to_tokens::<Self>(map, position, [key, value], weights, heads, arithmetic)
+    }
+
+    /// SAM's upscaling and its product with the mask tokens: two transposed convolutions of stride 2 (pixels nested in
+    /// their cells), layer normalisation and GELU after the first, GELU after the second.
+    ///
+    /// `map`: `[N, n, C]`; `first_weight`: `[C, 4·C1]`; `gamma`, `beta`: `[C1]`; `second_weight`: `[C1, 4·C2]`;
+    /// `tokens`: `[N, K, C2]` -> `[N, K, 16·n]`.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "an operation names its tensors one by one; generated code repeats this attribute"
+    )]
+    fn mask_head(
+        map: FloatTensor<Self>,
+        first_weight: FloatTensor<Self>,
+        first_bias: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        second_weight: FloatTensor<Self>,
+        second_bias: FloatTensor<Self>,
+        tokens: FloatTensor<Self>,
+        epsilon: f64,
+        arithmetic: Arithmetic,
+    ) -> FloatTensor<Self> {
+        let ([objects, n, c], [c1]) = (map.shape().dims(), gamma.shape().dims());
+        let c2 = second_bias.shape()[0] / 4;
+        let x = Self::float_reshape(map, Shape::from([objects * n, c]));
+        let x = Self::affine(x, first_weight, first_bias, Activation::None, arithmetic);
+        let x = Self::float_reshape(x, Shape::from([objects * n * 4, c1]));
+        let x = Self::exact_gelu(Self::channel_norm(x, gamma, beta, epsilon));
+        let x = Self::affine(x, second_weight, second_bias, Activation::Gelu, arithmetic);
+        let x = Self::float_reshape(x, Shape::from([objects, 16 * n, c2]));
+        Self::float_matmul(tokens, Self::float_swap_dims(x, 1, 2))
     }
 
     /// GELU with the error function; any shape.
@@ -513,6 +559,7 @@ pub fn tokens_to_image(
     key: Projection,
     value: Projection,
     heads: usize,
+    arithmetic: Arithmetic,
 ) -> Tensor<3> {
     Tensor::from_dispatch(<Dispatch as SamOps>::tokens_to_image(
         query.into_dispatch(),
@@ -522,6 +569,24 @@ pub fn tokens_to_image(
         key.1.into_dispatch(),
         value.0.into_dispatch(),
         value.1.into_dispatch(),
+        heads,
+        arithmetic,
+    ))
+}
+
+/// Tokens attend to an image map whose keys and values are projected already.
+///
+/// # Shapes
+/// `query`: `[N, T, I]`, `key` and `value`: `[1, n, I]` -> `[N, T, I]`
+pub fn tokens_to_projected(
+    query: Tensor<3>,
+    [key, value]: [Tensor<3>; 2],
+    heads: usize,
+) -> Tensor<3> {
+    Tensor::from_dispatch(<Dispatch as SamOps>::tokens_to_projected(
+        query.into_dispatch(),
+        key.into_dispatch(),
+        value.into_dispatch(),
         heads,
     ))
 }
@@ -537,6 +602,7 @@ pub fn image_to_tokens(
     query: Projection,
     out: Projection,
     heads: usize,
+    arithmetic: Arithmetic,
 ) -> Tensor<3> {
     Tensor::from_dispatch(<Dispatch as SamOps>::image_to_tokens(
         map.into_dispatch(),
@@ -548,5 +614,33 @@ pub fn image_to_tokens(
         out.0.into_dispatch(),
         out.1.into_dispatch(),
         heads,
+        arithmetic,
+    ))
+}
+
+/// The upscaling of a mask decoder and its product with the mask tokens, see [`SamOps::mask_head`].
+///
+/// # Shapes
+/// `map`: `[N, n, C]`, `first` from C to 4·C1, `norm`: `[C1]` each and epsilon, `second` from C1 to 4·C2, `tokens`:
+/// `[N, K, C2]` -> `[N, K, 16·n]`, pixels nested in their cells
+pub fn mask_head(
+    map: Tensor<3>,
+    first: Projection,
+    (gamma, beta, epsilon): (Tensor<1>, Tensor<1>, f64),
+    second: Projection,
+    tokens: Tensor<3>,
+    arithmetic: Arithmetic,
+) -> Tensor<3> {
+    Tensor::from_dispatch(<Dispatch as SamOps>::mask_head(
+        map.into_dispatch(),
+        first.0.into_dispatch(),
+        first.1.into_dispatch(),
+        gamma.into_dispatch(),
+        beta.into_dispatch(),
+        second.0.into_dispatch(),
+        second.1.into_dispatch(),
+        tokens.into_dispatch(),
+        epsilon,
+        arithmetic,
     ))
 }

@@ -4,6 +4,8 @@
 use burn::backend::{Backend, TensorMetadata, tensor::FloatTensor};
 use burn::tensor::Shape;
 
+use super::{Arithmetic, product};
+
 /// See [`super::SamOps::tokens_to_image`]; `weights`: key, value and their biases.
 pub(super) fn tokens_to_image<B: Backend>(
     query: FloatTensor<B>,
@@ -11,10 +13,12 @@ pub(super) fn tokens_to_image<B: Backend>(
     position: FloatTensor<B>,
     weights: [FloatTensor<B>; 4],
     heads: usize,
+    arithmetic: Arithmetic,
 ) -> FloatTensor<B> {
     let [key_weight, key_bias, value_weight, value_bias] = weights;
-    let key = project::<B>(B::float_add(map.clone(), position), key_weight, key_bias);
-    let value = project::<B>(map, value_weight, value_bias);
+    let key = B::float_add(map.clone(), position);
+    let key = project::<B>(key, key_weight, key_bias, arithmetic);
+    let value = project::<B>(map, value_weight, value_bias, arithmetic);
     attend::<B>(query, key, value, heads)
 }
 
@@ -25,15 +29,20 @@ pub(super) fn image_to_tokens<B: Backend>(
     [key, value]: [FloatTensor<B>; 2],
     weights: [FloatTensor<B>; 4],
     heads: usize,
+    arithmetic: Arithmetic,
 ) -> FloatTensor<B> {
     let [query_weight, query_bias, out_weight, out_bias] = weights;
     let query = project::<B>(
         B::float_add(map.clone(), position),
         query_weight,
         query_bias,
+        arithmetic,
     );
     let attended = attend::<B>(query, key, value, heads);
-    B::float_add(map, project::<B>(attended, out_weight, out_bias))
+    B::float_add(
+        map,
+        project::<B>(attended, out_weight, out_bias, arithmetic),
+    )
 }
 
 /// `[N, n, K] · [K, M] + [M]`
@@ -41,18 +50,19 @@ fn project<B: Backend>(
     x: FloatTensor<B>,
     weight: FloatTensor<B>,
     bias: FloatTensor<B>,
+    arithmetic: Arithmetic,
 ) -> FloatTensor<B> {
     let ([objects, n, k], [_, m]) = (x.shape().dims(), weight.shape().dims());
     let x = B::float_reshape(x, Shape::from([objects * n, k]));
     let out = B::float_add(
-        B::float_matmul(x, weight),
+        product::<B>(x, weight, arithmetic),
         B::float_reshape(bias, Shape::from([1, m])),
     );
     B::float_reshape(out, Shape::from([objects, n, m]))
 }
 
 /// `[N, Q, I]`, `[N, K, I]`, `[N, K, I]` -> `[N, Q, I]`; N may be 1 on one side.
-fn attend<B: Backend>(
+pub(super) fn attend<B: Backend>(
     query: FloatTensor<B>,
     key: FloatTensor<B>,
     value: FloatTensor<B>,

@@ -52,6 +52,18 @@ fn what_torch_writes_is_read() {
 }
 
 #[test]
+fn a_download_that_stopped_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("half.pth");
+    let whole = fs::read(fixture("sam_tiny.pth")).unwrap();
+    fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+    let refusal = refusal(&path).unwrap();
+    assert!(refusal.contains("probably incomplete"), "{refusal}");
+    let bytes = format!("{} bytes", whole.len() / 2);
+    assert!(refusal.contains(&bytes), "{refusal}");
+}
+
+#[test]
 fn pickles_that_call_something_are_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let witness = folder.path().join("ran");

@@ -50,7 +50,13 @@ pub(super) fn refuse_foreign(path: &Path) -> Result<(), String> {
 /// `data.pkl` of a zip; stored or not, it may not exceed the file.
 fn zipped_pickle(file: File, length: u64) -> Result<Vec<u8>, String> {
     let fail = |e: zip::result::ZipError| e.to_string();
-    let mut zip = ZipArchive::new(std::io::BufReader::new(file)).map_err(fail)?;
+    let mut zip = ZipArchive::new(std::io::BufReader::new(file)).map_err(|e| {
+        // The table of contents is the end of a zip: a download that stopped has none.
+        format!(
+            "the zip has no readable table of contents ({e}); the file of {length} bytes is probably incomplete: \
+             download it again"
+        )
+    })?;
     let names: Vec<usize> = (0..zip.len())
         .filter(|&i| {
             zip.by_index_raw(i)

@@ -32,7 +32,7 @@ struct StepTimes {
 
 /// Times training steps on one and on four objects.
 pub(super) fn run(args: &BenchArgs, session: &Session) -> Result<()> {
-    allocator::keep_freed_memory();
+    allocator::keep_freed_memory(allocator::Keep::Always);
     let busy = spinner(session, "training");
     let repeats = usize::from(args.repeats);
     let one_object_ms = steps(1, repeats, session)?;

@@ -76,7 +76,7 @@ fn click_once(predictor: &Predictor, prompts: &Prompts) -> Result<()> {
 }
 
 fn training(model: &Model, mode: Mode, repeats: usize, session: &Session) -> Result<f64> {
-    allocator::keep_freed_memory();
+    allocator::keep_freed_memory(allocator::Keep::Always);
     let sizes = model.file.config().clone();
     let mut config = TrainConfig {
         mode,

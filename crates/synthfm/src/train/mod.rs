@@ -26,7 +26,7 @@ pub(crate) fn run(args: &TrainArgs, session: &Session) -> Result<()> {
     let config = config(args)?;
     config.validate()?;
     create_folder(&args.out)?;
-    allocator::keep_freed_memory();
+    allocator::keep_freed_memory(allocator::Keep::Always);
     let opened = session.device()?;
     let processes = Processes::of_launcher()?;
     if processes.writes() {
