@@ -50,6 +50,10 @@ pub struct SamConfig {
     /// leaves prompts to their tokens alone.
     #[serde(default)]
     pub dense_prompts: usize,
+    /// Whether the decoder also gets maps of how far each pixel is from the clicks through the image, in our own
+    /// models; needs `high_res_features` and `dense_prompts`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub click_reach: bool,
     /// How an image becomes the input.
     #[serde(default, skip_serializing_if = "is_default")]
     pub preparation: Preparation,
@@ -157,6 +161,7 @@ impl SamConfig {
             num_multimask_outputs: 3,
             high_res_features: false,
             dense_prompts: 0,
+            click_reach: false,
             preparation: Preparation::Sam,
             pixel_mean: [123.675, 116.28, 103.53],
             pixel_std: [58.395, 57.12, 57.375],
@@ -233,6 +238,11 @@ impl SamConfig {
                     self.dense_prompts
                 )
             },
+        )?;
+        check(
+            !self.click_reach || (self.high_res_features && self.dense_prompts > 0),
+            "click_reach",
+            || "needs high_res_features and dense_prompts".to_owned(),
         )?;
         in_range("decoder_depth", self.decoder_depth, MAX_DEPTH)?;
         in_range("decoder_mlp_dim", self.decoder_mlp_dim, MAX_WIDTH)?;

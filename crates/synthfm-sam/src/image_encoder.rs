@@ -26,20 +26,65 @@ pub(crate) const EPSILON: f64 = 1e-6;
 pub struct ImageEmbedding {
     /// `[B, C, g, g]`
     pub image_embedding: Tensor<4>,
-    /// `[B, C/4, 2g, 2g]` and `[B, C/8, 4g, 4g]`, where the encoder delivers finer maps.
-    pub high_res: Option<(Tensor<4>, Tensor<4>)>,
+    /// Where the encoder delivers finer maps.
+    pub high_res: Option<HighRes>,
+}
+
+/// Finer maps than the embedding.
+#[derive(Debug, Clone)]
+pub struct HighRes {
+    /// `[B, C/4, 2g, 2g]`
+    pub half: Tensor<4>,
+    /// `[B, C/8, 4g, 4g]`
+    pub quarter: Tensor<4>,
+    /// Mean of the input's channels, `[B, 1, 4g, 4g]`.
+    pub grey: Tensor<4>,
 }
 
 impl ImageEmbedding {
     /// The same values, cut from the gradient graph.
     #[must_use]
     pub fn detach(self) -> Self {
+        self.map(Tensor::detach)
+    }
+
+    /// The same with every map changed.
+    #[must_use]
+    pub fn map(self, change: impl Fn(Tensor<4>) -> Tensor<4>) -> Self {
+        let high_res = |maps: HighRes| HighRes {
+            half: change(maps.half),
+            quarter: change(maps.quarter),
+            grey: change(maps.grey),
+        };
         Self {
-            image_embedding: self.image_embedding.detach(),
-            high_res: self
-                .high_res
-                .map(|(half, quarter)| (half.detach(), quarter.detach())),
+            image_embedding: change(self.image_embedding),
+            high_res: self.high_res.map(high_res),
         }
+    }
+
+    /// All maps, the embedding's first.
+    pub fn maps(&self) -> impl Iterator<Item = &Tensor<4>> {
+        let finer = self.high_res.iter();
+        let finer = finer.flat_map(|maps| [&maps.half, &maps.quarter, &maps.grey]);
+        std::iter::once(&self.image_embedding).chain(finer)
+    }
+
+    /// From maps in the order of [`Self::maps`]; `None` without any.
+    pub fn from_maps(maps: impl IntoIterator<Item = Tensor<4>>) -> Option<Self> {
+        let mut maps = maps.into_iter();
+        let image_embedding = maps.next()?;
+        let high_res = match (maps.next(), maps.next(), maps.next()) {
+            (Some(half), Some(quarter), Some(grey)) => Some(HighRes {
+                half,
+                quarter,
+                grey,
+            }),
+            _ => None,
+        };
+        Some(Self {
+            image_embedding,
+            high_res,
+        })
     }
 }
 

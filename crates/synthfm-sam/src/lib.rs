@@ -3,6 +3,7 @@
 //! of Meta's checkpoints. Differs from `segment_anything` in that one call may hold images with
 //! different numbers of objects, and in a compact encoder that delivers finer maps as SAM 2's does.
 
+mod click_reach;
 mod config;
 mod conv_blocks;
 mod dense_prompts;
@@ -33,7 +34,7 @@ pub use config::{EncoderConfig, Preparation, SamConfig, VitConfig};
 pub use device::{DeviceChoice, DeviceInfo, OpenDevice, devices};
 pub use embedding::{CacheOptions, CacheStats, EmbeddingCache};
 pub use error::{Error, KeyDifferences, Misshapen, Result};
-pub use image_encoder::{ImageEmbedding, ImageEncoder, Vit};
+pub use image_encoder::{HighRes, ImageEmbedding, ImageEncoder, Vit};
 pub use mask_decoder::{MaskDecoder, MaskOutput, MaskPrediction};
 pub use onnx::{OnnxFiles, OnnxInput, OnnxMasks, OnnxOptions};
 pub use precision::PrecisionChoice;

@@ -9,10 +9,11 @@ use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
+use crate::click_reach::ClickReach;
 use crate::config::SamConfig;
 use crate::dense_prompts::DensePrompts;
-use crate::image_encoder::ImageEmbedding;
-use crate::layers::{Embedding, LayerNorm, UpConv, apply};
+use crate::image_encoder::{HighRes, ImageEmbedding};
+use crate::layers::{Embedding, LayerNorm, UpConv, apply, channels_first};
 use crate::ops::{self, Activation, Arithmetic, gelu};
 use crate::prompt_encoder::PromptEmbedding;
 use crate::transformer::{ImageSide, TwoWayTransformer};
@@ -50,6 +51,7 @@ pub struct MaskDecoder {
     output_hypernetworks_mlps: Vec<HeadMlp>,
     iou_prediction_head: HeadMlp,
     dense_prompts: Option<DensePrompts>,
+    click_reach: Option<ClickReach>,
 }
 
 /// The image side of a decoder call.
@@ -80,6 +82,7 @@ impl MaskDecoder {
             iou_prediction_head: HeadMlp::new([dim, config.iou_head_hidden_dim, masks], device),
             dense_prompts: (config.dense_prompts > 0)
                 .then(|| DensePrompts::new(config.dense_prompts, dim, device)),
+            click_reach: config.click_reach.then(|| ClickReach::new(dim, device)),
         }
     }
 
@@ -117,9 +120,14 @@ impl MaskDecoder {
                 flat(src) + prompts.dense
             }
         };
+        let reach = self.click_reach.as_ref().zip(prompts.reach);
         let src = match (&self.dense_prompts, prompts.maps) {
             (Some(join), Some(maps)) => {
-                let joined = join.forward(src.reshape([objects, g, g, c]), maps);
+                let mut src = src.reshape([objects, g, g, c]);
+                if let Some((reach, maps)) = &reach {
+                    src = src + reach.coarse(maps.clone());
+                }
+                let joined = join.forward(src, maps);
                 joined.reshape([objects, g * g, c])
             }
             _ => src,
@@ -147,9 +155,13 @@ impl MaskDecoder {
 
         // Their products with the upscaled image map: [BN, K, m m], pixels nested
         let low_res_logits = match &image.embedding.high_res {
-            Some((half, quarter)) => {
-                let finer = [half, quarter]
+            Some(HighRes { half, quarter, .. }) => {
+                let [half, mut quarter] = [half, quarter]
                     .map(|map| select_images(nested(map.clone(), g), image.image_of_object));
+                if let Some((reach, maps)) = reach {
+                    quarter = quarter + nested(channels_first(reach.fine(maps)), g);
+                }
+                let finer = [half, quarter];
                 let upscaled = self.output_upscaling.forward_with(src, finer);
                 weights.matmul(upscaled.swap_dims(1, 2))
             }

@@ -84,6 +84,8 @@ pub struct PromptEmbedding {
     pub dense: Tensor<3>,
     /// Clicks and boxes drawn on the grid, `[BN, g, g, 5]`, for models with dense prompts.
     pub maps: Option<Tensor<4>>,
+    /// Distances from the clicks through the image, `[BN, 4g, 4g, 25]`, for models that take them.
+    pub reach: Option<Tensor<4>>,
 }
 
 impl PromptEmbedding {
@@ -146,8 +148,13 @@ impl PromptEncoder {
             },
             maps: self
                 .draws_maps
-                .then(|| prompt_maps(prompts, self.grid, self.image_size, &self.pe_layer.device())),
+                .then(|| prompt_maps(prompts, self.grid, self.image_size, &self.device())),
+            reach: None,
         }
+    }
+
+    pub(crate) fn device(&self) -> Device {
+        self.pe_layer.device()
     }
 
     /// The dense prompt of objects without a mask prompt: `[1, 1, C]`.

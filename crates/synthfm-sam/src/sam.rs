@@ -6,11 +6,12 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
+use crate::click_reach::reach_maps;
 use crate::config::SamConfig;
 use crate::image_encoder::{ImageEmbedding, ImageEncoder};
 use crate::mask_decoder::{DecoderImage, MaskDecoder, MaskOutput, MaskPrediction};
 use crate::ops::Arithmetic;
-use crate::prompt_encoder::{PromptBatch, PromptEncoder};
+use crate::prompt_encoder::{PromptBatch, PromptEmbedding, PromptEncoder};
 use crate::transformer::ImageSide;
 
 /// Segment Anything.
@@ -85,6 +86,15 @@ impl Sam {
         self.decode_on(&image, prompts, output, Arithmetic::F32)
     }
 
+    /// See [`reach_maps`]; for models that take them.
+    fn click_reach(&self, image: &DecoderImage<'_>, prompts: &PromptBatch) -> Option<Tensor<4>> {
+        let maps = image.embedding.high_res.as_ref();
+        let grey = maps.filter(|_| self.config.click_reach)?.grey.clone();
+        let (objects, side) = (image.image_of_object, self.config.image_size);
+        let device = self.prompt_encoder.device();
+        Some(reach_maps(grey, prompts, objects, side, &device))
+    }
+
     /// See [`MaskDecoder::image_side`].
     pub(crate) fn image_side(
         &self,
@@ -109,7 +119,11 @@ impl Sam {
             image.image_of_object.len(),
             "one image index per prompted object"
         );
-        let prompts = self.prompt_encoder.forward(prompts);
+        let reach = self.click_reach(image, prompts);
+        let prompts = PromptEmbedding {
+            reach,
+            ..self.prompt_encoder.forward(prompts)
+        };
         self.mask_decoder
             .forward(image, prompts, output, arithmetic)
     }

@@ -10,8 +10,8 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor, activation::softmax};
 use serde::{Deserialize, Serialize};
 
-use crate::ImageEmbedding;
 use crate::conv_blocks::{Conv, Downsample, Norm, ResidualBlock, run, space_to_depth, upsample};
+use crate::image_encoder::{HighRes, ImageEmbedding};
 
 /// Pixels of the input per cell of the embedding grid.
 pub(crate) const STRIDE: usize = 8;
@@ -149,6 +149,7 @@ impl SmallEncoder {
     /// `x`: `[B, 3, S, S]`, S a multiple of 16 -> embedding `[B, C, S/8, S/8]`, high-resolution features
     /// `[B, C/4, S/4, S/4]` and `[B, C/8, S/2, S/2]`
     pub fn forward(&self, x: Tensor<4>) -> ImageEmbedding {
+        let grey = half_size_grey(x.clone());
         // Down: 1/2, 1/4, 1/8, 1/16
         let level0 = self
             .stem
@@ -170,10 +171,19 @@ impl SmallEncoder {
         let channels_first = |x: Tensor<4>| x.permute([0, 3, 1, 2]);
         ImageEmbedding {
             image_embedding: channels_first(embedding),
-            high_res: Some((
-                channels_first(self.high_res_s1.forward(level1)),
-                channels_first(self.high_res_s0.forward(level0)),
-            )),
+            high_res: Some(HighRes {
+                half: channels_first(self.high_res_s1.forward(level1)),
+                quarter: channels_first(self.high_res_s0.forward(level0)),
+                grey,
+            }),
         }
     }
+}
+
+/// Mean over the channels and over 2 × 2 pixels: `[B, 3, S, S]` -> `[B, 1, S/2, S/2]`.
+fn half_size_grey(x: Tensor<4>) -> Tensor<4> {
+    let [b, c, h, w] = x.dims();
+    let x = x.reshape([b, c, h / 2, 2, w / 2, 2]);
+    let x = x.mean_dim(5).mean_dim(3).mean_dim(1);
+    x.reshape([b, 1, h / 2, w / 2])
 }

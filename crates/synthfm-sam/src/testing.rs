@@ -62,20 +62,31 @@ pub(crate) fn sam_small() -> Sam {
 }
 
 pub(crate) fn sam_small_on(device: &Device) -> Sam {
+    Sam::new(&small_config(), device).map(&mut Filler(device))
+}
+
+/// Our own encoder and decoder, with all their parts.
+pub(crate) fn small_config() -> SamConfig {
     let small = SmallEncoderConfig {
         channels: [8, 8, 8, 8],
         blocks: [1, 1, 1],
         attention_blocks: 1,
         num_heads: 2,
     };
-    let config = SamConfig {
+    SamConfig {
         high_res_features: true,
         prompt_embed_dim: 32,
         decoder_heads: 2,
         dense_prompts: 1,
+        click_reach: true,
         ..SamConfig::with_encoder(64, EncoderConfig::Small(small))
-    };
-    Sam::new(&config, device).map(&mut Filler(device))
+    }
+}
+
+/// A model of given sizes, every parameter with values of its own.
+pub(crate) fn filled(config: &SamConfig) -> Sam {
+    let device = Device::flex();
+    Sam::new(config, &device).map(&mut Filler(&device))
 }
 
 /// Gives every parameter values of its own: our own encoder starts from zeros.

@@ -91,6 +91,10 @@ impl Rule {
         if table && !name.contains("patch_embed") {
             return Self::Normal(1.0);
         }
+        if name.contains("click_reach.code.") || name.contains("click_reach.fine_out.") {
+            // Added to what a model without them has: they start with no say.
+            return Self::Constant(0.0);
+        }
         let fan_in: usize = match shape {
             // Our encoder's kernels, [s, s, C, O]: no other has two small equal sides in front.
             [s1, s2, input, _] if s1 == s2 && *s1 <= MAX_KERNEL => s1 * s2 * input,
@@ -116,9 +120,13 @@ const PYTORCH_GAIN: f32 = 0.577_350_26;
 
 fn gain(name: &str) -> f32 {
     let part = |p: &str| name.contains(p);
-    if !part("image_encoder.") && !part("dense_prompts.") {
+    let ours = ["image_encoder.", "dense_prompts.", "click_reach."];
+    if !ours.into_iter().any(part) {
         PYTORCH_GAIN
-    } else if part("conv1.") || part("lin1.") || part("stem.") || part("smooth.") {
+    } else if ["conv1.", "lin1.", "stem.", "smooth.", "fine_in."]
+        .into_iter()
+        .any(part)
+    {
         std::f32::consts::SQRT_2
     } else if part("conv2.") || part("lin2.") || part(".proj.") || part(".up.") {
         0.5

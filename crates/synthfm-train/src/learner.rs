@@ -168,7 +168,10 @@ impl Learner {
         }
         let plain;
         let (learner, embedding) = if self.records {
-            plain = (self.without_gradients(), plain_embedding(embedding));
+            plain = (
+                self.without_gradients(),
+                embedding.clone().map(Tensor::inner),
+            );
             (&plain.0, &plain.1)
         } else {
             (self, embedding)
@@ -266,26 +269,7 @@ impl Learner {
 
 /// The same values on a device that records gradients.
 pub(crate) fn recorded(embedding: ImageEmbedding) -> ImageEmbedding {
-    let ImageEmbedding {
-        image_embedding,
-        high_res,
-    } = embedding;
-    ImageEmbedding {
-        image_embedding: image_embedding.autodiff(),
-        high_res: high_res.map(|(half, quarter)| (half.autodiff(), quarter.autodiff())),
-    }
-}
-
-/// The same values without a record.
-fn plain_embedding(embedding: &ImageEmbedding) -> ImageEmbedding {
-    let ImageEmbedding {
-        image_embedding,
-        high_res,
-    } = embedding.clone();
-    ImageEmbedding {
-        image_embedding: image_embedding.inner(),
-        high_res: high_res.map(|(half, quarter)| (half.inner(), quarter.inner())),
-    }
+    embedding.map(Tensor::autodiff)
 }
 
 /// The same prompts on a device that records gradients.

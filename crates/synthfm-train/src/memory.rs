@@ -70,7 +70,13 @@ fn decoder_values(model: &SamConfig) -> u64 {
     let layer = 7 * c + 4 * (c / 2) + 4 * heads * TOKENS;
     // Our own model's blocks on prompts drawn as maps.
     let joined = 6 * model.dense_prompts as u64 * c;
-    cells * (model.decoder_depth as u64 * layer + joined + 8 * c + 16 * 12)
+    // Maps of distances from the clicks, joined with the finest features and space-to-depth.
+    let reach = if model.click_reach {
+        16 * (2 * 25 + 3 * c / 8)
+    } else {
+        0
+    };
+    cells * (model.decoder_depth as u64 * layer + joined + reach + 8 * c + 16 * 12)
 }
 
 /// Values that the whole image encoder keeps for one image, where all of it is trained.

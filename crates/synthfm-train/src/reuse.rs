@@ -88,8 +88,12 @@ impl ReuseConfig {
 fn bytes(model: &SamConfig) -> u64 {
     let (c, g) = (model.prompt_embed_dim as u64, model.embedding_side() as u64);
     // Finer maps: a quarter of the channels at twice the side, an eighth at four times.
-    let maps = if model.high_res_features { 4 } else { 1 };
-    4 * maps * c * g * g + 4096
+    let maps = if model.high_res_features {
+        4 * c + 16
+    } else {
+        c
+    };
+    4 * maps * g * g + 4096
 }
 
 /// The frozen encoder behind a folder of embeddings.
@@ -124,24 +128,19 @@ impl Recall {
 
     /// The embeddings of images one by one, from the folder or the encoder, on a device that records gradients.
     pub(crate) fn embed(&self, pictures: &[RgbImage]) -> Result<ImageEmbedding> {
-        let mut maps: [Vec<Tensor<4>>; 3] = Default::default();
+        let mut maps: Vec<Vec<Tensor<4>>> = Vec::new();
         for picture in pictures {
             let mut predictor = self.predictor.clone();
             predictor.set_image(picture)?;
             let image = predictor.image().ok_or(synthfm_sam::Error::NoImage)?;
-            let embedding = recorded(image.embedding.clone());
-            maps[0].push(embedding.image_embedding);
-            if let Some((half, quarter)) = embedding.high_res {
-                maps[1].push(half);
-                maps[2].push(quarter);
+            for (i, map) in image.embedding.maps().enumerate() {
+                maps.resize_with(maps.len().max(i + 1), Vec::new);
+                maps[i].push(map.clone());
             }
         }
-        let [image_embedding, half, quarter] = maps;
-        let high_res = !half.is_empty();
-        Ok(ImageEmbedding {
-            image_embedding: Tensor::cat(image_embedding, 0),
-            high_res: high_res.then(|| (Tensor::cat(half, 0), Tensor::cat(quarter, 0))),
-        })
+        let joined = maps.into_iter().map(|maps| Tensor::cat(maps, 0));
+        let joined = ImageEmbedding::from_maps(joined).ok_or(synthfm_sam::Error::NoImage)?;
+        Ok(recorded(joined))
     }
 }
 

@@ -61,9 +61,15 @@ pub fn resolve_model(config: &TrainConfig) -> Result<SamConfig> {
 fn initial_model(config: &TrainConfig, model: &SamConfig, device: &Device) -> Result<Sam> {
     check_sources(config)?;
     let mut sam = match &config.init {
-        Some(path) => ModelFile::open(path)?
-            .at_image_size(model.image_size)?
-            .load(device)?,
+        Some(path) => {
+            let file = ModelFile::open(path)?.at_image_size(model.image_size)?;
+            if model.click_reach && !file.config().click_reach {
+                // A model from before: what it has not starts with no say.
+                file.load_over(initialise(Sam::new(model, device), config.seed), device)?
+            } else {
+                file.load(device)?
+            }
+        }
         None => initialise(Sam::new(model, device), config.seed),
     };
     if let Some(path) = &config.encoder {

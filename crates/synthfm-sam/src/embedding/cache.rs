@@ -9,7 +9,6 @@ use synthfm_image::RgbImage;
 use super::file::Expected;
 use super::folder::Folder;
 use crate::error::Result;
-use crate::image_encoder::ImageEmbedding;
 use crate::predictor::{EncodedImage, Predictor};
 
 /// Where embeddings are kept, and how many.
@@ -168,13 +167,9 @@ impl Memory {
 impl EncodedImage {
     /// Bytes of the embedding's values.
     pub fn bytes(&self) -> usize {
-        let ImageEmbedding {
-            image_embedding,
-            high_res,
-        } = &self.embedding;
-        let finer = high_res.iter().flat_map(|(half, quarter)| [half, quarter]);
-        let values: usize = std::iter::once(image_embedding)
-            .chain(finer)
+        let values: usize = self
+            .embedding
+            .maps()
             .map(|map| map.dims().iter().product::<usize>())
             .sum();
         size_of::<f32>() * values

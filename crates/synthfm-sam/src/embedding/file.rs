@@ -27,8 +27,12 @@ const DESCRIPTION: &str = "synthfm_embedding";
 const KEY: &str = "key";
 /// Over all values, the embedding's first.
 const VALUES_SHA256: &str = "values_sha256";
-const EMBEDDING: &str = "image_embedding";
-const HIGH_RES: [&str; 2] = ["high_res.half", "high_res.quarter"];
+const MAPS: [&str; 4] = [
+    "image_embedding",
+    "high_res.half",
+    "high_res.quarter",
+    "high_res.grey",
+];
 /// More than any header of ours takes.
 const MAX_HEADER: usize = 64 << 10;
 
@@ -77,16 +81,10 @@ pub(super) fn to_bytes(
     embedding: &ImageEmbedding,
     key: &EmbeddingKey,
 ) -> std::result::Result<Vec<u8>, String> {
-    let ImageEmbedding {
-        image_embedding,
-        high_res,
-    } = embedding.clone();
-    let maps = high_res
+    let tensors: Vec<(&str, TensorData)> = MAPS
         .into_iter()
-        .flat_map(|(half, quarter)| [half, quarter]);
-    let tensors: Vec<(&str, TensorData)> = std::iter::once((EMBEDDING, image_embedding))
-        .chain(HIGH_RES.into_iter().zip(maps))
-        .map(|(name, tensor)| (name, tensor.into_data_as::<f32>()))
+        .zip(embedding.maps())
+        .map(|(name, tensor)| (name, tensor.clone().into_data_as::<f32>()))
         .collect();
     let description = json!({
         KEY: key,
@@ -165,15 +163,11 @@ impl Expected<'_> {
         }
         let transform =
             InputTransform::new(self.key.size(), self.config).map_err(|e| e.to_string())?;
-        let mut maps = tensors
+        let maps = tensors
             .into_iter()
             .map(|data| Tensor::<4>::from_data(data, self.device));
-        let image_embedding = maps.next().ok_or("an embedding has a map")?;
         Ok(EncodedImage {
-            embedding: ImageEmbedding {
-                image_embedding,
-                high_res: maps.next().zip(maps.next()),
-            },
+            embedding: ImageEmbedding::from_maps(maps).ok_or("an embedding has a map")?,
             transform,
         })
     }
@@ -181,13 +175,14 @@ impl Expected<'_> {
     /// The maps that the model's decoder takes.
     fn shapes(&self) -> Vec<(&'static str, [usize; 4])> {
         let (c, g) = (self.config.prompt_embed_dim, self.config.embedding_side());
-        let all = [
-            (EMBEDDING, [1, c, g, g]),
-            (HIGH_RES[0], [1, c / 4, 2 * g, 2 * g]),
-            (HIGH_RES[1], [1, c / 8, 4 * g, 4 * g]),
+        let shapes = [
+            [1, c, g, g],
+            [1, c / 4, 2 * g, 2 * g],
+            [1, c / 8, 4 * g, 4 * g],
+            [1, 1, 4 * g, 4 * g],
         ];
-        let count = if self.config.high_res_features { 3 } else { 1 };
-        all[..count].to_vec()
+        let count = if self.config.high_res_features { 4 } else { 1 };
+        MAPS.into_iter().zip(shapes).take(count).collect()
     }
 
     fn max_bytes(&self) -> usize {

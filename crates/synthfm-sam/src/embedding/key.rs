@@ -12,7 +12,7 @@ use crate::ops::Arithmetic;
 use crate::weights::hex;
 
 /// Raised whenever the layout of the files changes, or the values that the same key stands for.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Characters of a hash that a message quotes.
 const QUOTED: usize = 12;
 

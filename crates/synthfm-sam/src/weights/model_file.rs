@@ -178,6 +178,23 @@ impl ModelFile {
     /// values after each.
     pub fn load_with(&self, device: &Device, progress: &mut dyn FnMut(usize)) -> Result<Sam> {
         let sam = self.ensure_keys_of(Sam::new(&self.config, device))?;
+        self.read_into(sam, device, progress)
+    }
+
+    /// Reads the weights over those of `sam` on `device`, a model that may have parts which models of ours got later:
+    /// they keep their values.
+    pub fn load_over(&self, sam: Sam, device: &Device) -> Result<Sam> {
+        let mut differences = self.compare(&parameter_keys(&sam));
+        differences
+            .missing
+            .retain(|key| !key.starts_with(LATER_PART));
+        if !differences.is_empty() {
+            return Err(self.differs(differences));
+        }
+        self.read_into(sam, device, &mut |_| ())
+    }
+
+    fn read_into(&self, sam: Sam, device: &Device, progress: &mut dyn FnMut(usize)) -> Result<Sam> {
         let mut loader = Loader {
             path: KeyPath::default(),
             store: &self.store,
@@ -203,10 +220,14 @@ impl ModelFile {
         if differences.is_empty() {
             return Ok(sam);
         }
-        Err(Error::Keys {
+        Err(self.differs(differences))
+    }
+
+    fn differs(&self, differences: KeyDifferences) -> Error {
+        Error::Keys {
             differences,
             path: self.store.path().to_owned(),
-        })
+        }
     }
 
     /// The weights, by key.
@@ -315,6 +336,9 @@ fn read_config(path: &Path) -> Result<String> {
     Ok(text)
 }
 
+/// What our own models have not always had.
+const LATER_PART: &str = "mask_decoder.click_reach.";
+
 /// Puts each stored tensor in its parameter's place; keeps the first failure.
 struct Loader<'a> {
     path: KeyPath,
@@ -338,6 +362,9 @@ impl ModuleMapper for Loader<'_> {
             return param;
         }
         let key = self.path.key();
+        if key.starts_with(LATER_PART) && !self.store.tensors().contains_key(&key) {
+            return param;
+        }
         match self.store.read(&key) {
             Ok(values) => {
                 (self.progress)(values.len());

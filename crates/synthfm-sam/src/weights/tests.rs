@@ -10,7 +10,7 @@ use safetensors::{Dtype, SafeTensors};
 
 use super::unused::{Required, is_unused, required};
 use super::*;
-use crate::testing::{TINY, assert_close, fixture, sam_tiny};
+use crate::testing::{TINY, assert_close, filled, fixture, sam_tiny, small_config};
 use crate::{
     EncoderConfig, Error, KeyDifferences, MaskOutput, Misshapen, Preparation, Sam, SamConfig,
     SmallEncoderConfig, VitConfig,
@@ -244,6 +244,56 @@ fn the_small_encoder_saves_and_loads() {
     assert_eq!(
         expected_keys(&config).unwrap().len(),
         parameter_keys(&loaded).len()
+    );
+}
+
+#[test]
+fn a_model_from_before_gets_parts_without_a_say() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("before.safetensors");
+    let config = SamConfig {
+        click_reach: false,
+        ..small_config()
+    };
+    let before = filled(&config);
+    save(&before, Precision::F32, &path).unwrap();
+    let device = Device::flex();
+    let file = ModelFile::open(&path).unwrap();
+    // The parts that are new keep what they have: zeros.
+    let after = file
+        .load_over(Sam::new(&small_config(), &device), &device)
+        .unwrap();
+    let image = burn::tensor::Tensor::<4>::random(
+        [1, 3, 64, 64],
+        burn::tensor::Distribution::Default,
+        &device,
+    );
+    let prompts = crate::PromptBatch::from_points(
+        burn::tensor::Tensor::from_floats([[[40.0, 21.0]]], &device),
+        burn::tensor::Tensor::<2, burn::tensor::Int>::from_ints([[1]], &device),
+    );
+    let masks = |sam: &Sam| {
+        let answer = sam.decode(
+            &sam.encode(image.clone()),
+            &prompts,
+            &[0],
+            MaskOutput::Single,
+        );
+        crate::testing::values(answer.low_res_logits)
+    };
+    assert_eq!(masks(&before), masks(&after));
+    // With a say, they change the answer; and the other way round something is missing.
+    assert_ne!(masks(&filled(&small_config())), masks(&before));
+    let other = SamConfig {
+        dense_prompts: 2,
+        ..small_config()
+    };
+    let error = file
+        .load_over(Sam::new(&other, &device), &device)
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("dense_prompts.blocks.1"),
+        "{error}"
     );
 }
 

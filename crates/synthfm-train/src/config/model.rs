@@ -58,6 +58,7 @@ fn small(image_size: usize) -> SamConfig {
         iou_head_hidden_dim: 128,
         high_res_features: true,
         dense_prompts: 2,
+        click_reach: true,
         ..SamConfig::with_encoder(
             image_size,
             EncoderConfig::Small(SmallEncoderConfig::default()),

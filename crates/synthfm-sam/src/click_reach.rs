@@ -1,0 +1,677 @@
+//! How far each pixel is from the clicks *through the image*, for our own decoder: what region growing knows, as
+//! maps that a network can read.
+//!
+//! A network of few million parameters that learns from drawings does not find out by itself that pixels belong together
+//! which no edge separates. Geodesic distances to the clicks as further inputs (`DeepIGeoS`, Wang et al. 2018) tell it.
+//! Here, for positive and negative clicks each:
+//!
+//! - the geodesic distance: the least sum of differences along a path (Criminisi et al. 2008);
+//! - the flooding tolerance: the bound on the difference to the click's own value at which region growing from the click
+//!   arrives;
+//! - the difference to the click's value, wherever the pixel is;
+//!
+//! and which kind of click is nearer. They are taken in three guides: the grey values at the resolution of the logits; at
+//! half of it, the grey values without noise and texture (a guided filter, He et al. 2013); and how textured a place is
+//! (the local standard deviation). The outline of a box counts as negative clicks for the geodesic distance. Models without
+//! these maps are SAM's, or older ones of ours.
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor, TensorData};
+use rayon::prelude::*;
+
+use crate::conv_blocks::{Conv, space_to_depth};
+use crate::prompt_encoder::{LABEL_BACKGROUND, LABEL_FOREGROUND, PromptBatch};
+
+/// Scales s of the maps `exp(-distance / s)` in one guide, in units of the normalised input, whose standard deviation is
+/// about 1.
+struct Scales {
+    geodesic: &'static [f32],
+    flood: &'static [f32],
+    difference: f32,
+}
+
+impl Scales {
+    /// Maps of one kind of click.
+    const fn maps(&self) -> usize {
+        self.geodesic.len() + self.flood.len() + 1
+    }
+}
+
+const FINE: Scales = Scales {
+    geodesic: &[0.5, 2.0],
+    flood: &[0.15, 0.5],
+    difference: 0.3,
+};
+const PLAIN: Scales = Scales {
+    geodesic: &[0.3],
+    flood: &[0.1, 0.3],
+    difference: 0.15,
+};
+const TEXTURE: Scales = Scales {
+    geodesic: &[],
+    flood: &[0.1],
+    difference: 0.1,
+};
+/// Where the maps of each guide start: positive clicks', negative clicks', and what follows them.
+const FINE_AT: usize = 0;
+const FINE_NEARER: usize = FINE_AT + 2 * FINE.maps();
+const INSIDE_BOX: usize = FINE_NEARER + 1;
+const PLAIN_AT: usize = INSIDE_BOX + 1;
+const TEXTURE_AT: usize = PLAIN_AT + 2 * PLAIN.maps();
+const PLAIN_NEARER: usize = TEXTURE_AT + 2 * TEXTURE.maps();
+/// All maps.
+pub(crate) const MAPS: usize = PLAIN_NEARER + 1;
+/// Cells of the logits along a cell of the embedding.
+const FINER: usize = 4;
+/// What a step of one cell costs where nothing changes: keeps distances apart in flat regions.
+const STEP_COST: f32 = 0.004;
+/// Sweeps over the grid in both directions at most; paths that wind more often are taken for longer than they are.
+const MAX_SWEEPS: usize = 8;
+/// Half the side, in cells of the coarse guides, of the windows of filter and texture.
+const WINDOW: usize = 2;
+/// Variance below which the guided filter takes a window for flat.
+const FLAT: f32 = 0.05;
+
+/// Joins the maps with the image embedding and with the finest features.
+#[derive(Module, Debug)]
+pub(crate) struct ClickReach {
+    code: Conv,
+    fine_in: Conv,
+    fine_out: Conv,
+}
+
+impl ClickReach {
+    /// For embeddings of `dim` channels.
+    pub(crate) fn new(dim: usize, device: &Device) -> Self {
+        let fine = dim / 8;
+        Self {
+            code: Conv::new(1, FINER * FINER * MAPS, dim, device),
+            fine_in: Conv::new(3, MAPS, 2 * fine, device),
+            fine_out: Conv::new(1, 2 * fine, fine, device),
+        }
+    }
+
+    /// What is added to the embedding.
+    ///
+    /// # Shapes
+    /// `[BN, 4g, 4g, MAPS]` -> `[BN, g, g, C]`
+    pub(crate) fn coarse(&self, maps: Tensor<4>) -> Tensor<4> {
+        self.code.forward(space_to_depth(space_to_depth(maps)))
+    }
+
+    /// What is added to the finest features.
+    ///
+    /// # Shapes
+    /// `[BN, 4g, 4g, MAPS]` -> `[BN, 4g, 4g, C/8]`
+    pub(crate) fn fine(&self, maps: Tensor<4>) -> Tensor<4> {
+        self.fine_out.forward(self.fine_in.forward_relu(maps))
+    }
+}
+
+/// The maps of every object.
+///
+/// # Shapes
+/// Grey values `[B, 1, m, m]` of the images, m even; prompts of `BN` objects of an input of side `image_size` ->
+/// `[BN, m, m, MAPS]`, values 0 to 1
+pub(crate) fn reach_maps(
+    grey: Tensor<4>,
+    prompts: &PromptBatch,
+    image_of_object: &[usize],
+    image_size: usize,
+    device: &Device,
+) -> Tensor<4> {
+    let [_, _, m, _] = grey.dims();
+    let grey: Vec<f32> = grey.into_data().iter::<f32>().collect();
+    let objects = image_of_object.len();
+    let prompts = HostPrompts::of(prompts, objects, m as f32 / image_size as f32);
+    let guides: Vec<Guides> = grey
+        .par_chunks_exact(m * m)
+        .map(|grey| Guides::of(grey, m))
+        .collect();
+    // Six tasks for each object: a guide and a kind of click.
+    let distances: Vec<Distances> = (0..6 * objects)
+        .into_par_iter()
+        .map(|task| {
+            let (object, guide, positive) = (task / 6, task % 6 / 2, task % 2 == 0);
+            let guide = guides[image_of_object[object]].get(guide);
+            prompts.distances(object, positive, guide)
+        })
+        .collect();
+    let size = m * m * MAPS;
+    let mut maps = vec![0.0; objects * size];
+    maps.par_chunks_exact_mut(m * MAPS)
+        .enumerate()
+        .for_each(|(line, maps)| {
+            let (object, row) = (line / m, line % m);
+            write_line(&distances[6 * object..][..6], row, m, maps);
+            if let Some(box_) = prompts.boxes.get(object) {
+                mark_box(box_, row, maps);
+            }
+        });
+    Tensor::from_data(TensorData::new(maps, [objects, m, m, MAPS]), device)
+}
+
+/// One row of an object's maps from its distances: fine, plain and texture, positive and negative each.
+fn write_line(distances: &[Distances], row: usize, m: usize, maps: &mut [f32]) {
+    let places = [
+        (&FINE, FINE_AT, 1),
+        (&PLAIN, PLAIN_AT, 2),
+        (&TEXTURE, TEXTURE_AT, 2),
+    ];
+    for ((scales, first, per_cell), kinds) in places.into_iter().zip(distances.chunks_exact(2)) {
+        for (kind, distances) in kinds.iter().enumerate() {
+            let at = first + kind * scales.maps();
+            let mut map = at;
+            let lists = [
+                (&distances.geodesic, scales.geodesic),
+                (&distances.flood, scales.flood),
+                (&distances.difference, &[scales.difference]),
+            ];
+            for (values, scales) in lists {
+                for scale in scales {
+                    let line = &values[row / per_cell * (m / per_cell)..];
+                    for (column, maps) in maps.chunks_exact_mut(MAPS).enumerate() {
+                        maps[map] = (-line[column / per_cell] / scale).exp();
+                    }
+                    map += 1;
+                }
+            }
+        }
+        let nearer = match first {
+            FINE_AT => FINE_NEARER,
+            PLAIN_AT => PLAIN_NEARER,
+            _ => continue,
+        };
+        let line = row / per_cell * (m / per_cell);
+        for (column, maps) in maps.chunks_exact_mut(MAPS).enumerate() {
+            let at = line + column / per_cell;
+            maps[nearer] = share(kinds[0].geodesic[at], kinds[1].geodesic[at]);
+        }
+    }
+}
+
+/// How much nearer positive clicks are than negative ones, 0 to 1.
+fn share(positive: f32, negative: f32) -> f32 {
+    match (positive.is_finite(), negative.is_finite()) {
+        (true, true) => negative / (positive + negative + 1e-6),
+        (true, false) => 1.0,
+        _ => 0.0,
+    }
+}
+
+/// 1 inside a box, in one row of the maps.
+fn mark_box(&[x0, y0, x1, y1]: &[f32; 4], row: usize, maps: &mut [f32]) {
+    if !(y0..=y1).contains(&(row as f32)) {
+        return;
+    }
+    for (column, maps) in maps.chunks_exact_mut(MAPS).enumerate() {
+        maps[INSIDE_BOX] = f32::from(u8::from((x0..=x1).contains(&(column as f32))));
+    }
+}
+
+/// Prompts in cells of the fine grid, on the host.
+struct HostPrompts {
+    /// For each object its clicks: column, row, and whether it is on the object.
+    clicks: Vec<Vec<(f32, f32, bool)>>,
+    /// `x0, y0, x1, y1` of each object, or none at all.
+    boxes: Vec<[f32; 4]>,
+}
+
+impl HostPrompts {
+    fn of(prompts: &PromptBatch, objects: usize, cells_per_pixel: f32) -> Self {
+        let cell = |pixel: f32| (pixel + 0.5) * cells_per_pixel - 0.5;
+        let mut clicks = vec![Vec::new(); objects];
+        if let Some(points) = &prompts.points {
+            let coords: Vec<f32> = points.coords.clone().into_data().iter::<f32>().collect();
+            let labels: Vec<i64> = points.labels.clone().into_data().iter::<i64>().collect();
+            let count = labels.len() / objects.max(1);
+            for (i, (xy, label)) in coords.chunks_exact(2).zip(labels).enumerate() {
+                if label == LABEL_FOREGROUND || label == LABEL_BACKGROUND {
+                    let on_object = label == LABEL_FOREGROUND;
+                    clicks[i / count].push((cell(xy[0]), cell(xy[1]), on_object));
+                }
+            }
+        }
+        let boxes = prompts.boxes.as_ref().map_or_else(Vec::new, |boxes| {
+            let corners: Vec<f32> = boxes.clone().into_data().iter::<f32>().collect();
+            let (boxes, _) = corners.as_chunks::<4>();
+            boxes.iter().map(|b| b.map(cell)).collect()
+        });
+        Self { clicks, boxes }
+    }
+
+    /// Distances of one object's clicks of one kind in a guide, see [`Guides::get`].
+    fn distances(
+        &self,
+        object: usize,
+        positive: bool,
+        (guide, per_cell, geodesic): (&Guide, usize, bool),
+    ) -> Distances {
+        let coarse = |v: f32| (v + 0.5) / per_cell as f32 - 0.5;
+        let kind = self.clicks[object]
+            .iter()
+            .filter(|click| click.2 == positive);
+        let clicks: Vec<usize> = kind
+            .map(|&(x, y, _)| guide.cell(coarse(x), coarse(y)))
+            .collect();
+        let outline = match self.boxes.get(object) {
+            Some(box_) if !positive => guide.outline(box_.map(coarse)),
+            _ => Vec::new(),
+        };
+        guide.distances(&clicks, &outline, geodesic)
+    }
+}
+
+/// An image as the distances see it.
+struct Guides {
+    fine: Guide,
+    /// At half the side.
+    plain: Guide,
+    /// At half the side.
+    texture: Guide,
+}
+
+impl Guides {
+    fn of(grey: &[f32], side: usize) -> Self {
+        let half = side / 2;
+        let means = halved(grey, side);
+        let squares: Vec<f32> = grey.iter().map(|v| v * v).collect();
+        let variance = window_variance(&means, &halved(&squares, side), half);
+        Self {
+            fine: Guide {
+                values: smoothed(grey, side),
+                side,
+            },
+            plain: Guide {
+                values: guided_filter(&means, half),
+                side: half,
+            },
+            texture: Guide {
+                values: variance.into_iter().map(f32::sqrt).collect(),
+                side: half,
+            },
+        }
+    }
+
+    /// A guide, the fine cells along one of its own, and whether geodesic distances are taken in it.
+    fn get(&self, index: usize) -> (&Guide, usize, bool) {
+        match index {
+            0 => (&self.fine, 1, true),
+            1 => (&self.plain, 2, true),
+            _ => (&self.texture, 2, false),
+        }
+    }
+}
+
+/// Values on a square grid in which distances are taken.
+struct Guide {
+    values: Vec<f32>,
+    side: usize,
+}
+
+/// Distances of every cell from one kind of click; infinite without any.
+struct Distances {
+    geodesic: Vec<f32>,
+    flood: Vec<f32>,
+    difference: Vec<f32>,
+}
+
+impl Guide {
+    /// The nearest cell.
+    fn cell(&self, x: f32, y: f32) -> usize {
+        let along = |v: f32| (v.round().max(0.0) as usize).min(self.side - 1);
+        along(y) * self.side + along(x)
+    }
+
+    /// Cells just outside a box.
+    fn outline(&self, [x0, y0, x1, y1]: [f32; 4]) -> Vec<usize> {
+        let (left, top) = (x0.floor() - 1.0, y0.floor() - 1.0);
+        let (right, bottom) = (x1.ceil() + 1.0, y1.ceil() + 1.0);
+        let mut cells = Vec::new();
+        for cell in 0..self.side * self.side {
+            let (x, y) = ((cell % self.side) as f32, (cell / self.side) as f32);
+            let on_column = (x - left).abs() < 0.5 || (x - right).abs() < 0.5;
+            let on_row = (y - top).abs() < 0.5 || (y - bottom).abs() < 0.5;
+            let within = (left..=right).contains(&x) && (top..=bottom).contains(&y);
+            if within && (on_column || on_row) {
+                cells.push(cell);
+            }
+        }
+        cells
+    }
+
+    /// Cells of an outline start geodesic paths alone. A flooded cell follows the click that reaches it first, whose value
+    /// then counts on the way on.
+    fn distances(&self, clicks: &[usize], outline: &[usize], geodesics: bool) -> Distances {
+        let count = self.side * self.side;
+        let nowhere = || vec![f32::INFINITY; count];
+        let (mut geodesic, mut flood, mut difference) = (nowhere(), nowhere(), nowhere());
+        for &cell in clicks.iter().chain(outline) {
+            geodesic[cell] = 0.0;
+        }
+        let values = &self.values;
+        if geodesics && !(clicks.is_empty() && outline.is_empty()) {
+            self.relax(&mut geodesic, |geodesic, from, to| {
+                let through = geodesic[from] + (values[to] - values[from]).abs() + STEP_COST;
+                let nearer = through < geodesic[to];
+                if nearer {
+                    geodesic[to] = through;
+                }
+                nearer
+            });
+        }
+        if !clicks.is_empty() {
+            let mut reference = vec![0.0; count];
+            for &click in clicks {
+                (flood[click], reference[click]) = (0.0, values[click]);
+                for (difference, &value) in difference.iter_mut().zip(values) {
+                    *difference = difference.min((value - values[click]).abs());
+                }
+            }
+            self.relax(&mut flood, |flood, from, to| {
+                let through = flood[from].max((values[to] - reference[from]).abs());
+                let nearer = through < flood[to];
+                if nearer {
+                    (flood[to], reference[to]) = (through, reference[from]);
+                }
+                nearer
+            });
+        }
+        Distances {
+            geodesic,
+            flood,
+            difference,
+        }
+    }
+
+    /// Tries every step between neighbours, eight to a cell, until none changes anything or [`MAX_SWEEPS`] are done;
+    /// `step` takes the values, a cell and its neighbour, and tells whether it changed the neighbour's.
+    fn relax(&self, values: &mut [f32], mut step: impl FnMut(&mut [f32], usize, usize) -> bool) {
+        let side = self.side;
+        for _ in 0..MAX_SWEEPS {
+            let mut changed = false;
+            let mut from = |values: &mut [f32], from: usize, to: usize| {
+                // What lies as far itself brings nothing nearer.
+                if values[from] < values[to] {
+                    changed |= step(values, from, to);
+                }
+            };
+            for row in 0..side {
+                let first = row * side;
+                for column in 0..side {
+                    let cell = first + column;
+                    if row > 0 {
+                        from(values, cell - side, cell);
+                        if column > 0 {
+                            from(values, cell - side - 1, cell);
+                        }
+                        if column + 1 < side {
+                            from(values, cell - side + 1, cell);
+                        }
+                    }
+                    if column > 0 {
+                        from(values, cell - 1, cell);
+                    }
+                }
+                for cell in (first..first + side - 1).rev() {
+                    from(values, cell + 1, cell);
+                }
+            }
+            for row in (0..side).rev() {
+                let first = row * side;
+                for column in (0..side).rev() {
+                    let cell = first + column;
+                    if row + 1 < side {
+                        from(values, cell + side, cell);
+                        if column > 0 {
+                            from(values, cell + side - 1, cell);
+                        }
+                        if column + 1 < side {
+                            from(values, cell + side + 1, cell);
+                        }
+                    }
+                    if column + 1 < side {
+                        from(values, cell + 1, cell);
+                    }
+                }
+                for cell in first + 1..first + side {
+                    from(values, cell - 1, cell);
+                }
+            }
+            if !changed {
+                break;
+            }
+        }
+    }
+}
+
+/// Means over 2 × 2 cells.
+fn halved(values: &[f32], side: usize) -> Vec<f32> {
+    let half = side / 2;
+    let mean = |i: usize| {
+        let at = 2 * (i / half) * side + 2 * (i % half);
+        0.25 * (values[at] + values[at + 1] + values[at + side] + values[at + side + 1])
+    };
+    (0..half * half).map(mean).collect()
+}
+
+/// Means over the windows of `2·WINDOW + 1` cells, as far as they lie on the grid.
+fn window_means(values: &[f32], side: usize) -> Vec<f32> {
+    let along = |values: &[f32], step: usize, place: fn(usize, usize) -> usize| -> Vec<f32> {
+        let mean = |i: usize| {
+            let at = place(i, side);
+            let (low, high) = (at.saturating_sub(WINDOW), (at + WINDOW).min(side - 1));
+            let sum: f32 = (low..=high).map(|k| values[i + k * step - at * step]).sum();
+            sum / (high - low + 1) as f32
+        };
+        (0..side * side).map(mean).collect()
+    };
+    let rows = along(values, 1, |i, side| i % side);
+    along(&rows, side, |i, side| i / side)
+}
+
+/// Variance in each window, from means and means of squares.
+fn window_variance(means: &[f32], squares: &[f32], side: usize) -> Vec<f32> {
+    let (mean, square) = (window_means(means, side), window_means(squares, side));
+    let pairs = square.iter().zip(&mean);
+    pairs
+        .map(|(square, mean)| (square - mean * mean).max(0.0))
+        .collect()
+}
+
+/// The image smoothed except across its own edges (He et al. 2013, eqs. 5, 6 and 8, with the image as its own guide).
+fn guided_filter(values: &[f32], side: usize) -> Vec<f32> {
+    let squares: Vec<f32> = values.iter().map(|v| v * v).collect();
+    let variance = window_variance(values, &squares, side);
+    let slope: Vec<f32> = variance.iter().map(|v| v / (v + FLAT)).collect();
+    let mean = window_means(values, side);
+    let offset = slope.iter().zip(&mean).map(|(a, mean)| (1.0 - a) * mean);
+    let offset = window_means(&offset.collect::<Vec<f32>>(), side);
+    let slope = window_means(&slope, side);
+    let parts = values.iter().zip(slope.iter().zip(&offset));
+    parts.map(|(value, (a, b))| a * value + b).collect()
+}
+
+/// A binomial filter of 3 × 3, the border repeated: noise would lengthen every path.
+fn smoothed(grey: &[f32], side: usize) -> Vec<f32> {
+    let line = |from: &[f32], at: usize, step: usize, place: usize| {
+        let before = if place > 0 { from[at - step] } else { from[at] };
+        let after = if place + 1 < side {
+            from[at + step]
+        } else {
+            from[at]
+        };
+        0.25 * before + 0.5 * from[at] + 0.25 * after
+    };
+    let rows: Vec<f32> = (0..side * side)
+        .map(|i| line(grey, i, 1, i % side))
+        .collect();
+    (0..side * side)
+        .map(|i| line(&rows, i, side, i / side))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Int;
+
+    use super::*;
+    use crate::prompt_encoder::PointPrompts;
+
+    const SIDE: usize = 12;
+
+    /// 1 in the left part, 0 beside it, with a wall of `wall` in column 6.
+    fn two_rooms(wall: f32) -> Vec<f32> {
+        let value = |i: usize| match i % SIDE {
+            0..6 => 1.0,
+            6 => wall,
+            _ => 0.0,
+        };
+        (0..SIDE * SIDE).map(value).collect()
+    }
+
+    fn grid(values: &[f32]) -> Guide {
+        Guide {
+            values: values.to_vec(),
+            side: SIDE,
+        }
+    }
+
+    #[test]
+    fn distances_follow_the_image() {
+        let grey = two_rooms(3.0);
+        let (click, far, across) = (2 * SIDE + 1, 9 * SIDE + 5, 2 * SIDE + 9);
+        let d = grid(&grey).distances(&[click], &[], true);
+        // Seven diagonal and straight steps in a flat room.
+        assert!((d.geodesic[far] - 7.0 * STEP_COST).abs() < 1e-6);
+        assert!(d.flood[far].abs() < 1e-6 && d.difference[far].abs() < 1e-6);
+        // Up the wall and down again: 2 + 3; as bright as the wall at most; darker by 1 in the end.
+        assert!((d.geodesic[across] - 5.0 - 8.0 * STEP_COST).abs() < 1e-5);
+        assert!((d.flood[across] - 2.0).abs() < 1e-6);
+        assert!((d.difference[across] - 1.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn winding_paths_are_found() {
+        // A snake of zeros between walls of ones, open at alternate ends.
+        let value = |i: usize| {
+            let (row, column) = (i / SIDE, i % SIDE);
+            let gap = if row % 4 == 1 { SIDE - 1 } else { 0 };
+            f32::from(u8::from(row % 2 == 1 && column != gap))
+        };
+        let grey: Vec<f32> = (0..SIDE * SIDE).map(value).collect();
+        let d = grid(&grey).distances(&[0], &[], true);
+        let end = (SIDE - 2) * SIDE + SIDE / 2;
+        assert!(d.flood[end].abs() < 1e-6, "{}", d.flood[end]);
+        assert!(d.geodesic[end] < 1.0, "{}", d.geodesic[end]);
+    }
+
+    #[test]
+    fn several_clicks_take_the_nearest() {
+        let grey = two_rooms(3.0);
+        let (left, right) = (5 * SIDE + 2, 5 * SIDE + 9);
+        let both = grid(&grey).distances(&[left, right], &[], true);
+        let each = [left, right].map(|click| grid(&grey).distances(&[click], &[], true));
+        for cell in 0..SIDE * SIDE {
+            let least = |of: fn(&Distances) -> &[f32]| of(&each[0])[cell].min(of(&each[1])[cell]);
+            assert!((both.geodesic[cell] - least(|d| &d.geodesic)).abs() < 1e-6);
+            assert!((both.flood[cell] - least(|d| &d.flood)).abs() < 1e-6);
+            assert!((both.difference[cell] - least(|d| &d.difference)).abs() < 1e-6);
+        }
+        let none = grid(&grey).distances(&[], &[], true);
+        assert!(
+            none.flood
+                .iter()
+                .chain(&none.geodesic)
+                .all(|v| v.is_infinite())
+        );
+    }
+
+    #[test]
+    fn the_filter_keeps_edges_and_drops_noise() {
+        // Steps of 2 with a chequered noise of 0.1.
+        let value = |i: usize| {
+            let step = if i % SIDE < 6 { 2.0 } else { 0.0 };
+            let sign = (i % SIDE + i / SIDE) % 2;
+            step + if sign == 0 { 0.1 } else { -0.1 }
+        };
+        let noisy: Vec<f32> = (0..SIDE * SIDE).map(value).collect();
+        let filtered = guided_filter(&noisy, SIDE);
+        let row = &filtered[6 * SIDE..7 * SIDE];
+        assert!(
+            (row[1] - 2.0).abs() < 0.03 && row[10].abs() < 0.03,
+            "{row:?}"
+        );
+        assert!(row[5] - row[6] > 1.5, "{row:?}");
+        // The variance of the noise, 0.01, and that of half of each level, 1.
+        let squares: Vec<f32> = noisy.iter().map(|v| v * v).collect();
+        let variance = window_variance(&noisy, &squares, SIDE);
+        assert!((variance[6 * SIDE + 9] - 0.01).abs() < 2e-3);
+        assert!((0.9..1.1).contains(&variance[6 * SIDE + 5]));
+        // A window at the border is cut: the mean of a ramp over columns 0 to 2.
+        let ramp: Vec<f32> = (0..SIDE * SIDE).map(|i| (i % SIDE) as f32).collect();
+        assert!((window_means(&ramp, SIDE)[3 * SIDE] - 1.0).abs() < 1e-6);
+    }
+
+    /// The maps of one object on a non-constant image, `[m, m, MAPS]`.
+    fn maps(prompts: &PromptBatch) -> Vec<f32> {
+        let device = Device::flex();
+        let grey = TensorData::new(two_rooms(0.5), [1, 1, SIDE, SIDE]);
+        let grey = Tensor::from_data(grey, &device);
+        let maps = reach_maps(grey, prompts, &[0], 2 * SIDE, &device);
+        assert_eq!(maps.dims(), [1, SIDE, SIDE, MAPS]);
+        maps.into_data().try_into_vec().unwrap()
+    }
+
+    fn clicks(at: &[(f32, f32, i64)]) -> PromptBatch {
+        let device = Device::flex();
+        let coords: Vec<f32> = at.iter().flat_map(|&(x, y, _)| [x, y]).collect();
+        let labels: Vec<i64> = at.iter().map(|&(_, _, label)| label).collect();
+        let points = PointPrompts {
+            coords: Tensor::from_data(TensorData::new(coords, [1, at.len(), 2]), &device),
+            labels: Tensor::<2, Int>::from_data(TensorData::new(labels, [1, at.len()]), &device),
+        };
+        PromptBatch {
+            points: Some(points),
+            ..PromptBatch::default()
+        }
+    }
+
+    #[test]
+    fn maps_are_near_one_at_their_clicks() {
+        // Pixels of an input twice as fine: the cell of column 2, row 9, and that of column 10, row 3.
+        let maps = maps(&clicks(&[(4.5, 18.5, 1), (20.5, 6.5, 0), (0.0, 0.0, -1)]));
+        let at = |row: usize, column: usize| &maps[(row * SIDE + column) * MAPS..][..MAPS];
+        let of = |cell: &[f32], scales: &Scales, at: usize| cell[at..at + scales.maps()].to_vec();
+        for (scales, first) in [(&FINE, FINE_AT), (&PLAIN, PLAIN_AT), (&TEXTURE, TEXTURE_AT)] {
+            let second = first + scales.maps();
+            assert!(of(at(9, 2), scales, first).iter().all(|&v| v > 0.99));
+            assert!(of(at(3, 10), scales, second).iter().all(|&v| v > 0.99));
+        }
+        for nearer in [FINE_NEARER, PLAIN_NEARER] {
+            assert!(at(9, 2)[nearer] > 0.99 && at(3, 10)[nearer] < 0.01);
+        }
+        assert!(
+            at(2, 9)[..FINE.maps()].iter().all(|&v| v < 0.8),
+            "rows and columns are not swapped"
+        );
+        assert!(maps.iter().all(|v| (0.0..=1.0).contains(v)));
+    }
+
+    #[test]
+    fn a_box_is_known_by_its_outline() {
+        let device = Device::flex();
+        // Columns 2 to 4 and rows 3 to 8 of the cells.
+        let corners = TensorData::new(vec![4.5_f32, 6.5, 8.5, 16.5], [1, 4]);
+        let maps = maps(&PromptBatch::from_boxes(Tensor::from_data(
+            corners, &device,
+        )));
+        let at = |row: usize, column: usize| &maps[(row * SIDE + column) * MAPS..][..MAPS];
+        let inside = |row: usize, column: usize| at(row, column)[INSIDE_BOX] > 0.5;
+        assert!(inside(5, 3) && !inside(5, 5) && !inside(2, 3));
+        // No click: nothing is near one; the outline is at no distance from itself.
+        let (first, second) = (FINE_AT, FINE_AT + FINE.maps());
+        assert!(at(5, 3)[first..second].iter().all(|&v| v == 0.0));
+        assert!(at(2, 3)[second] > 0.999 && at(5, 3)[second] < at(2, 3)[second]);
+    }
+}
