@@ -91,10 +91,6 @@ impl Rule {
         if table && !name.contains("patch_embed") {
             return Self::Normal(1.0);
         }
-        if name.contains("click_reach.code.") || name.contains("click_reach.fine_out.") {
-            // Added to what a model without them has: they start with no say.
-            return Self::Constant(0.0);
-        }
         let fan_in: usize = match shape {
             // Our encoder's kernels, [s, s, C, O]: no other has two small equal sides in front.
             [s1, s2, input, _] if s1 == s2 && *s1 <= MAX_KERNEL => s1 * s2 * input,
@@ -123,6 +119,9 @@ fn gain(name: &str) -> f32 {
     let ours = ["image_encoder.", "dense_prompts.", "click_reach."];
     if !ours.into_iter().any(part) {
         PYTORCH_GAIN
+    } else if part("click_reach.code.") || part("click_reach.fine_out.") {
+        // Added to what a model without them has: they start with little say.
+        0.05
     } else if ["conv1.", "lin1.", "stem.", "smooth.", "fine_in."]
         .into_iter()
         .any(part)
@@ -176,6 +175,8 @@ mod tests {
         );
         let to_image = "mask_decoder.transformer.layers.0.cross_attn_token_to_image.q_proj.weight";
         assert_eq!(sd(to_image, &[64, 32]), PYTORCH_GAIN / 8.0);
+        let added = "mask_decoder.click_reach.code.weight";
+        assert_eq!(sd(added, &[1, 1, 400, 64]), 0.05 / 20.0);
         assert_eq!(
             Rule::of("image_encoder.stage1.0.norm.weight", &[8]),
             Rule::Constant(1.0)

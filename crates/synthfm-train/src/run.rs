@@ -64,7 +64,7 @@ fn initial_model(config: &TrainConfig, model: &SamConfig, device: &Device) -> Re
         Some(path) => {
             let file = ModelFile::open(path)?.at_image_size(model.image_size)?;
             if model.click_reach && !file.config().click_reach {
-                // A model from before: what it has not starts with no say.
+                // A model from before: what it has not starts with little say.
                 file.load_over(initialise(Sam::new(model, device), config.seed), device)?
             } else {
                 file.load(device)?

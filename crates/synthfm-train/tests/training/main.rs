@@ -112,15 +112,14 @@ fn gradients_of_our_encoder_equal_finite_differences() {
     // The truth of the IoU head jumps where a logit crosses 0.
     let mut config = tiny();
     config.loss.iou = 0.0;
-    assert_slope_along_gradient(config, 0, "");
+    assert_slope_along_gradient(config, "");
 }
 
 #[test]
 fn gradients_of_the_reach_maps_equal_finite_differences() {
     let mut config = tiny();
     config.loss.iou = 0.0;
-    // Their last layers start at zero, which lets nothing back to the first.
-    assert_slope_along_gradient(config, 3, "mask_decoder.click_reach.");
+    assert_slope_along_gradient(config, "mask_decoder.click_reach.");
 }
 
 #[test]
@@ -128,30 +127,21 @@ fn gradients_of_the_iou_head_equal_finite_differences() {
     // Its parameters move no logit, so the truth stays.
     let mut config = tiny();
     config.loss.iou = 1.0;
-    assert_slope_along_gradient(config, 0, "mask_decoder.iou_prediction_head.");
+    assert_slope_along_gradient(config, "mask_decoder.iou_prediction_head.");
 }
 
 /// The kernels' own tests compare each operation; this checks that they are wired up right, on the directional
-/// derivative along the gradient of the parameters whose keys start with `part`, after some steps.
-fn assert_slope_along_gradient(mut config: TrainConfig, steps: u64, part: &str) {
+/// derivative along the gradient of the parameters whose keys start with `part`.
+fn assert_slope_along_gradient(mut config: TrainConfig, part: &str) {
     // Corrections depend on the answer, without a gradient.
     config.prompts.corrections.probability = 0.0;
-    let mut base = learner(&config);
-    let batches = BatchMaker::new(config.clone(), config.model.resolve());
-    let mut optimizer = AdamW::new(config.optimizer);
-    for step in 0..steps {
-        let output = base.forward(&batches.batch(step)).unwrap().unwrap();
-        let gradients = base.gradients(&output);
-        let norm = gradients.global_norm();
-        base.sam = optimizer.step(base.sam, gradients, norm, 1e-3);
-    }
-    let batch = batches.batch(3);
+    let base = learner(&config);
+    let batch = BatchMaker::new(config.clone(), config.model.resolve()).batch(3);
     let gradients = base.gradients(&base.forward(&batch).unwrap().unwrap());
     let gradients: BTreeMap<&str, &[f32]> = gradients
         .iter()
         .filter(|(key, _)| key.starts_with(part))
         .collect();
-    let silent = |g: &&[f32]| g.iter().all(|&v| v == 0.0);
     assert!(
         steps == 0 || !gradients.values().any(silent),
         "every parameter has a gradient"
