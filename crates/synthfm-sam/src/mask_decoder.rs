@@ -108,17 +108,16 @@ impl MaskDecoder {
         // Each object's image, with its dense prompt added: [BN, g g, C], or [1, g g, C] where it is the same for
         // all of them
         let embedding = &image.embedding.image_embedding;
-        let src = match image_side {
-            Some(side) => side.tokens.clone(),
-            None => {
-                let shared = embedding.dims()[0] == 1 && self.dense_prompts.is_none();
-                let src = if shared {
-                    embedding.clone()
-                } else {
-                    select_images(embedding.clone(), image.image_of_object)
-                };
-                flat(src) + prompts.dense
-            }
+        let src = if let Some(side) = image_side {
+            side.tokens.clone()
+        } else {
+            let shared = embedding.dims()[0] == 1 && self.dense_prompts.is_none();
+            let src = if shared {
+                embedding.clone()
+            } else {
+                select_images(embedding.clone(), image.image_of_object)
+            };
+            flat(src) + prompts.dense
         };
         let reach = self.click_reach.as_ref().zip(prompts.reach);
         let src = match (&self.dense_prompts, prompts.maps) {

@@ -142,10 +142,6 @@ fn assert_slope_along_gradient(mut config: TrainConfig, part: &str) {
         .iter()
         .filter(|(key, _)| key.starts_with(part))
         .collect();
-    assert!(
-        steps == 0 || !gradients.values().any(silent),
-        "every parameter has a gradient"
-    );
     let squares = gradients.values().copied().flatten();
     let norm = squares
         .map(|&g| f64::from(g) * f64::from(g))
