@@ -4,6 +4,7 @@
 //! declared sizes are checked against the limit and against the bytes that are there. Every file is
 //! written beside its final name and renamed when it is complete.
 
+mod ahead;
 mod atomic;
 mod bmp;
 pub(crate) mod dicom;

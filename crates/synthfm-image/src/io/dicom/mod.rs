@@ -19,6 +19,7 @@ mod ultrasound;
 mod values;
 mod voi;
 
+use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -27,7 +28,7 @@ use rayon::prelude::*;
 pub(in crate::io) use file::{is_dicom, is_dicom_file};
 pub(in crate::io) use seg_read::read as read_segmentation;
 
-use super::{OpenOptions, Picture, pages};
+use super::{OpenOptions, Picture, ahead, pages};
 use crate::scan::{FileFormat, Scan, ScanInfo};
 use crate::{Error, Image, ImageFile, Result, RgbImage, Volume};
 use file::format_error;
@@ -400,11 +401,23 @@ fn voxels(path: &Path, files: &[FileHeader], frames: &[FrameId], limit: u64) -> 
     // New memory for the pixels of every file would cost as much as reading them.
     let spare = Mutex::new(Vec::new());
     let spare = || spare.lock().unwrap_or_else(PoisonError::into_inner);
-    slots.par_chunk_by_mut(one_file).try_for_each(|slots| {
-        let memory = spare().pop().unwrap_or_default();
-        let memory = fill(&files[slots[0].0.0], slots, memory, limit)?;
-        spare().push(memory);
-        Ok(())
+    let mut order: Vec<usize> = slots.iter().map(|(id, _)| id.0).collect();
+    order.dedup();
+    std::thread::scope(|scope| {
+        // The disk's work for the next files goes on beside the decoding.
+        scope.spawn(|| {
+            for file in order {
+                if let Ok(file) = File::open(&files[file].path) {
+                    ahead::fetch(&file);
+                }
+            }
+        });
+        slots.par_chunk_by_mut(one_file).try_for_each(|slots| {
+            let memory = spare().pop().unwrap_or_default();
+            let memory = fill(&files[slots[0].0.0], slots, memory, limit)?;
+            spare().push(memory);
+            Ok::<(), Error>(())
+        })
     })?;
     Ok(data)
 }
