@@ -10,10 +10,10 @@
 //!   arrives;
 //! - the difference to the click's value, wherever the pixel is;
 //!
-//! and which kind of click is nearer. They are taken in three guides: the grey values at the resolution of the logits; at
-//! half of it, the grey values without noise and texture (a guided filter, He et al. 2013); and how textured a place is
-//! (the local standard deviation). The outline of a box counts as negative clicks for the geodesic distance. Models without
-//! these maps are SAM's, or older ones of ours.
+//! and which kind of click is nearer. They are taken in four guides: the grey values at the resolution of the logits; at
+//! half of it, the grey values without noise and texture (a guided filter, He et al. 2013) and how textured a place is (the
+//! local standard deviation); and at a quarter of it, the grey values without small parts. The outline of a box counts as
+//! negative clicks for the geodesic distance. Models without these maps are SAM's, or older ones of ours.
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -22,45 +22,74 @@ use rayon::prelude::*;
 use crate::conv_blocks::{Conv, space_to_depth};
 use crate::prompt_encoder::{LABEL_BACKGROUND, LABEL_FOREGROUND, PromptBatch};
 
-/// Scales s of the maps `exp(-distance / s)` in one guide, in units of the normalised input, whose standard deviation is
-/// about 1.
-struct Scales {
+/// A guide's maps, and where they are among all: positive clicks', then negative clicks'.
+struct Layout {
+    /// Scales s of the maps `exp(-distance / s)`, in units of the normalised input, whose standard deviation is about 1.
     geodesic: &'static [f32],
     flood: &'static [f32],
     difference: f32,
+    /// Cells of the logits along one of the guide's.
+    per_cell: usize,
+    /// The first map.
+    at: usize,
+    /// The map of which kind of click is nearer.
+    nearer: Option<usize>,
 }
 
-impl Scales {
+impl Layout {
     /// Maps of one kind of click.
     const fn maps(&self) -> usize {
         self.geodesic.len() + self.flood.len() + 1
     }
+
+    /// The map after those of the clicks.
+    const fn end(&self) -> usize {
+        self.at + 2 * self.maps()
+    }
 }
 
-const FINE: Scales = Scales {
+const FINE: Layout = Layout {
     geodesic: &[0.5, 2.0],
     flood: &[0.15, 0.5],
     difference: 0.3,
+    per_cell: 1,
+    at: 0,
+    nearer: Some(10),
 };
-const PLAIN: Scales = Scales {
+const INSIDE_BOX: usize = 11;
+const PLAIN: Layout = Layout {
     geodesic: &[0.3],
     flood: &[0.1, 0.3],
     difference: 0.15,
+    per_cell: 2,
+    at: 12,
+    nearer: Some(24),
 };
-const TEXTURE: Scales = Scales {
+const TEXTURE: Layout = Layout {
     geodesic: &[],
     flood: &[0.1],
     difference: 0.1,
+    per_cell: 2,
+    at: 20,
+    nearer: None,
 };
-/// Where the maps of each guide start: positive clicks', negative clicks', and what follows them.
-const FINE_AT: usize = 0;
-const FINE_NEARER: usize = FINE_AT + 2 * FINE.maps();
-const INSIDE_BOX: usize = FINE_NEARER + 1;
-const PLAIN_AT: usize = INSIDE_BOX + 1;
-const TEXTURE_AT: usize = PLAIN_AT + 2 * PLAIN.maps();
-const PLAIN_NEARER: usize = TEXTURE_AT + 2 * TEXTURE.maps();
+const BROAD: Layout = Layout {
+    geodesic: &[0.3, 1.0],
+    flood: &[0.15, 0.4],
+    difference: 0.2,
+    per_cell: 4,
+    at: 25,
+    nearer: Some(35),
+};
+/// In the order of [`Guides`].
+const LAYOUTS: [Layout; 4] = [FINE, PLAIN, TEXTURE, BROAD];
+/// Tasks of an object: a guide and a kind of click each.
+const TASKS: usize = 2 * LAYOUTS.len();
 /// All maps.
-pub(crate) const MAPS: usize = PLAIN_NEARER + 1;
+pub(crate) const MAPS: usize = 36;
+const _: () = assert!(
+    FINE.end() == 10 && PLAIN.end() == TEXTURE.at && TEXTURE.end() == 24 && BROAD.end() == 35
+);
 /// Cells of the logits along a cell of the embedding.
 const FINER: usize = 4;
 /// What a step of one cell costs where nothing changes: keeps distances apart in flat regions.
@@ -69,8 +98,9 @@ const STEP_COST: f32 = 0.004;
 const MAX_SWEEPS: usize = 8;
 /// Half the side, in cells of the coarse guides, of the windows of filter and texture.
 const WINDOW: usize = 2;
-/// Variance below which the guided filter takes a window for flat.
+/// Variance below which the guided filter takes a window for flat, and that in the broad guide.
 const FLAT: f32 = 0.05;
+const BROADLY_FLAT: f32 = 0.1;
 
 /// Joins the maps with the image embedding and with the finest features.
 #[derive(Module, Debug)]
@@ -111,30 +141,23 @@ impl ClickReach {
 /// The maps of every object.
 ///
 /// # Shapes
-/// Grey values `[B, 1, m, m]` of the images, m even; prompts of `BN` objects of an input of side `image_size` ->
+/// Guides of the images, of a grid of `m × m`; prompts of `BN` objects of an input of side `image_size` ->
 /// `[BN, m, m, MAPS]`, values 0 to 1
 pub(crate) fn reach_maps(
-    grey: Tensor<4>,
+    guides: &[Guides],
     prompts: &PromptBatch,
     image_of_object: &[usize],
     image_size: usize,
     device: &Device,
 ) -> Tensor<4> {
-    let [_, _, m, _] = grey.dims();
-    let grey: Vec<f32> = grey.into_data().iter::<f32>().collect();
-    let objects = image_of_object.len();
+    let (objects, m) = (image_of_object.len(), guides[0].side());
     let prompts = HostPrompts::of(prompts, objects, m as f32 / image_size as f32);
-    let guides: Vec<Guides> = grey
-        .par_chunks_exact(m * m)
-        .map(|grey| Guides::of(grey, m))
-        .collect();
-    // Six tasks for each object: a guide and a kind of click.
-    let distances: Vec<Distances> = (0..6 * objects)
+    let distances: Vec<Distances> = (0..TASKS * objects)
         .into_par_iter()
         .map(|task| {
-            let (object, guide, positive) = (task / 6, task % 6 / 2, task % 2 == 0);
-            let guide = guides[image_of_object[object]].get(guide);
-            prompts.distances(object, positive, guide)
+            let (object, guide, positive) = (task / TASKS, task % TASKS / 2, task % 2 == 0);
+            let grid = &guides[image_of_object[object]].grids[guide];
+            prompts.distances(object, positive, grid, &LAYOUTS[guide])
         })
         .collect();
     let size = m * m * MAPS;
@@ -143,7 +166,7 @@ pub(crate) fn reach_maps(
         .enumerate()
         .for_each(|(line, maps)| {
             let (object, row) = (line / m, line % m);
-            write_line(&distances[6 * object..][..6], row, m, maps);
+            write_line(&distances[TASKS * object..][..TASKS], row, m, maps);
             if let Some(box_) = prompts.boxes.get(object) {
                 mark_box(box_, row, maps);
             }
@@ -151,38 +174,30 @@ pub(crate) fn reach_maps(
     Tensor::from_data(TensorData::new(maps, [objects, m, m, MAPS]), device)
 }
 
-/// One row of an object's maps from its distances: fine, plain and texture, positive and negative each.
+/// One row of an object's maps from the distances of its tasks.
 fn write_line(distances: &[Distances], row: usize, m: usize, maps: &mut [f32]) {
-    let places = [
-        (&FINE, FINE_AT, 1),
-        (&PLAIN, PLAIN_AT, 2),
-        (&TEXTURE, TEXTURE_AT, 2),
-    ];
-    for ((scales, first, per_cell), kinds) in places.into_iter().zip(distances.chunks_exact(2)) {
-        for (kind, distances) in kinds.iter().enumerate() {
-            let at = first + kind * scales.maps();
-            let mut map = at;
+    for (layout, kinds) in LAYOUTS.iter().zip(distances.chunks_exact(2)) {
+        let per_cell = layout.per_cell;
+        let line = row / per_cell * (m / per_cell);
+        let mut map = layout.at;
+        for distances in kinds {
             let lists = [
-                (&distances.geodesic, scales.geodesic),
-                (&distances.flood, scales.flood),
-                (&distances.difference, &[scales.difference]),
+                (&distances.geodesic, layout.geodesic),
+                (&distances.flood, layout.flood),
+                (&distances.difference, &[layout.difference]),
             ];
             for (values, scales) in lists {
                 for scale in scales {
-                    let line = &values[row / per_cell * (m / per_cell)..];
                     for (column, maps) in maps.chunks_exact_mut(MAPS).enumerate() {
-                        maps[map] = (-line[column / per_cell] / scale).exp();
+                        maps[map] = (-values[line + column / per_cell] / scale).exp();
                     }
                     map += 1;
                 }
             }
         }
-        let nearer = match first {
-            FINE_AT => FINE_NEARER,
-            PLAIN_AT => PLAIN_NEARER,
-            _ => continue,
+        let Some(nearer) = layout.nearer else {
+            continue;
         };
-        let line = row / per_cell * (m / per_cell);
         for (column, maps) in maps.chunks_exact_mut(MAPS).enumerate() {
             let at = line + column / per_cell;
             maps[nearer] = share(kinds[0].geodesic[at], kinds[1].geodesic[at]);
@@ -240,71 +255,68 @@ impl HostPrompts {
         Self { clicks, boxes }
     }
 
-    /// Distances of one object's clicks of one kind in a guide, see [`Guides::get`].
-    fn distances(
-        &self,
-        object: usize,
-        positive: bool,
-        (guide, per_cell, geodesic): (&Guide, usize, bool),
-    ) -> Distances {
-        let coarse = |v: f32| (v + 0.5) / per_cell as f32 - 0.5;
+    /// Distances of one object's clicks of one kind in a guide.
+    fn distances(&self, object: usize, positive: bool, grid: &Grid, layout: &Layout) -> Distances {
+        let coarse = |v: f32| (v + 0.5) / layout.per_cell as f32 - 0.5;
         let kind = self.clicks[object]
             .iter()
             .filter(|click| click.2 == positive);
         let clicks: Vec<usize> = kind
-            .map(|&(x, y, _)| guide.cell(coarse(x), coarse(y)))
+            .map(|&(x, y, _)| grid.cell(coarse(x), coarse(y)))
             .collect();
         let outline = match self.boxes.get(object) {
-            Some(box_) if !positive => guide.outline(box_.map(coarse)),
+            Some(box_) if !positive => grid.outline(box_.map(coarse)),
             _ => Vec::new(),
         };
-        guide.distances(&clicks, &outline, geodesic)
+        grid.distances(&clicks, &outline, !layout.geodesic.is_empty())
     }
 }
 
-/// An image as the distances see it.
-struct Guides {
-    fine: Guide,
-    /// At half the side.
-    plain: Guide,
-    /// At half the side.
-    texture: Guide,
+/// An image as the distances see it, which depends on none of its prompts.
+#[derive(Debug)]
+pub(crate) struct Guides {
+    /// In the order of [`LAYOUTS`]; the first is as fine as the logits.
+    grids: [Grid; LAYOUTS.len()],
 }
 
 impl Guides {
+    /// Of every image.
+    ///
+    /// # Shapes
+    /// Grey values `[B, 1, m, m]`, m a multiple of 4
+    pub(crate) fn of_images(grey: Tensor<4>) -> Vec<Self> {
+        let [_, _, m, _] = grey.dims();
+        let grey: Vec<f32> = grey.into_data().iter::<f32>().collect();
+        let images = grey.par_chunks_exact(m * m);
+        images.map(|grey| Self::of(grey, m)).collect()
+    }
+
     fn of(grey: &[f32], side: usize) -> Self {
         let half = side / 2;
         let means = halved(grey, side);
         let squares: Vec<f32> = grey.iter().map(|v| v * v).collect();
         let variance = window_variance(&means, &halved(&squares, side), half);
+        let plain = guided_filter(&means, half, FLAT);
+        let broad = guided_filter(&halved(&plain, half), half / 2, BROADLY_FLAT);
+        let grid = |values, side| Grid { values, side };
         Self {
-            fine: Guide {
-                values: smoothed(grey, side),
-                side,
-            },
-            plain: Guide {
-                values: guided_filter(&means, half),
-                side: half,
-            },
-            texture: Guide {
-                values: variance.into_iter().map(f32::sqrt).collect(),
-                side: half,
-            },
+            grids: [
+                grid(smoothed(grey, side), side),
+                grid(plain, half),
+                grid(variance.into_iter().map(f32::sqrt).collect(), half),
+                grid(broad, half / 2),
+            ],
         }
     }
 
-    /// A guide, the fine cells along one of its own, and whether geodesic distances are taken in it.
-    fn get(&self, index: usize) -> (&Guide, usize, bool) {
-        match index {
-            0 => (&self.fine, 1, true),
-            1 => (&self.plain, 2, true),
-            _ => (&self.texture, 2, false),
-        }
+    fn side(&self) -> usize {
+        self.grids[0].side
     }
 }
 
 /// Values on a square grid in which distances are taken.
-struct Guide {
+#[derive(Debug)]
+struct Grid {
     values: Vec<f32>,
     side: usize,
 }
@@ -316,7 +328,7 @@ struct Distances {
     difference: Vec<f32>,
 }
 
-impl Guide {
+impl Grid {
     /// The nearest cell.
     fn cell(&self, x: f32, y: f32) -> usize {
         let along = |v: f32| (v.round().max(0.0) as usize).min(self.side - 1);
@@ -480,10 +492,10 @@ fn window_variance(means: &[f32], squares: &[f32], side: usize) -> Vec<f32> {
 }
 
 /// The image smoothed except across its own edges (He et al. 2013, eqs. 5, 6 and 8, with the image as its own guide).
-fn guided_filter(values: &[f32], side: usize) -> Vec<f32> {
+fn guided_filter(values: &[f32], side: usize, flat: f32) -> Vec<f32> {
     let squares: Vec<f32> = values.iter().map(|v| v * v).collect();
     let variance = window_variance(values, &squares, side);
-    let slope: Vec<f32> = variance.iter().map(|v| v / (v + FLAT)).collect();
+    let slope: Vec<f32> = variance.iter().map(|v| v / (v + flat)).collect();
     let mean = window_means(values, side);
     let offset = slope.iter().zip(&mean).map(|(a, mean)| (1.0 - a) * mean);
     let offset = window_means(&offset.collect::<Vec<f32>>(), side);
@@ -530,8 +542,8 @@ mod tests {
         (0..SIDE * SIDE).map(value).collect()
     }
 
-    fn grid(values: &[f32]) -> Guide {
-        Guide {
+    fn grid(values: &[f32]) -> Grid {
+        Grid {
             values: values.to_vec(),
             side: SIDE,
         }
@@ -596,7 +608,7 @@ mod tests {
             step + if sign == 0 { 0.1 } else { -0.1 }
         };
         let noisy: Vec<f32> = (0..SIDE * SIDE).map(value).collect();
-        let filtered = guided_filter(&noisy, SIDE);
+        let filtered = guided_filter(&noisy, SIDE, FLAT);
         let row = &filtered[6 * SIDE..7 * SIDE];
         assert!(
             (row[1] - 2.0).abs() < 0.03 && row[10].abs() < 0.03,
@@ -618,7 +630,8 @@ mod tests {
         let device = Device::flex();
         let grey = TensorData::new(two_rooms(0.5), [1, 1, SIDE, SIDE]);
         let grey = Tensor::from_data(grey, &device);
-        let maps = reach_maps(grey, prompts, &[0], 2 * SIDE, &device);
+        let guides = Guides::of_images(grey);
+        let maps = reach_maps(&guides, prompts, &[0], 2 * SIDE, &device);
         assert_eq!(maps.dims(), [1, SIDE, SIDE, MAPS]);
         maps.into_data().try_into_vec().unwrap()
     }
@@ -642,14 +655,13 @@ mod tests {
         // Pixels of an input twice as fine: the cell of column 2, row 9, and that of column 10, row 3.
         let maps = maps(&clicks(&[(4.5, 18.5, 1), (20.5, 6.5, 0), (0.0, 0.0, -1)]));
         let at = |row: usize, column: usize| &maps[(row * SIDE + column) * MAPS..][..MAPS];
-        let of = |cell: &[f32], scales: &Scales, at: usize| cell[at..at + scales.maps()].to_vec();
-        for (scales, first) in [(&FINE, FINE_AT), (&PLAIN, PLAIN_AT), (&TEXTURE, TEXTURE_AT)] {
-            let second = first + scales.maps();
-            assert!(of(at(9, 2), scales, first).iter().all(|&v| v > 0.99));
-            assert!(of(at(3, 10), scales, second).iter().all(|&v| v > 0.99));
-        }
-        for nearer in [FINE_NEARER, PLAIN_NEARER] {
-            assert!(at(9, 2)[nearer] > 0.99 && at(3, 10)[nearer] < 0.01);
+        for layout in &LAYOUTS {
+            let (first, second) = (layout.at, layout.at + layout.maps());
+            assert!(at(9, 2)[first..second].iter().all(|&v| v > 0.99));
+            assert!(at(3, 10)[second..layout.end()].iter().all(|&v| v > 0.99));
+            if let Some(nearer) = layout.nearer {
+                assert!(at(9, 2)[nearer] > 0.99 && at(3, 10)[nearer] < 0.01);
+            }
         }
         assert!(
             at(2, 9)[..FINE.maps()].iter().all(|&v| v < 0.8),
@@ -670,7 +682,7 @@ mod tests {
         let inside = |row: usize, column: usize| at(row, column)[INSIDE_BOX] > 0.5;
         assert!(inside(5, 3) && !inside(5, 5) && !inside(2, 3));
         // No click: nothing is near one; the outline is at no distance from itself.
-        let (first, second) = (FINE_AT, FINE_AT + FINE.maps());
+        let (first, second) = (FINE.at, FINE.at + FINE.maps());
         assert!(at(5, 3)[first..second].iter().all(|&v| v == 0.0));
         assert!(at(2, 3)[second] > 0.999 && at(5, 3)[second] < at(2, 3)[second]);
     }

@@ -5,11 +5,14 @@
 //! decomposed relative positions ([`crate::ops::window_attention`]). Differs from Meta's code in that the
 //! tokens which fill up the last windows are never made: their queries, keys and values are the bias.
 
+use std::sync::{Arc, OnceLock};
+
 use burn::module::{Initializer, Module, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::{Device, Tensor, TensorData};
 
+use crate::click_reach::Guides;
 use crate::config::{EncoderConfig, SamConfig, VitConfig};
 use crate::layers::{
     LayerNorm, Mlp, PatchConv, apply, apply_residual, bias, channels_first, channels_last,
@@ -39,6 +42,26 @@ pub struct HighRes {
     pub quarter: Tensor<4>,
     /// Mean of the input's channels, `[B, 1, 4g, 4g]`.
     pub grey: Tensor<4>,
+    /// Made of `grey` when first asked for, and shared by all prompts.
+    guides: Arc<OnceLock<Vec<Guides>>>,
+}
+
+impl HighRes {
+    /// From the maps.
+    pub fn new(half: Tensor<4>, quarter: Tensor<4>, grey: Tensor<4>) -> Self {
+        Self {
+            half,
+            quarter,
+            grey,
+            guides: Arc::default(),
+        }
+    }
+
+    /// See [`Guides`]; of each image.
+    pub(crate) fn guides(&self) -> &[Guides] {
+        self.guides
+            .get_or_init(|| Guides::of_images(self.grey.clone()))
+    }
 }
 
 impl ImageEmbedding {
@@ -48,13 +71,14 @@ impl ImageEmbedding {
         self.map(Tensor::detach)
     }
 
-    /// The same with every map changed.
+    /// The same with every map changed to the same values elsewhere: on another device, or with another record.
     #[must_use]
     pub fn map(self, change: impl Fn(Tensor<4>) -> Tensor<4>) -> Self {
         let high_res = |maps: HighRes| HighRes {
             half: change(maps.half),
             quarter: change(maps.quarter),
             grey: change(maps.grey),
+            guides: maps.guides,
         };
         Self {
             image_embedding: change(self.image_embedding),
@@ -74,11 +98,7 @@ impl ImageEmbedding {
         let mut maps = maps.into_iter();
         let image_embedding = maps.next()?;
         let high_res = match (maps.next(), maps.next(), maps.next()) {
-            (Some(half), Some(quarter), Some(grey)) => Some(HighRes {
-                half,
-                quarter,
-                grey,
-            }),
+            (Some(half), Some(quarter), Some(grey)) => Some(HighRes::new(half, quarter, grey)),
             _ => None,
         };
         Some(Self {

@@ -89,10 +89,10 @@ impl Sam {
     /// See [`reach_maps`]; for models that take them.
     fn click_reach(&self, image: &DecoderImage<'_>, prompts: &PromptBatch) -> Option<Tensor<4>> {
         let maps = image.embedding.high_res.as_ref();
-        let grey = maps.filter(|_| self.config.click_reach)?.grey.clone();
+        let guides = maps.filter(|_| self.config.click_reach)?.guides();
         let (objects, side) = (image.image_of_object, self.config.image_size);
         let device = self.prompt_encoder.device();
-        Some(reach_maps(grey, prompts, objects, side, &device))
+        Some(reach_maps(guides, prompts, objects, side, &device))
     }
 
     /// See [`MaskDecoder::image_side`].

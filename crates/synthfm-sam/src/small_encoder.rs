@@ -171,11 +171,11 @@ impl SmallEncoder {
         let channels_first = |x: Tensor<4>| x.permute([0, 3, 1, 2]);
         ImageEmbedding {
             image_embedding: channels_first(embedding),
-            high_res: Some(HighRes {
-                half: channels_first(self.high_res_s1.forward(level1)),
-                quarter: channels_first(self.high_res_s0.forward(level0)),
+            high_res: Some(HighRes::new(
+                channels_first(self.high_res_s1.forward(level1)),
+                channels_first(self.high_res_s0.forward(level0)),
                 grey,
-            }),
+            )),
         }
     }
 }

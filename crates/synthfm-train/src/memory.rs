@@ -72,7 +72,7 @@ fn decoder_values(model: &SamConfig) -> u64 {
     let joined = 6 * model.dense_prompts as u64 * c;
     // Maps of distances from the clicks, joined with the finest features and space-to-depth.
     let reach = if model.click_reach {
-        16 * (2 * 25 + 3 * c / 8)
+        16 * (2 * 36 + 3 * c / 8)
     } else {
         0
     };

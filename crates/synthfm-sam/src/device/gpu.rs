@@ -88,8 +88,8 @@ fn what_there_is(api: WgpuBackend, adapters: &[Adapter]) -> String {
             "Metal is on Apple's computers only: use --device vulkan".to_owned()
         }
         WgpuBackend::Metal => "no GPU was found".to_owned(),
-        _ => "no driver for Vulkan was found: install the one of your GPU (`vulkaninfo --summary` shows what \
-              the system finds), or use --device cpu"
+        _ => "no driver for Vulkan was found: install the one of your GPU, on servers with the loaders libEGL and libGL \
+              (`vulkaninfo --summary` shows what the system finds), or use --device cpu"
             .to_owned(),
     }
 }

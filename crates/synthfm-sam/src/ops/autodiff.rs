@@ -8,7 +8,7 @@ use burn::backend::autodiff::{
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, TensorMetadata};
 
-use super::SamOps;
+use super::{Activation, Arithmetic, SamOps, activate};
 
 /// What the backward pass of a convolution keeps: input, weight, and the output if a rectifier cut it.
 #[derive(Debug)]
@@ -75,6 +75,29 @@ impl<B: SamOps> Backward<B, 3> for ChannelNormBackward {
     }
 }
 
+/// What the backward pass of a linear layer keeps: input and weight.
+#[derive(Debug)]
+struct AffineBackward;
+
+impl<B: SamOps> Backward<B, 3> for AffineBackward {
+    type State = (FloatTensor<B>, FloatTensor<B>);
+
+    fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let [x_node, weight_node, bias_node] = ops.parents;
+        let (x, weight) = ops.state;
+        let grad = grads.consume::<B>(&ops.node);
+        if let Some(node) = bias_node {
+            grads.register::<B>(node.id, B::sum_of_rows(grad.clone()));
+        }
+        if let Some(node) = weight_node {
+            grads.register::<B>(node.id, B::transposed_product(x, grad.clone()));
+        }
+        if let Some(node) = x_node {
+            grads.register::<B>(node.id, B::float_matmul(grad, B::float_transpose(weight)));
+        }
+    }
+}
+
 #[derive(Debug)]
 struct GeluBackward;
 
@@ -125,6 +148,32 @@ impl<B: SamOps, C: CheckpointStrategy> SamOps for Autodiff<B, C> {
             OpsKind::Tracked(prep) => prep.finish((x, gamma, epsilon), output),
             OpsKind::UnTracked(prep) => prep.finish(output),
         }
+    }
+
+    fn affine(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        activation: Activation,
+        arithmetic: Arithmetic,
+    ) -> FloatTensor<Self> {
+        let nodes = [x.node(), weight.node(), bias.node()];
+        let (x, weight, bias) = (
+            x.into_primitive(),
+            weight.into_primitive(),
+            bias.into_primitive(),
+        );
+        let plain = Activation::None;
+        let output = B::affine(x.clone(), weight.clone(), bias, plain, arithmetic);
+        let output = match AffineBackward
+            .prepare::<C>(nodes)
+            .compute_bound()
+            .stateful()
+        {
+            OpsKind::Tracked(prep) => prep.finish((x, weight), output),
+            OpsKind::UnTracked(prep) => prep.finish(output),
+        };
+        activate::<Self>(output, activation)
     }
 
     fn exact_gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {

@@ -62,9 +62,14 @@ fn assert_same(name: &str, sizes: &[usize], run: impl Fn(&[Tensor<1>]) -> Tensor
 
 #[test]
 fn convolution() {
-    // Odd and not square.
-    let [b, h, w, c, o] = [2, 13, 9, 5, 7];
-    for (side, relu) in [(1, false), (3, false), (3, true), (5, true)] {
+    // Odd and not square, in one part and by images; and so many pixels that sums over them are split.
+    for ([b, h, w, c, o], side, relu) in [
+        ([2, 13, 9, 5, 7], 1, false),
+        ([2, 13, 9, 2, 7], 3, false),
+        ([2, 13, 9, 5, 7], 3, true),
+        ([2, 13, 9, 5, 7], 5, true),
+        ([2, 16, 24, 3, 4], 3, false),
+    ] {
         let sizes = [b * h * w * c, side * side * c * o, o];
         assert_same(&format!("conv {side} {relu}"), &sizes, |t| {
             let (x, weight) = (
@@ -119,7 +124,7 @@ fn layer_norm_and_gelu() {
 
 #[test]
 fn linear_layers() {
-    for [m, k, n] in [[3, 5, 3], [41, 19, 51], [128, 64, 96]] {
+    for [m, k, n] in [[3, 5, 3], [41, 19, 51], [128, 64, 96], [1024, 6, 10]] {
         for activation in [Activation::None, Activation::Relu, Activation::Gelu] {
             assert_same(
                 &format!("linear {m} {k} {n} {activation:?}"),
@@ -200,6 +205,17 @@ fn attention_between_tokens_and_a_map() {
                 .flatten(0, 2)
         });
     }
+}
+
+#[test]
+fn attention_to_projected_maps() {
+    let [objects, t, n, heads, d] = [3, 4, 13, 2, 5];
+    let sizes = [objects * t * heads * d, n * heads * d, n * heads * d];
+    assert_same("tokens_to_projected", &sizes, |x| {
+        let query = x[0].clone().reshape([objects, t, heads * d]);
+        let map = |i: usize| x[i].clone().reshape([1, n, heads * d]);
+        ops::tokens_to_projected(query, [map(1), map(2)], heads).flatten(0, 2)
+    });
 }
 
 #[test]

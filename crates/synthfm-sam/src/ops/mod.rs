@@ -5,6 +5,8 @@
 
 mod attention;
 mod autodiff;
+#[cfg(feature = "gpu")]
+mod cube;
 mod flex;
 #[cfg(all(test, feature = "gpu"))]
 mod gpu_tests;
@@ -94,8 +96,7 @@ pub trait SamOps: Backend {
         let [s, _, c, o] = weight.shape().dims();
         let options = options(&weight.shape());
         let rows = x.shape().num_elements() / c;
-        let by_bias = Self::float_reshape(grad.clone(), Shape::from([rows, o]));
-        let by_bias = Self::float_reshape(Self::float_sum_dim(by_bias, 0), Shape::from([o]));
+        let by_bias = Self::sum_of_rows(Self::float_reshape(grad.clone(), Shape::from([rows, o])));
         let by_weight = Self::conv2d_weight_backward(
             nchw::<Self>(x),
             oihw::<Self>(weight),
@@ -144,11 +145,23 @@ pub trait SamOps: Backend {
         grad: FloatTensor<Self>,
         epsilon: f64,
     ) -> FloatTensor<Self> {
-        let c = x.shape()[1];
         let (centred, scale) = standardise::<Self>(x, epsilon);
         let by_gamma = Self::float_mul(Self::float_mul(centred, scale), grad.clone());
-        let total = |t| Self::float_reshape(Self::float_sum_dim(t, 0), Shape::from([c]));
-        Self::float_cat(vec![total(by_gamma), total(grad)], 0)
+        Self::float_cat(
+            vec![Self::sum_of_rows(by_gamma), Self::sum_of_rows(grad)],
+            0,
+        )
+    }
+
+    /// `aᵀ · b`, the gradient of a linear layer's weight; `a`: `[M, K]`, `b`: `[M, N]` -> `[K, N]`.
+    fn transposed_product(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::float_matmul(Self::float_transpose(a), b)
+    }
+
+    /// The sum over the first axis, the gradient of a bias; `x`: `[M, N]` -> `[N]`.
+    fn sum_of_rows(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        let n = x.shape()[1];
+        Self::float_reshape(Self::float_sum_dim(x, 0), Shape::from([n]))
     }
 
     /// `activation(x · weight + bias)`; `x`: `[M, K]`, `weight`: `[K, N]`, `bias`: `[N]` -> `[M, N]`.
@@ -362,9 +375,6 @@ fn standardise<B: Backend>(x: FloatTensor<B>, epsilon: f64) -> (FloatTensor<B>, 
     let scale = B::float_recip(B::float_sqrt(B::float_add_scalar(variance, epsilon.into())));
     (centred, scale)
 }
-
-#[cfg(feature = "gpu")]
-impl SamOps for burn::backend::wgpu::CubeBackend {}
 
 /// Convolution with stride 1 and zero padding that keeps the size; `ReLU` if asked.
 ///

@@ -297,3 +297,34 @@ fn outputs_that_cannot_be_written_leave_nothing() {
     );
     assert!(Path::new(&folder.path().join("taken.png")).is_dir());
 }
+
+#[test]
+fn one_volume_of_a_nifti_series_is_segmented() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("series.nii");
+    volume(&path);
+    // All slices of the volume become volumes of a single one.
+    let mut bytes = fs::read(&path).unwrap();
+    let [ni, nj, volumes] = SHAPE;
+    for (n, dim) in [4, ni, nj, 1, volumes].into_iter().enumerate() {
+        bytes[40 + 2 * n] = u8::try_from(dim).unwrap();
+    }
+    fs::write(&path, bytes).unwrap();
+    let args = [
+        "predict",
+        "series.nii",
+        "--slice=0",
+        "--point=30,20",
+        "-o",
+        "m.nii.gz",
+    ];
+    let message = format!("{volumes} volumes");
+    synthfm(folder.path(), &args).fails(1, &[&message, "--series"]);
+    let chosen = [&args[..], &["--series=2"]].concat();
+    synthfm(folder.path(), &chosen).ok();
+    let labels = label_volume(&folder.path().join("m.nii.gz"));
+    assert_eq!(labels.geometry().shape(), [ni, nj, 1]);
+    assert!(slice_area(&labels, Plane::Axial, 0) > 0);
+    let wrong = [&args[..], &["--series=9"]].concat();
+    synthfm(folder.path(), &wrong).fails(1, &[&message]);
+}

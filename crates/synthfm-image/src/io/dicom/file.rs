@@ -345,9 +345,8 @@ pub(super) fn read_pixels(memory: Vec<u8>, file: &FileHeader, limit: u64) -> Res
         .map_err(|e| io_error(path, e))?;
     let length = location.length.map_or(limit, |length| length as u64);
     let available = file.metadata().map_err(|e| io_error(path, e))?.len();
-    let left = available.saturating_sub(location.offset as u64).min(length);
-    let left = left.min(limit);
-    let left = left as usize;
+    let left = available.saturating_sub(location.offset as u64);
+    let left = left.min(length).min(limit) as usize;
     let mut bytes = memory;
     if bytes.capacity() < left {
         bytes = pages::with_capacity(left);
