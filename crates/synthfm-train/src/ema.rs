@@ -9,7 +9,7 @@ use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use synthfm_sam::KeyPath;
 
-use crate::parameters::for_each_parameter;
+use crate::parameters::trained_values;
 use crate::{Error, Result};
 
 /// The average of the weights.
@@ -45,17 +45,10 @@ pub struct Ema {
 impl Ema {
     /// Starts from the weights that `module` has, or goes on after `updates` steps from averages that it holds.
     pub fn of<M: Module>(module: &M, decay: f64, updates: u64) -> Self {
-        let mut averages = BTreeMap::new();
-        for_each_parameter(module, &mut |parameter| {
-            if parameter.trainable {
-                let values = (parameter.values)();
-                averages.insert(parameter.key, values);
-            }
-        });
         Self {
             decay,
             updates,
-            averages,
+            averages: trained_values(module),
         }
     }
 
@@ -69,14 +62,11 @@ impl Ema {
         self.updates += 1;
         let t = self.updates as f64;
         let part = (1.0 - self.decay.min((1.0 + t) / (10.0 + t))) as f32;
-        for_each_parameter(module, &mut |parameter| {
-            // What is frozen has no average.
-            if let Some(average) = self.averages.get_mut(&parameter.key) {
-                let values = (parameter.values)();
-                let pairs = average.iter_mut().zip(&values);
-                pairs.for_each(|(average, value)| *average += (value - *average) * part);
-            }
-        });
+        let values = trained_values(module);
+        for (average, values) in self.averages.values_mut().zip(values.values()) {
+            let pairs = average.iter_mut().zip(values);
+            pairs.for_each(|(average, value)| *average += (value - *average) * part);
+        }
     }
 
     /// `module` with the averages in place of its weights.

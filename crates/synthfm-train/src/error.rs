@@ -49,6 +49,15 @@ pub enum Error {
         /// What was expected and what was found.
         problem: String,
     },
+    /// Another process writes the run.
+    #[error(
+        "{path} is being written by another synthfm train: wait for it, stop it, or choose another folder",
+        path = path.display()
+    )]
+    RunInUse {
+        /// The run's folder.
+        path: PathBuf,
+    },
     /// A thread that makes batches ended before its work was done.
     #[error("a worker that makes training batches stopped; its own message stands above")]
     Worker,

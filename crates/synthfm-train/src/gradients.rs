@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{Gradients, Tensor};
+use burn::tensor::{Gradients, Tensor, Transaction};
 use synthfm_sam::KeyPath;
 
 use crate::parallel::Processes;
@@ -15,6 +15,30 @@ pub(crate) fn host_values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
         .into_data()
         .try_into_vec()
         .expect("modules of this project hold f32")
+}
+
+/// Tensors by name that are read at once: a device that works beside the host waits for it once, not once for each.
+#[derive(Default)]
+pub(crate) struct Reading {
+    names: Vec<String>,
+    transaction: Transaction,
+}
+
+impl Reading {
+    pub(crate) fn add<const D: usize>(&mut self, name: String, tensor: Tensor<D>) {
+        self.names.push(name);
+        self.transaction = std::mem::take(&mut self.transaction).register(tensor);
+    }
+
+    /// Row-major values by name.
+    pub(crate) fn values(self) -> BTreeMap<String, Vec<f32>> {
+        let data = self.transaction.execute().into_iter();
+        let floats = data.map(|data| {
+            data.try_into_vec()
+                .expect("modules of this project hold f32")
+        });
+        self.names.into_iter().zip(floats).collect()
+    }
 }
 
 /// Gradients by parameter name; parameters without one are absent.
@@ -29,7 +53,7 @@ impl GradientSet {
         struct Collector<'a> {
             path: KeyPath,
             gradients: &'a mut Gradients,
-            values: BTreeMap<String, Vec<f32>>,
+            reading: Reading,
         }
         impl ModuleVisitor for Collector<'_> {
             fn enter_module(&mut self, name: &str, container: &str) {
@@ -40,18 +64,18 @@ impl GradientSet {
             }
             fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
                 if let Some(grad) = param.val().grad_remove(self.gradients) {
-                    self.values.insert(self.path.key(), host_values(grad));
+                    self.reading.add(self.path.key(), grad);
                 }
             }
         }
         let mut collector = Collector {
             path: KeyPath::default(),
             gradients,
-            values: BTreeMap::new(),
+            reading: Reading::default(),
         };
         module.visit(&mut collector);
         Self {
-            values: collector.values,
+            values: collector.reading.values(),
         }
     }
 

@@ -10,7 +10,8 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use synthfm_sam::KeyPath;
 
-use crate::gradients::{GradientSet, host_values};
+use crate::gradients::GradientSet;
+use crate::parameters::trained_values;
 
 /// Parameters of [`AdamW`]. Defaults are PyTorch's; the learning rate is the schedule's.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -89,6 +90,7 @@ impl AdamW {
         let mut stepper = Stepper {
             path: KeyPath::default(),
             optimizer: self,
+            values: trained_values(&module),
             gradients,
             lr,
             scale: scale as f32,
@@ -139,6 +141,7 @@ impl AdamW {
 struct Stepper<'a> {
     path: KeyPath,
     optimizer: &'a mut AdamW,
+    values: BTreeMap<String, Vec<f32>>,
     gradients: GradientSet,
     lr: f64,
     scale: f32,
@@ -155,13 +158,14 @@ impl ModuleMapper for Stepper<'_> {
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let name = self.path.key();
-        let Some(grad) = self.gradients.take(&name) else {
+        let (Some(grad), Some(mut values)) =
+            (self.gradients.take(&name), self.values.remove(&name))
+        else {
             return param;
         };
         let lr = self.lr * self.optimizer.rates.get(&name).copied().unwrap_or(1.0);
         param.map(|tensor| {
             let (device, shape) = (tensor.device(), tensor.shape());
-            let mut values = host_values(tensor.inner());
             self.optimizer
                 .update(name, &mut values, &grad, lr, self.scale);
             Tensor::from_data(TensorData::new(values, shape), &device).require_grad()

@@ -1,11 +1,13 @@
 //! A walk over a module's parameters by their checkpoint keys.
 
+use std::collections::BTreeMap;
+
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use sha2::{Digest, Sha256};
 use synthfm_sam::{KeyPath, hex};
 
-use crate::gradients::host_values;
+use crate::gradients::{Reading, host_values};
 
 /// One parameter of a module in training.
 pub(crate) struct Parameter<'a> {
@@ -17,6 +19,8 @@ pub(crate) struct Parameter<'a> {
     pub(crate) trainable: bool,
     /// Copies its values, row-major.
     pub(crate) values: &'a dyn Fn() -> Vec<f32>,
+    /// Has its values read together with others.
+    pub(crate) read: &'a dyn Fn(&mut Reading),
 }
 
 /// Calls `see` with every parameter, in the order of the fields.
@@ -33,12 +37,13 @@ pub(crate) fn for_each_parameter<M: Module>(module: &M, see: &mut dyn FnMut(Para
             self.path.exit();
         }
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            let tensor = param.val();
+            let (key, tensor) = (self.path.key(), param.val());
             (self.see)(Parameter {
-                key: self.path.key(),
+                key: key.clone(),
                 shape: tensor.dims().to_vec(),
                 trainable: tensor.is_require_grad(),
                 values: &|| host_values(tensor.clone().inner()),
+                read: &|reading| reading.add(key.clone(), tensor.clone().inner()),
             });
         }
     }
@@ -46,6 +51,17 @@ pub(crate) fn for_each_parameter<M: Module>(module: &M, see: &mut dyn FnMut(Para
         path: KeyPath::default(),
         see,
     });
+}
+
+/// The values of every trained parameter.
+pub(crate) fn trained_values<M: Module>(module: &M) -> BTreeMap<String, Vec<f32>> {
+    let mut reading = Reading::default();
+    for_each_parameter(module, &mut |parameter| {
+        if parameter.trainable {
+            (parameter.read)(&mut reading);
+        }
+    });
+    reading.values()
 }
 
 /// SHA-256 over keys, shapes and values of the parameters that are not trained; empty if all are.

@@ -1,6 +1,6 @@
 //! A run's folder: where it starts or goes on, its logs, checkpoints, validations and models.
 
-use std::fs;
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -119,6 +119,21 @@ fn learner(sam: Sam, config: &TrainConfig, model: &SamConfig, device: &Device) -
     Ok(learner.with_arithmetic(arithmetic))
 }
 
+/// Keeps other processes from writing this run, which would mix its logs and checkpoints with theirs. Where the file
+/// system knows no locks, as on some clusters, nothing does.
+fn lock(out: &Path) -> Result<File> {
+    let path = out.join(".lock");
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create(true).truncate(false).open(&path);
+    let file = file.map_err(|source| Error::Io { path, source })?;
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => Err(Error::RunInUse {
+            path: out.to_owned(),
+        }),
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(file),
+    }
+}
+
 /// A checkpoint's state and all that its next step needs.
 fn resumed(
     checkpoint: &Path,
@@ -156,6 +171,8 @@ pub(crate) struct Run<'a> {
     tensorboard: Option<EventFile>,
     real: RealData,
     device: &'a Device,
+    /// Held as long as the run goes on, by the process that writes.
+    _lock: Option<File>,
 }
 
 impl<'a> Run<'a> {
@@ -172,6 +189,7 @@ impl<'a> Run<'a> {
             source,
         })?;
         let writes = options.processes.writes();
+        let lock = if writes { Some(lock(out)?) } else { None };
         if writes {
             checkpoint::tidy(out)?;
         }
@@ -225,6 +243,7 @@ impl<'a> Run<'a> {
             tensorboard,
             real,
             device: &options.device,
+            _lock: lock,
         };
         Ok((run, trainee))
     }

@@ -200,3 +200,21 @@ fn a_run_that_diverges_says_what_to_try() {
         assert!(message.contains(part), "{message}");
     }
 }
+
+#[test]
+fn a_run_has_one_writer() {
+    let folder = tempfile::tempdir().unwrap();
+    let other = fs::File::create(folder.path().join(".lock")).unwrap();
+    other.try_lock().unwrap();
+    let error = run(&tiny(), folder.path(), false, 1).unwrap_err();
+    assert!(
+        error.to_string().contains("another synthfm train"),
+        "{error}"
+    );
+    assert!(
+        !folder.path().join("config.toml").exists(),
+        "nothing was written"
+    );
+    drop(other);
+    run(&tiny(), folder.path(), false, 1).unwrap();
+}

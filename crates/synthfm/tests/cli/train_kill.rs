@@ -140,7 +140,8 @@ fn a_run_that_is_killed_many_times_ends_in_the_same_bytes() {
         listed("checkpoints"),
         ["step-00000012", "step-00000021", "step-00000024"]
     );
-    assert!(listed(".").iter().all(|name| !name.starts_with('.')));
+    let left_over = |name: &String| name.starts_with('.') && name != ".lock";
+    assert!(!listed(".").iter().any(left_over));
 }
 
 /// A thousand steps on a frozen encoder: what the process holds does not grow after the first hundred.
