@@ -25,6 +25,7 @@ mod sam;
 mod small_encoder;
 #[cfg(test)]
 mod testing;
+mod threshold;
 mod tiny_vit;
 mod transformer;
 mod weights;

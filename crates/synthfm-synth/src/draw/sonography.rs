@@ -40,7 +40,7 @@ impl Scene<'_> {
             skull.softness = skull.width * self.rng.uniform(0.2, 0.7);
             self.last().rim = Some(skull);
         }
-        if self.rng.chance(0.35) && self.label_map.is_none() {
+        if self.rng.chance(0.5) && self.label_map.is_none() {
             // The brain's own pattern: regions much like the ones outside.
             let mut map = self.regions();
             map.inside = Some(id);
@@ -106,8 +106,8 @@ impl Scene<'_> {
             self.add(midline.inside(id));
             self.soften(half_width);
         }
-        for _ in 0..self.rng.int(0, 7) {
-            let at = frame.at([self.rng.uniform(-0.7, 0.7), self.rng.uniform(-0.7, 0.7)]);
+        for _ in 0..self.rng.int(0, 12) {
+            let at = frame.at([self.rng.uniform(-0.8, 0.8), self.rng.uniform(-0.8, 0.8)]);
             let area = self.rng.log_uniform(0.01, 0.25) * frame.axes[0] * frame.axes[1];
             let outline = self.any_shape(at, area);
             let part = if self.rng.chance(0.5) {
@@ -117,7 +117,8 @@ impl Scene<'_> {
                 self.contrasting_paint(mean)
             };
             let part = New::of(TargetKind::Lesion, outline, part).inside(id);
-            let rule = if self.rng.chance(0.4) {
+            // Biometry measures the head, hardly ever a part of it.
+            let rule = if self.rng.chance(0.12) {
                 TargetRule::Visible
             } else {
                 TargetRule::No

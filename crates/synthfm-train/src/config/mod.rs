@@ -43,6 +43,9 @@ pub struct TrainConfig {
     /// Smallest ratio of the shorter to the longer side of a sample, drawn uniformly from here to 1
     /// (1: every sample has the generator's own size).
     pub min_aspect: f32,
+    /// Chance at which a structure that lies inside another one can be asked about, cells apart, 0 to 1 (1: as any other).
+    /// What annotators outline is more often the whole than a part of it.
+    pub nested_targets: f32,
     /// Index of the first sample.
     pub first_index: u64,
     /// Checkpoint whose image encoder is used (`.pth`, `.safetensors` or a model folder).
@@ -95,6 +98,7 @@ impl Default for TrainConfig {
             accumulate: 1,
             objects_per_image: 1,
             min_aspect: 1.0,
+            nested_targets: 1.0,
             first_index: 0,
             encoder: None,
             encoder_precision: PrecisionChoice::F32,
@@ -177,6 +181,12 @@ impl TrainConfig {
             return Err(Error::Parameter(format!(
                 "min_aspect: {} is outside 0.25 to 1",
                 self.min_aspect
+            )));
+        }
+        if !(0.0..=1.0).contains(&self.nested_targets) {
+            return Err(Error::Parameter(format!(
+                "nested_targets: {} is outside 0 to 1",
+                self.nested_targets
             )));
         }
         if self.encoder_precision != PrecisionChoice::F32 && self.mode != Mode::Decoder {
