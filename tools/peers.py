@@ -23,7 +23,6 @@ import tempfile
 import time
 from pathlib import Path
 
-import onnxruntime
 import torch
 
 BOXES = 16
@@ -84,6 +83,8 @@ def torch_times(sam, repeats):
 
 
 def onnx_times(sam, folder, threads, repeats):
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     open_session = lambda path: onnxruntime.InferenceSession(
@@ -138,6 +139,8 @@ def synthfm_times(program, model, threads, repeats):
 
 
 def main():
+    import onnxruntime
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--synthfm", default="target/release/synthfm", help="the program")
     parser.add_argument("--models", nargs="+", default=["vit_b", "vit_t"], help="vit_b, vit_l, vit_h, vit_t")

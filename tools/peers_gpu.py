@@ -1,52 +1,41 @@
 #!/usr/bin/env python3
-"""Times SAM's encoders on a GPU: synthfm (built with the feature gpu) and PyTorch, one after the other, as a table.
+"""Times SAM's encoders on a GPU: synthfm (built with the feature gpu) and PyTorch, one after the other.
 
 Needs an NVIDIA GPU, its Vulkan driver, and torch and segment-anything from PyPI; nothing is downloaded while it runs.
 Weights are random: they do not change the time. Images of 1024 x 1024 are encoded one at a time; medians (and ranges) in
-milliseconds of --repeats runs after one that is not counted. PyTorch's start with the preprocessed image on the GPU, ours
+milliseconds of --repeats runs after some that are not counted. PyTorch's start with the preprocessed image on the GPU, ours
 with the image on the host.
 
-    cargo build --release --features gpu
+    cargo build --release -p synthfm --features gpu
     python tools/peers_gpu.py target/release/synthfm vit_b vit_h
 """
 
 import argparse
 import json
-import statistics
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 
 import torch
-from segment_anything import sam_model_registry
+
+from peers import build, spread
 
 
-def spread(times):
-    return f"{statistics.median(times):.1f} ({min(times):.1f} to {max(times):.1f})"
-
-
-def build(kind):
-    """A model of random weights, among them the position codes that start at zero."""
-    torch.manual_seed(0)
-    sam = sam_model_registry[kind]().eval()
-    for name, parameter in sam.named_parameters():
-        if "rel_pos" in name or name.endswith("pos_embed"):
-            torch.nn.init.normal_(parameter, std=0.02)
-    return sam
+def line(median, least, most):
+    return f"{median:.1f} ({least:.1f} to {most:.1f}) ms"
 
 
 def pytorch(sam, half, repeats):
-    encoder, image = sam.image_encoder.cuda(), torch.rand(1, 3, 1024, 1024, device="cuda")
+    encoder, image = sam.image_encoder.cuda(), torch.rand(1, 3, 1024, 1024).cuda()
     encoder, image = (encoder.half(), image.half()) if half else (encoder.float(), image)
-    times = []
-    for _ in range(repeats + 3):
-        torch.cuda.synchronize()
-        start = time.perf_counter()
+
+    def encode():
         encoder(image)
         torch.cuda.synchronize()
-        times.append(1e3 * (time.perf_counter() - start))
-    return spread(times[3:])
+
+    encode()
+    encode()
+    return line(*spread(encode, repeats))
 
 
 def ours(program, device, checkpoint, precision, repeats):
@@ -57,8 +46,8 @@ def ours(program, device, checkpoint, precision, repeats):
         return "failed: " + done.stderr.strip().splitlines()[-1]
     result = json.loads(done.stdout)
     times = result["encode_ms"]
-    return (f"{times['median']:.1f} ({times['min']:.1f} to {times['max']:.1f}) ms, "
-            f"{result['images_per_second']:.1f} images/s on {result['device']}")
+    time = line(times["median"], times["min"], times["max"])
+    return f"{time}, {result['images_per_second']:.1f} images/s on {result['device']}"
 
 
 def main():
@@ -77,7 +66,7 @@ def main():
             torch.save(sam.state_dict(), checkpoint)
             for half in (False, True):
                 name = "f16" if half else "f32"
-                print(f"{kind} {name}: PyTorch {pytorch(sam, half, args.repeats)} ms", flush=True)
+                print(f"{kind} {name}: PyTorch {pytorch(sam, half, args.repeats)}", flush=True)
                 print(f"{kind} {name}: synthfm {ours(args.synthfm, args.device, str(checkpoint), name, args.repeats)}", flush=True)
             checkpoint.unlink()
 
