@@ -1,4 +1,5 @@
-//! What a change must not take from the embedded model: mean Dice on real images, two points below what docs/model.md has.
+//! What a change must not take from the embedded model: mean Dice on the real images of named data sets, two points below
+//! what the shipped weights reach.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,37 +8,74 @@ use serde_json::Value;
 
 use crate::common::synthfm;
 
-/// Modality, then mean Dice over its data sets after one click, after three and two in a ring, and with a box, in %.
+/// The data sets whose means the floors are; others in the same folder do not count.
+const DATASETS: [&str; 29] = [
+    "Dataset101_Hc18",
+    "Dataset102_BusBra",
+    "Dataset103_Ccaus",
+    "Dataset105_UsLiver",
+    "Dataset106_BreastUsg",
+    "Dataset107_CtSpleen",
+    "Dataset108_TotalsegCt",
+    "Dataset109_Dcmqi",
+    "Dataset111_CtHepaticvessel",
+    "Dataset117_Sct",
+    "Dataset118_MrKidney",
+    "Dataset119_MrHeartHvsmr",
+    "Dataset120_MrHippocampus",
+    "Dataset122_MrSpineSpider",
+    "Dataset123_MrLeftatrium",
+    "Dataset128_MrBraintumorBrisc",
+    "Dataset130_CxrNlm",
+    "Dataset131_Dsb2018",
+    "Dataset132_Bbbc003Embryo",
+    "Dataset133_Bbbc009Rbc",
+    "Dataset134_Bbbc030Cho",
+    "Dataset135_AxonSem",
+    "Dataset137_Fives",
+    "Dataset140_OctaFaz",
+    "Dataset148_MrSarcoma",
+    "Dataset151_CtHemorrhage",
+    "Dataset154_XrMammoCbis",
+    "Dataset156_MicroWbc",
+    "Dataset308_TotalsegMr",
+];
+/// Modality, then the lowest mean Dice over its data sets after one click, after three positive clicks and two negative
+/// ones in a ring, and with a box, in %.
 const FLOORS: [(&str, [f64; 3]); 7] = [
-    ("CT", [73.9, 83.4, 84.6]),
-    ("MICRO", [67.8, 74.9, 80.1]),
-    ("MR", [67.9, 78.1, 82.8]),
+    ("CT", [62.4, 78.6, 79.7]),
+    ("MICRO", [70.6, 75.7, 83.1]),
+    ("MR", [61.9, 75.0, 81.9]),
     ("OCT", [79.2, 84.3, 89.5]),
     ("RETINA", [10.7, 13.6, 12.7]),
-    ("US", [69.4, 80.9, 91.1]),
-    ("XR", [81.5, 87.2, 88.3]),
+    ("US", [66.3, 77.4, 89.3]),
+    ("XR", [58.2, 77.6, 85.4]),
 ];
 const PROMPTS: [&str; 3] = ["1,0", "3,2 ring", "box"];
 
-/// The development data sets, if they are there.
-fn datasets() -> Vec<PathBuf> {
+/// Folders of the named data sets; `None` without the folder that holds them.
+fn datasets() -> Option<Vec<PathBuf>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/real-dev");
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut found: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
-    found.retain(|path| path.join("dataset.json").is_file());
-    found.sort();
-    found
+    if !folder.is_dir() {
+        return None;
+    }
+    let named = |name: &str| {
+        let path = folder.join(name);
+        let described = path.join("dataset.json");
+        assert!(described.is_file(), "{} is missing", described.display());
+        path
+    };
+    Some(DATASETS.into_iter().map(named).collect())
 }
 
 #[test]
 fn the_embedded_model_keeps_its_scores_on_real_images() {
-    let datasets = datasets();
-    if datasets.is_empty() {
+    let Some(datasets) = datasets() else {
         eprintln!(
             "SKIPPED: ../shared/data/real-dev is not there, so that the embedded model met no real data set"
         );
         return;
-    }
+    };
     let folder = tempfile::tempdir().unwrap();
     let mut args = vec!["evaluate", "--data"];
     args.extend(datasets.iter().map(|path| path.to_str().unwrap()));
