@@ -17,7 +17,7 @@ fn main() {
     divan::main();
 }
 
-const SIDES: [usize; 2] = [256, 1024];
+const SIDES: [usize; 3] = [256, 384, 1024];
 
 fn config(preset: &str, side: usize) -> GeneratorConfig {
     let mut config = GeneratorConfig::preset(preset).expect("a preset of the crate");

@@ -6,10 +6,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use synthfm_image::Size;
 
 use crate::boundary::{Contour, clip};
+use crate::brush::Brush;
+use crate::clusters::{Weights, Window};
 use crate::coverage::Layer;
 use crate::deformation::Deformation;
 use crate::field::Field;
-use crate::params::{Blend, LabelMapParams, Paint, RimParams, SampleParams, StructureParams};
+use crate::params::{
+    Blend, ClusterParams, ClusterPattern, LabelMapParams, Paint, RimParams, SampleParams,
+    StructureParams,
+};
+use crate::scratch::Buffer;
 use crate::{label_map, texture, wide};
 
 /// The image while it is painted.
@@ -55,7 +61,7 @@ impl<'a> Canvas<'a> {
 
     pub(crate) fn paint(&mut self) {
         let ground = self.params.ground;
-        Brush::new(ground, &self.textures).fill(&mut self.data);
+        Brush::new(ground, &self.textures).put(0, &mut self.data);
         let map = self.params.label_map.as_ref();
         if let Some(map) = map.filter(|map| map.inside.is_none()) {
             self.paint_regions(map, None);
@@ -106,7 +112,12 @@ impl<'a> Canvas<'a> {
         if let (Some(parent), Cow::Owned(alpha)) = (parent, &mut alpha) {
             clip(alpha, parent);
         }
-        self.blend(&alpha, structure.paint, structure.blend);
+        match &structure.clusters {
+            Some(clusters) if structure.blend == Blend::Replace => {
+                self.blend_clusters(&alpha, structure.paint, clusters);
+            }
+            _ => self.blend(&alpha, structure.paint, structure.blend),
+        }
         if structure.blend == Blend::Replace {
             self.mark(&layer, structure.id);
         }
@@ -168,6 +179,42 @@ impl<'a> Canvas<'a> {
         );
     }
 
+    /// Weights of clusters in a part of the image.
+    fn weights(&self, pattern: &ClusterPattern, others: usize, window: Window) -> Weights {
+        let deformation = self.deformation.as_ref();
+        let moved = |point| deformation.map_or(point, |deformation| deformation.moved(point));
+        Weights::new(pattern, others, window, self.unit_px, moved)
+    }
+
+    /// Paints a structure whose inside is split into clusters.
+    fn blend_clusters(&mut self, alpha: &Layer, paint: Paint, clusters: &ClusterParams) {
+        let Layer { row, col, size, .. } = *alpha;
+        let window = Window { row, col, size };
+        let weights = self.weights(&clusters.pattern, clusters.paints.len(), window);
+        let brush = |&paint: &Paint| Brush::new(paint, &self.textures);
+        let (own, parts) = (brush(&paint), clusters.paints.iter().map(brush));
+        let parts: Vec<Brush> = parts.collect();
+        let (data, width) = (&mut self.data, self.size.width);
+        let mut inside = Buffer::stale(size.width);
+        wide::run(
+            #[inline(always)]
+            || {
+                for (line, (start, alpha)) in alpha.lines(width).enumerate() {
+                    own.put(start, &mut inside);
+                    let at = line * size.width;
+                    let weights = weights.stretch(at..at + size.width);
+                    for (part, weights) in parts.iter().zip(weights) {
+                        part.mix(start, weights, &own, &mut inside);
+                    }
+                    let pixels = data[start..].iter_mut().zip(alpha);
+                    for ((value, &a), &paint) in pixels.zip(&*inside) {
+                        *value = (1.0 - a) * *value + a * paint;
+                    }
+                }
+            },
+        );
+    }
+
     /// Writes a label where at least half of the pixel is covered.
     fn mark(&mut self, layer: &Layer, id: u16) {
         for (start, coverage) in layer.lines(self.size.width) {
@@ -197,10 +244,19 @@ impl<'a> Canvas<'a> {
     /// Paints the label map over the image or inside a structure; gaps keep what is below.
     fn paint_regions(&mut self, map: &LabelMapParams, inside: Option<&Layer>) {
         let regions = label_map::regions(map, self.deformation.as_ref(), self.size);
-        let brushes: Vec<Brush> = map
-            .paints
-            .iter()
-            .map(|&paint| Brush::new(paint, &self.textures))
+        let weights = map.clusters.as_ref().map(|clusters| {
+            let (row, col, size) = (0, 0, self.size);
+            self.weights(
+                &clusters.pattern,
+                clusters.others(),
+                Window { row, col, size },
+            )
+        });
+        let brush = |&paint: &Paint| Brush::new(paint, &self.textures);
+        let brushes: Vec<Brush> = map.paints.iter().map(brush).collect();
+        let split = map.clusters.iter().flat_map(|clusters| &clusters.paints);
+        let parts: Vec<Vec<Brush>> = split
+            .map(|paints| paints.iter().map(brush).collect())
             .collect();
         for (at, &region) in regions.iter().enumerate() {
             let Some(brush) = brushes.get(usize::from(region)) else {
@@ -210,7 +266,14 @@ impl<'a> Canvas<'a> {
                 Some(layer) => layer.at(at / self.size.width, at % self.size.width),
                 None => 1.0,
             };
-            self.data[at] = (1.0 - alpha) * self.data[at] + alpha * brush.at(at);
+            let mut paint = brush.at(at);
+            if let Some(weights) = &weights {
+                let parts = parts[usize::from(region)].iter();
+                for (part, weight) in parts.zip(weights.at(at)) {
+                    paint += weight * (part.at(at) - brush.at(at));
+                }
+            }
+            self.data[at] = (1.0 - alpha) * self.data[at] + alpha * paint;
             if alpha >= 0.5 {
                 self.labels[at] = region + 1;
             }
@@ -221,73 +284,17 @@ impl<'a> Canvas<'a> {
 /// Every paint of a recipe that may have a texture.
 fn paints(params: &SampleParams) -> impl Iterator<Item = Paint> {
     let regions = params.label_map.iter().flat_map(|map| &map.paints).copied();
+    let split = params
+        .label_map
+        .iter()
+        .filter_map(|map| map.clusters.as_ref());
+    let split = split.flat_map(|clusters| clusters.paints.iter().flatten().copied());
     let structures = params.structures.iter().map(|structure| structure.paint);
+    let inside = params.structures.iter().filter_map(|s| s.clusters.as_ref());
+    let inside = inside.flat_map(|clusters| clusters.paints.iter().copied());
     std::iter::once(params.ground)
         .chain(regions)
+        .chain(split)
         .chain(structures)
-}
-
-/// Evaluates a paint at pixels: `base + factor v`, v the texture's source.
-struct Brush<'a> {
-    base: f32,
-    factor: f32,
-    texture: Option<&'a [f32]>,
-}
-
-impl<'a> Brush<'a> {
-    fn new(paint: Paint, textures: &'a [Option<Field>]) -> Self {
-        let texture = textures
-            .get(usize::from(paint.texture))
-            .and_then(Option::as_ref)
-            .filter(|_| paint.amplitude != 0.0);
-        let factor = texture.map_or(0.0, |texture| paint.amplitude * texture.scale);
-        Self {
-            base: paint.mean - texture.map_or(0.0, |texture| factor * texture.mean),
-            factor,
-            texture: texture.and_then(Field::plane),
-        }
-    }
-
-    fn at(&self, pixel: usize) -> f32 {
-        match self.texture {
-            Some(texture) => self.base + self.factor * texture[pixel],
-            None => self.base,
-        }
-    }
-
-    /// Paints all pixels of the image.
-    fn fill(&self, image: &mut [f32]) {
-        match self.texture {
-            Some(texture) => {
-                for (value, &t) in image.iter_mut().zip(texture) {
-                    *value = self.base + self.factor * t;
-                }
-            }
-            None => image.fill(self.base),
-        }
-    }
-
-    /// Replaces the values of consecutive pixels from `start` on by `mix(value, alpha, paint)`.
-    #[inline(always)]
-    fn visit(
-        &self,
-        start: usize,
-        pixels: &mut [f32],
-        alpha: &[f32],
-        mix: impl Fn(f32, f32, f32) -> f32,
-    ) {
-        let pixels = pixels.iter_mut().zip(alpha);
-        match self.texture {
-            Some(texture) => {
-                for ((value, &a), &t) in pixels.zip(&texture[start..]) {
-                    *value = mix(*value, a, self.base + self.factor * t);
-                }
-            }
-            None => {
-                for (value, &a) in pixels {
-                    *value = mix(*value, a, self.base);
-                }
-            }
-        }
-    }
+        .chain(inside)
 }

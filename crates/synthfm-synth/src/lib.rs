@@ -13,8 +13,10 @@
 mod acquisition;
 mod blur;
 mod boundary;
+mod brush;
 mod canvas;
 mod check;
+mod clusters;
 mod components;
 mod config;
 mod coverage;
@@ -33,15 +35,18 @@ mod render;
 mod rng;
 mod sample;
 mod scratch;
+mod segmentation;
+mod segments;
+mod spline;
 mod targets;
 mod texture;
 mod wide;
 
 pub use config::{
-    AcquisitionConfig, AppearanceConfig, BoundaryConfig, CtConfig, DeformationConfig, EffectRange,
-    GeneratorConfig, LabelMapConfig, LooksConfig, MicroscopyConfig, MixtureConfig, MrConfig,
-    NoiseConfig, OverlayConfig, ShapesConfig, SizeConfig, TargetsConfig, UltrasoundConfig,
-    XrayConfig,
+    AcquisitionConfig, AppearanceConfig, BoundaryConfig, ClustersConfig, CtConfig,
+    DeformationConfig, EffectRange, GeneratorConfig, LabelMapConfig, LooksConfig, MicroscopyConfig,
+    MixtureConfig, MrConfig, NoiseConfig, OverlayConfig, SegmentsConfig, ShapesConfig, SizeConfig,
+    TargetsConfig, UltrasoundConfig, XrayConfig,
 };
 pub use error::{Error, Result};
 pub use params::{Look, SampleParams, SceneKind, TargetKind};

@@ -12,7 +12,25 @@ use crate::lanes;
 /// Makes the random choices of one sample.
 pub(crate) struct Draw(ChaCha8Rng);
 
+/// What has a stream of random choices of its own beside the main one of a sample.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Branch {
+    /// Plain Gaussian mixtures.
+    Plain = 1,
+    /// Heterogeneous insides.
+    Clusters = 2,
+    /// Targets from the picture.
+    Segments = 3,
+}
+
 impl Draw {
+    /// A stream beside the main one of the same sample.
+    pub(crate) fn branch(seed: u64, index: u64, branch: Branch) -> Self {
+        let mut main = Self::new(seed, index);
+        main.0.set_stream(branch as u64);
+        main
+    }
+
     /// The stream of sample `index` of the data set `seed`.
     pub(crate) fn new(seed: u64, index: u64) -> Self {
         let mut key = *b"________________synthfm sample  ";

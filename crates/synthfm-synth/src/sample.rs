@@ -7,7 +7,7 @@ use crate::params::TargetKind;
 /// One structure to segment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Target {
-    /// Identifier of its structure or region in the label map.
+    /// Identifier of its structure or region in the label map; 0 for a segment of the image, which has none there.
     pub id: u16,
     /// What it is.
     pub kind: TargetKind,

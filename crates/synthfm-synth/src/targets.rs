@@ -1,4 +1,5 @@
-//! Which parts of a painted label map are targets: one visible connected component each.
+//! Which parts of a painted label map, and which segments of the finished image, are targets: one visible connected
+//! component each.
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -8,6 +9,7 @@ use synthfm_image::{Image, Mask, boundary_visibility};
 use crate::components::{self, Component, Components};
 use crate::params::{SampleParams, StructureParams, TargetKind, TargetRule};
 use crate::sample::Target;
+use crate::segments::Segments;
 
 /// Smallest target in pixels, whatever the recipe says.
 const MIN_TARGET_PX: usize = 12;
@@ -15,12 +17,17 @@ const MIN_TARGET_PX: usize = 12;
 /// Reach of the comparison across a boundary on either side, as a share of the shorter side.
 const REACH: f32 = 0.01;
 
+/// Least visibility of a segment: its border was chosen to follow the differences of this very image.
+const SEGMENT_VISIBILITY: f32 = 0.8;
+
 /// The largest such reach.
 const WIDE_REACH: f32 = 0.05;
 
 /// The targets of a finished image and its label map.
 pub(crate) fn find(params: &SampleParams, image: &Image, labels: &[u16]) -> Vec<Target> {
     let mut search = Search::new(params, image, labels);
+    // First, so that structures leave them room.
+    search.segments();
     search.regions();
     for structure in &params.structures {
         search.structure(structure);
@@ -57,6 +64,27 @@ impl<'a> Search<'a> {
 
     fn is_full(&self) -> bool {
         self.found.len() >= self.params.targets.max_count as usize
+    }
+
+    fn segments(&mut self) {
+        let Some(params) = &self.params.targets.segments else {
+            return;
+        };
+        let least = self.params.targets.min_visibility.max(SEGMENT_VISIBILITY);
+        let segments = Segments::new(params, self.image, self.areas.clone());
+        for &pick in &params.picks {
+            if self.found.len() >= params.count as usize || self.is_full() {
+                break;
+            }
+            let Some(mask) = segments.mask(pick) else {
+                continue;
+            };
+            let twice = self.found.iter().any(|target| target.mask == mask);
+            if !twice && is_visible(self.image, &mask, least) {
+                let (id, kind) = (0, TargetKind::Segment);
+                self.found.push(Target { id, kind, mask });
+            }
+        }
     }
 
     fn regions(&mut self) {

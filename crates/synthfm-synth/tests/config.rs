@@ -87,6 +87,46 @@ fn validation_names_the_field_and_what_it_got() {
         "deformation.scale",
     );
     starts(refusal(|c| c.mixture.limb = -1.0), "mixture.limb");
+    starts(refusal(|c| c.mixture.plain = 1.1), "mixture.plain");
+    starts(
+        refusal(|c| c.clusters.structures = -0.1),
+        "clusters.structures",
+    );
+    starts(refusal(|c| c.clusters.regions = 2.0), "clusters.regions");
+    starts(refusal(|c| c.clusters.count = [1, 3]), "clusters.count");
+    starts(
+        refusal(|c| c.clusters.contrast = [0.5, 0.1]),
+        "clusters.contrast",
+    );
+    starts(refusal(|c| c.clusters.scale = [0.0, 1.0]), "clusters.scale");
+    starts(
+        refusal(|c| c.clusters.softness = [-1.0, 1.0]),
+        "clusters.softness",
+    );
+    starts(
+        refusal(|c| c.targets.segments.probability = f32::NAN),
+        "targets.segments.probability",
+    );
+    starts(
+        refusal(|c| c.targets.segments.count = [0, 3]),
+        "targets.segments.count",
+    );
+    starts(
+        refusal(|c| c.targets.segments.scale = [0.0, 3.0]),
+        "targets.segments.scale",
+    );
+    starts(
+        refusal(|c| c.targets.segments.sigma_px = [1.0, 11.0]),
+        "targets.segments.sigma_px",
+    );
+    starts(
+        refusal(|c| c.targets.segments.min_area = [0.0, 0.1]),
+        "targets.segments.min_area",
+    );
+    starts(
+        refusal(|c| c.targets.segments.merge = 1.5),
+        "targets.segments.merge",
+    );
 }
 
 #[test]

@@ -83,18 +83,30 @@ fn seed_and_index_both_matter() {
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden.txt");
 
+/// The default mixture without heterogeneous insides, plain mixtures and segments.
+fn bare() -> GeneratorConfig {
+    let mut config = GeneratorConfig::default();
+    (config.clusters.structures, config.clusters.regions) = (0.0, 0.0);
+    (config.mixture.plain, config.targets.segments.probability) = (0.0, 0.0);
+    config
+}
+
 /// The file's lines: a header, and a checksum for each of the first samples of every preset.
 fn golden() -> Vec<String> {
     let header = [
         "# Checksums of the first samples of each preset (160 x 131, seed 2024): preset, index, FNV-1a.",
+        "# bare: `any` without clusters, plain mixtures and segments.",
         "# Written by: UPDATE_GOLDEN=1 cargo test --release -p synthfm-synth --test recipe",
     ];
     let presets = [
-        "any", "any", "paper", "ct", "mr", "us", "xray", "micro", "retina",
+        "any", "any", "bare", "bare", "paper", "ct", "mr", "us", "xray", "micro", "retina",
     ];
-    let samples = presets.iter().zip([0, 6, 0, 0, 0, 0, 0, 0, 0]);
+    let samples = presets.iter().zip([0, 6, 0, 6, 0, 0, 0, 0, 0, 0, 0]);
     let sums = samples.flat_map(|(name, first)| {
-        let mut config = GeneratorConfig::preset(name).expect("the name is known");
+        let mut config = match *name {
+            "bare" => bare(),
+            preset => GeneratorConfig::preset(preset).expect("the name is known"),
+        };
         (config.size.height, config.size.width) = (160, 131);
         (first..first + 6).map(move |index| {
             let sum = checksum(&generate(&config, 2024, index));

@@ -31,6 +31,9 @@ pub struct MixtureConfig {
     pub limb: f32,
     /// Probability that the appearance is drawn without regard to the kind of scene.
     pub free_appearance: f32,
+    /// Probability of plain Gaussian mixtures instead of a modality: each tissue gets a mean and a deviation drawn
+    /// uniformly, blur, and nothing else of a scanner.
+    pub plain: f32,
     /// Probability that a label map serves as ground under contours, and that it lies in a body.
     pub label_map_ground: f32,
 }
@@ -49,6 +52,7 @@ impl Default for MixtureConfig {
             head: 0.09,
             limb: 0.04,
             free_appearance: 0.2,
+            plain: 0.12,
             label_map_ground: 0.35,
         }
     }
@@ -77,6 +81,7 @@ impl MixtureConfig {
     pub(super) fn validate(&self) -> Result<()> {
         probability("mixture.boundary_aware", self.boundary_aware)?;
         probability("mixture.free_appearance", self.free_appearance)?;
+        probability("mixture.plain", self.plain)?;
         probability("mixture.label_map_ground", self.label_map_ground)?;
         let weights = self.weights();
         let names = [

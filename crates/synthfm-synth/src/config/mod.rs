@@ -7,6 +7,7 @@
 mod acquisition;
 mod appearance;
 mod boundary;
+mod clusters;
 mod deformation;
 mod effect;
 mod label_map;
@@ -14,6 +15,7 @@ mod looks;
 mod mixture;
 mod noise;
 mod presets;
+mod segments;
 mod shapes;
 mod size;
 mod targets;
@@ -24,12 +26,14 @@ pub use acquisition::{
 };
 pub use appearance::AppearanceConfig;
 pub use boundary::BoundaryConfig;
+pub use clusters::ClustersConfig;
 pub use deformation::DeformationConfig;
 pub use effect::EffectRange;
 pub use label_map::LabelMapConfig;
 pub use looks::LooksConfig;
 pub use mixture::MixtureConfig;
 pub use noise::NoiseConfig;
+pub use segments::SegmentsConfig;
 pub use shapes::ShapesConfig;
 pub use size::SizeConfig;
 pub use targets::TargetsConfig;
@@ -58,6 +62,8 @@ pub struct GeneratorConfig {
     pub deformation: DeformationConfig,
     /// Means, textures, boundaries, optics and view.
     pub appearance: AppearanceConfig,
+    /// Heterogeneous insides of structures and regions.
+    pub clusters: ClustersConfig,
     /// What scanners do.
     pub acquisition: AcquisitionConfig,
     /// The noise library.
@@ -77,6 +83,7 @@ impl GeneratorConfig {
         self.boundary.validate()?;
         self.deformation.validate()?;
         self.appearance.validate()?;
+        self.clusters.validate()?;
         self.acquisition.validate()?;
         self.noise.validate()?;
         self.targets.validate()

@@ -5,8 +5,8 @@
 //! of scene that it shows.
 
 use super::{
-    AcquisitionConfig, AppearanceConfig, BoundaryConfig, DeformationConfig, GeneratorConfig,
-    LooksConfig, MixtureConfig, ShapesConfig, TargetsConfig,
+    AcquisitionConfig, AppearanceConfig, BoundaryConfig, ClustersConfig, DeformationConfig,
+    GeneratorConfig, LooksConfig, MixtureConfig, ShapesConfig, TargetsConfig,
 };
 use crate::{Error, Result};
 
@@ -26,6 +26,7 @@ const NO_SHAPES: MixtureConfig = MixtureConfig {
     head: 0.0,
     limb: 0.0,
     free_appearance: 0.0,
+    plain: 0.0,
     label_map_ground: 0.35,
 };
 
@@ -78,7 +79,9 @@ impl GeneratorConfig {
                 field_of_view: 0.0,
                 ..AppearanceConfig::default()
             },
+            clusters: ClustersConfig::none(),
             acquisition: AcquisitionConfig::off(),
+            targets: TargetsConfig::structures(),
             ..Self::default()
         }
     }
@@ -98,6 +101,7 @@ impl GeneratorConfig {
                 ct: 1.0,
                 ..LooksConfig::none()
             },
+            targets: TargetsConfig::structures(),
             ..Self::default()
         }
     }
@@ -117,6 +121,7 @@ impl GeneratorConfig {
                 mr: 1.0,
                 ..LooksConfig::none()
             },
+            targets: TargetsConfig::structures(),
             ..Self::default()
         }
     }
@@ -132,6 +137,7 @@ impl GeneratorConfig {
                 ultrasound: 1.0,
                 ..LooksConfig::none()
             },
+            targets: TargetsConfig::structures(),
             ..Self::default()
         }
     }
@@ -149,6 +155,7 @@ impl GeneratorConfig {
                 xray: 1.0,
                 ..LooksConfig::none()
             },
+            targets: TargetsConfig::structures(),
             ..Self::default()
         }
     }
@@ -166,6 +173,7 @@ impl GeneratorConfig {
                 microscopy: 1.0,
                 ..LooksConfig::none()
             },
+            targets: TargetsConfig::structures(),
             ..Self::default()
         }
     }
@@ -186,7 +194,7 @@ impl GeneratorConfig {
             targets: TargetsConfig {
                 clump: 0.45,
                 min_area: 0.0003,
-                ..TargetsConfig::default()
+                ..TargetsConfig::structures()
             },
             ..Self::default()
         }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::SegmentsConfig;
 use crate::Result;
 use crate::check::{check, probability, range};
 
@@ -22,6 +23,8 @@ pub struct TargetsConfig {
     pub clump: f32,
     /// Least visibility of a target's boundary (`synthfm_image::boundary_visibility`); 0 keeps all.
     pub min_visibility: f32,
+    /// Targets that are segments of the rendered image.
+    pub segments: SegmentsConfig,
 }
 
 impl Default for TargetsConfig {
@@ -33,11 +36,20 @@ impl Default for TargetsConfig {
             whole: 0.4,
             clump: 0.3,
             min_visibility: 0.25,
+            segments: SegmentsConfig::default(),
         }
     }
 }
 
 impl TargetsConfig {
+    /// No segments of the rendered image.
+    pub(super) fn structures() -> Self {
+        Self {
+            segments: SegmentsConfig::none(),
+            ..Self::default()
+        }
+    }
+
     pub(super) fn validate(&self) -> Result<()> {
         let ok = (1..=256).contains(&self.max_count);
         check(
@@ -54,6 +66,7 @@ impl TargetsConfig {
         let visibility = self.min_visibility;
         let ok = (0.0..=10.0).contains(&visibility);
         let got = visibility.to_string();
-        check(ok, "targets.min_visibility", "0 to 10", got)
+        check(ok, "targets.min_visibility", "0 to 10", got)?;
+        self.segments.validate()
     }
 }

@@ -10,6 +10,7 @@ mod body;
 mod boundary;
 mod cells;
 mod close_up;
+mod clusters;
 mod contour;
 mod embryos;
 mod fibres;
@@ -23,8 +24,10 @@ mod organs;
 mod paint;
 mod paired;
 mod pathology;
+mod plain;
 mod pose;
 mod regions;
+mod segments;
 mod sonography;
 mod template;
 mod thorax;
@@ -37,10 +40,10 @@ use acquisition::Cast;
 use crate::config::GeneratorConfig;
 use crate::params::{
     Blend, DeformationParams, EdgeParams, Effect, LabelMapParams, Look, Mark, Outline, Paint,
-    SampleParams, SceneKind, StructureParams, TargetKind, TargetParams, TargetRule, TextureParams,
-    Vec2, ViewParams,
+    SampleParams, SceneKind, SegmentParams, StructureParams, TargetKind, TargetParams, TargetRule,
+    TextureParams, Vec2, ViewParams,
 };
-use crate::rng::Draw;
+use crate::rng::{Branch, Draw};
 
 impl SampleParams {
     /// Draws the recipe of sample `index` of the data set `seed`. The configuration must be valid
@@ -68,6 +71,13 @@ impl SampleParams {
         scene.draw_view(kind);
         scene.draw_overlay();
         scene.limit_targets();
+        // Streams of their own: what they draw leaves the rest of the recipe as it is.
+        scene.rng = Draw::branch(seed, index, Branch::Plain);
+        scene.draw_plain();
+        scene.rng = Draw::branch(seed, index, Branch::Clusters);
+        scene.draw_clusters();
+        scene.rng = Draw::branch(seed, index, Branch::Segments);
+        scene.draw_segments();
         scene.finish(kind, seed, index)
     }
 }
@@ -91,6 +101,7 @@ struct Scene<'a> {
     effects: Vec<Effect>,
     view: ViewParams,
     overlay: Vec<Mark>,
+    segments: Option<SegmentParams>,
 }
 
 /// Identifiers of structures start here, above those of regions.
@@ -116,6 +127,7 @@ impl<'a> Scene<'a> {
             effects: Vec::new(),
             view: ViewParams::default(),
             overlay: Vec::new(),
+            segments: None,
         }
     }
 
@@ -170,6 +182,7 @@ impl<'a> Scene<'a> {
             outline,
             inset: 0.0,
             paint,
+            clusters: None,
             edge: EdgeParams {
                 softness,
                 far_softness: softness,
@@ -249,6 +262,7 @@ impl<'a> Scene<'a> {
                 max_area: targets.max_area,
                 min_visibility: targets.min_visibility,
                 regions: self.target_regions,
+                segments: self.segments,
             },
         }
     }

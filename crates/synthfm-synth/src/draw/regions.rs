@@ -75,6 +75,7 @@ impl Scene<'_> {
             paints: self.region_paints(count as usize),
             erosion: None,
             inside: None,
+            clusters: None,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Paint, Vec2};
+use super::{Paint, RegionClusterParams, Vec2};
 use crate::check::{at_most, numbers, within};
 use crate::{Error, Result};
 
@@ -27,6 +27,9 @@ pub struct LabelMapParams {
     pub erosion: Option<ErosionParams>,
     /// Identifier of the structure that the regions lie in; without it they fill the image.
     pub inside: Option<u16>,
+    /// Parts of the regions that are painted otherwise, if any; they belong to their regions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clusters: Option<RegionClusterParams>,
 }
 
 impl LabelMapParams {
@@ -49,6 +52,9 @@ impl LabelMapParams {
         }
         for paint in &self.paints {
             paint.validate("label_map.paints")?;
+        }
+        if let Some(clusters) = &self.clusters {
+            clusters.validate(self.paints.len())?;
         }
         let Some(erosion) = &self.erosion else {
             return Ok(());

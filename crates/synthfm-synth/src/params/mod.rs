@@ -5,9 +5,11 @@
 //! and random fields are stored as the 32-bit sub-seeds that they are grown from.
 
 mod boundary;
+mod clusters;
 mod deformation;
 mod label_map;
 mod noise;
+mod segments;
 mod structure;
 mod targets;
 mod texture;
@@ -19,9 +21,11 @@ pub use crate::acquisition::{
     VignetteParams,
 };
 pub use boundary::{EdgeParams, FadeParams, RimParams};
+pub use clusters::{ClusterForm, ClusterParams, ClusterPattern, RegionClusterParams};
 pub use deformation::DeformationParams;
 pub use label_map::{ErosionParams, LabelMapParams};
 pub use noise::{NoiseParams, SpeckleLaw};
+pub use segments::{SegmentParams, SegmentPick};
 pub use structure::{Blend, Outline, StructureParams};
 pub use targets::{TargetKind, TargetParams, TargetRule};
 pub use texture::{Paint, TextureParams};

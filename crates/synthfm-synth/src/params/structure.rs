@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{EdgeParams, Paint, RimParams, TargetKind, TargetRule, Vec2};
+use super::{ClusterParams, EdgeParams, Paint, RimParams, TargetKind, TargetRule, Vec2};
 use crate::Result;
 use crate::check::{at_most, numbers, within};
 
@@ -23,6 +23,9 @@ pub struct StructureParams {
     pub inset: f32,
     /// What it is painted with.
     pub paint: Paint,
+    /// Parts of its inside that are painted otherwise, if any; they belong to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clusters: Option<ClusterParams>,
     /// How its contour shows.
     pub edge: EdgeParams,
     /// Whether it hides what is below, or only adds to it and stays out of the label map.
@@ -37,6 +40,8 @@ impl StructureParams {
     pub(super) fn validate(&self) -> Result<()> {
         self.paint.validate("structures.paint")?;
         within("structures.inset", &[self.inset], 1.0, "at most 1")?;
+        let clusters = self.clusters.as_ref();
+        clusters.map_or(Ok(()), ClusterParams::validate)?;
         self.edge.validate()?;
         self.rim.as_ref().map_or(Ok(()), RimParams::validate)?;
         let field = "structures.outline";

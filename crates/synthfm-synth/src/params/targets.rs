@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::SegmentParams;
 use crate::Result;
 use crate::check::{at_most, numbers};
 
@@ -25,6 +26,8 @@ pub enum TargetKind {
     Cell,
     /// A region of a label map.
     Region,
+    /// A segment of the rendered image.
+    Segment,
 }
 
 /// Which pixels of a structure are a target.
@@ -56,6 +59,9 @@ pub struct TargetParams {
     pub min_visibility: f32,
     /// Region indices of the label map that are targets, by connected component.
     pub regions: Vec<u16>,
+    /// Segments of the rendered image that are targets, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub segments: Option<SegmentParams>,
 }
 
 impl TargetParams {
@@ -65,6 +71,8 @@ impl TargetParams {
             &[self.min_area, self.max_area, self.min_visibility],
         )?;
         at_most("targets.regions", self.regions.len(), 256, "at most 256")?;
+        let segments = self.segments.as_ref();
+        segments.map_or(Ok(()), SegmentParams::validate)?;
         at_most(
             "targets.max_count",
             self.max_count as usize,

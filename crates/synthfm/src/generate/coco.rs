@@ -22,7 +22,7 @@ use crate::overrides::read_text;
 pub(super) const ANNOTATIONS: &str = "annotations.json";
 
 /// In the order of their category numbers, which start at 1.
-const KINDS: [TargetKind; 8] = [
+const KINDS: [TargetKind; 9] = [
     TargetKind::Body,
     TargetKind::Organ,
     TargetKind::Lesion,
@@ -31,6 +31,7 @@ const KINDS: [TargetKind; 8] = [
     TargetKind::Tube,
     TargetKind::Cell,
     TargetKind::Region,
+    TargetKind::Segment,
 ];
 
 /// What is needed of a recipe file.
@@ -116,6 +117,7 @@ const fn category(kind: TargetKind) -> u16 {
         TargetKind::Tube => 6,
         TargetKind::Cell => 7,
         TargetKind::Region => 8,
+        TargetKind::Segment => 9,
     }
 }
 
