@@ -87,6 +87,11 @@ fn validation_names_the_field_and_what_it_got() {
         "deformation.scale",
     );
     starts(refusal(|c| c.mixture.limb = -1.0), "mixture.limb");
+}
+
+#[test]
+fn validation_names_the_fields_of_clusters_and_segments() {
+    let starts = |message: String, field: &str| assert!(message.starts_with(field), "{message}");
     starts(refusal(|c| c.mixture.plain = 1.1), "mixture.plain");
     starts(
         refusal(|c| c.clusters.structures = -0.1),
