@@ -7,65 +7,100 @@ use synthfm_image::{Mask, Size};
 use synthfm_sam::{LABEL_PADDING, PointPrompts, PromptBatch};
 
 use crate::clicks::{Click, centre_correction, uniform_correction};
-use crate::config::CorrectionConfig;
+use crate::config::{CorrectionConfig, CountedAnswers};
+use crate::data::ObjectGroup;
 
 /// The corrections of one step; what they turn out to be depends on the answers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Corrections {
-    /// Answers that are corrected before the one that counts.
-    pub rounds: usize,
+    /// Whether every answer has a loss, or the last alone.
+    pub every: bool,
+    rounds: Vec<Round>,
+}
+
+/// How one answer is corrected.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Round {
     show_logits: bool,
-    centre: bool,
-    /// One for each object, so that its clicks do not depend on the others.
-    rngs: Vec<ChaCha8Rng>,
+    /// Chance of a click in the middle of the error.
+    centre: f32,
 }
 
 impl Corrections {
-    /// Draws their number and kind, for a step without objects so far.
+    /// Draws their number and kind, for one step.
     pub fn draw(config: CorrectionConfig, rng: &mut impl Rng) -> Self {
-        let mut chance = |probability: f32| rng.random::<f32>() < probability;
-        let (any, show_logits, centre) = (
-            chance(config.probability),
-            chance(config.show_logits),
-            chance(config.centre),
-        );
-        let rounds = rng.random_range(1..=config.max_rounds);
+        let chance = |probability: f32, rng: &mut dyn Rng| rng.random::<f32>() < probability;
+        let any = chance(config.probability, rng);
+        let of_step = Round {
+            show_logits: chance(config.show_logits, rng),
+            centre: f32::from(u8::from(chance(config.centre, rng))),
+        };
+        let count = rng.random_range(1..=config.max_rounds);
+        let every = config.loss == CountedAnswers::Every;
+        let mut round = || {
+            if !every {
+                return of_step;
+            }
+            Round {
+                show_logits: chance(config.show_logits, rng),
+                centre: config.centre,
+            }
+        };
         Self {
-            rounds: if any { rounds } else { 0 },
-            show_logits,
-            centre,
-            rngs: Vec::new(),
+            every,
+            rounds: (0..if any { count } else { 0 }).map(|_| round()).collect(),
         }
     }
 
-    /// Adds an object, whose clicks will lie where `rng` says.
-    pub(crate) fn push_object(&mut self, rng: ChaCha8Rng) {
-        self.rngs.push(rng);
+    /// A number of clicks in the middle of the error, each shown with the answer that it corrects; the last answer
+    /// counts.
+    pub(crate) fn central(rounds: usize) -> Self {
+        let round = Round {
+            show_logits: true,
+            centre: 1.0,
+        };
+        Self {
+            every: false,
+            rounds: vec![round; rounds],
+        }
     }
 
-    /// The prompts with one click more for each object, where its thresholded answer is wrong, and with the answer
-    /// itself if the model is to see it. An object without anything to correct gets a padding point.
+    /// Answers that are corrected before the last one.
+    pub fn rounds(&self) -> usize {
+        self.rounds.len()
+    }
+
+    /// The prompts of a group's next answer: one click more for each object, where the thresholded answer of this
+    /// `round` is wrong, and the answer itself if the model is to see it. An object without anything to correct gets a
+    /// padding point. The clicks lie where the group's random numbers say, which move on.
     ///
     /// # Shapes
-    /// `logits` `[N, 1, m, m]`, `targets` `[N, m, m]` (shares of the cells), `input_side` in pixels
+    /// `logits` `[N, 1, m, m]` on a device without a record for gradients, `input_side` in pixels
     pub(crate) fn correct(
-        &mut self,
+        &self,
+        round: usize,
         prompts: PromptBatch,
         logits: Tensor<4>,
-        targets: &[f32],
+        group: &mut ObjectGroup,
         input_side: usize,
     ) -> PromptBatch {
         let [objects, _, m, _] = logits.dims();
         let device = logits.device();
+        let Round {
+            show_logits,
+            centre,
+        } = self.rounds[round];
         let answers: Vec<f32> = logits
             .clone()
             .into_data()
             .try_into_vec()
             .expect("logits are f32");
         let (mut coords, mut labels) = (Vec::new(), Vec::new());
-        let pairs = answers.chunks_exact(m * m).zip(targets.chunks_exact(m * m));
-        for ((answer, target), rng) in pairs.zip(&mut self.rngs) {
-            let (point, label) = match click(answer, target, self.centre, rng) {
+        let targets = group.targets.chunks_exact(m * m);
+        let pairs = answers.chunks_exact(m * m).zip(targets);
+        for ((answer, target), rng) in pairs.zip(&mut group.rngs) {
+            let centre = centre >= 1.0 || (centre > 0.0 && rng.random::<f32>() < centre);
+            let (point, label) = match click(answer, target, centre, rng) {
                 Some(click) => (
                     input_from_cell(click, m, input_side),
                     i64::from(click.positive),
@@ -88,7 +123,7 @@ impl Corrections {
         PromptBatch {
             points: Some(points),
             boxes: prompts.boxes,
-            masks: self.show_logits.then_some(logits),
+            masks: show_logits.then_some(logits),
         }
     }
 }
@@ -119,6 +154,7 @@ mod tests {
 
     use super::*;
     use crate::clicks::seeded_rng;
+    use crate::data::PromptKind;
 
     const SIDE: usize = 32;
     const M: usize = 16;
@@ -130,12 +166,18 @@ mod tests {
             max_rounds: 1,
             show_logits: f32::from(u8::from(show_logits)),
             centre: f32::from(u8::from(centre)),
+            ..CorrectionConfig::default()
         };
-        let mut corrections = Corrections::draw(config, &mut seeded_rng(3, &["test"]));
-        for object in ["first", "second"] {
-            corrections.push_object(seeded_rng(3, &[object]));
+        Corrections::draw(config, &mut seeded_rng(3, &["test"]))
+    }
+
+    fn group(targets: &[Vec<f32>], salt: &str) -> ObjectGroup {
+        let rng = |object: usize| seeded_rng(3, &["object", &object.to_string(), salt]);
+        ObjectGroup {
+            targets: targets.concat(),
+            rngs: (0..targets.len()).map(rng).collect(),
+            ..ObjectGroup::empty(PromptKind::clicks(0, 0).form(false))
         }
-        corrections
     }
 
     /// 1 in the block of rows and columns, 0 elsewhere.
@@ -166,23 +208,25 @@ mod tests {
     fn clicks_fall_where_the_answer_is_wrong() {
         // Missed: rows 2-4, columns 9-11, whose middle cell (3, 10) is input pixels 20-21, 6-7. Extra: one row of
         // cells less deep than the middle of the miss.
-        let targets = [block(2..5, 9..12), block(2..5, 9..12)].concat();
+        let targets = [block(2..5, 9..12), block(2..5, 9..12)];
         let answers = [block(0..0, 0..0), block(1..6, 8..13)];
         let prompts = corrections(true, false).correct(
+            0,
             PromptBatch::default(),
             logits(&answers),
-            &targets,
+            &mut group(&targets, ""),
             SIDE,
         );
         let (coords, labels) = points(&prompts);
         assert_eq!(coords[..2], [20.5, 6.5]);
         assert_eq!(labels, [1, 0]);
         assert!(prompts.masks.is_none() && prompts.boxes.is_none());
-        for _ in 0..20 {
+        for salt in 0..20 {
             let prompts = corrections(false, false).correct(
+                0,
                 PromptBatch::default(),
                 logits(&answers),
-                &targets,
+                &mut group(&targets, &salt.to_string()),
                 SIDE,
             );
             let (coords, labels) = points(&prompts);
@@ -205,9 +249,10 @@ mod tests {
                 Tensor::<2, Int>::ones([1, 2], &device),
             )
         };
-        let target = block(2..5, 9..12);
-        let answers = [target.clone()];
-        let after = corrections(true, true).correct(before, logits(&answers), &target, SIDE);
+        let answers = [block(2..5, 9..12)];
+        let mut group = group(&answers, "");
+        let corrections = corrections(true, true);
+        let after = corrections.correct(0, before, logits(&answers), &mut group, SIDE);
         let (coords, labels) = points(&after);
         // Nothing to correct: the third point is padding.
         assert_eq!((coords.len(), labels), (6, vec![1, 1, LABEL_PADDING]));
@@ -220,7 +265,40 @@ mod tests {
         for step in 0..50 {
             let mut rng = seeded_rng(step, &[]);
             let corrections = Corrections::draw(CorrectionConfig::default(), &mut rng);
-            assert_eq!(corrections.rounds, 0);
+            assert_eq!(corrections.rounds(), 0);
         }
+    }
+
+    #[test]
+    fn every_round_draws_for_itself() {
+        let config = CorrectionConfig {
+            probability: 0.75,
+            max_rounds: 3,
+            show_logits: 0.5,
+            centre: 0.4,
+            loss: CountedAnswers::Every,
+        };
+        let (mut counts, mut shown, mut mixed) = ([0; 4], 0, 0);
+        for step in 0..2000 {
+            let corrections = Corrections::draw(config, &mut seeded_rng(step, &["every"]));
+            assert!(corrections.every);
+            counts[corrections.rounds()] += 1;
+            let shows = corrections.rounds.iter().filter(|round| round.show_logits);
+            let shows = shows.count();
+            shown += shows;
+            mixed += usize::from(shows > 0 && shows < corrections.rounds());
+            assert!(
+                corrections
+                    .rounds
+                    .iter()
+                    .all(|r| r.centre.to_bits() == 0.4_f32.to_bits())
+            );
+        }
+        // One to four answers, each as often: 500 of 2000 with a standard deviation of 19.
+        assert!(counts.iter().all(|c| (425..575).contains(c)), "{counts:?}");
+        // 1500 steps with two rounds on average, half of them shown; one shown and one hidden in 1/2 of the pairs and
+        // 3/4 of the triples.
+        assert!((1350..1650).contains(&shown), "{shown}");
+        assert!((530..720).contains(&mixed), "{mixed}");
     }
 }

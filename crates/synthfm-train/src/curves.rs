@@ -21,7 +21,9 @@ const HEIGHT: f64 = 220.0;
 /// Room for the numbers at the axes.
 const LEFT: f64 = 52.0;
 const BOTTOM: f64 = 22.0;
-const COLOURS: [&str; 4] = ["#1f6fb4", "#d1600a", "#2a8f3c", "#8a4fbf"];
+const COLOURS: [&str; 6] = [
+    "#1f6fb4", "#d1600a", "#2a8f3c", "#8a4fbf", "#b0203a", "#5b5b5b",
+];
 
 /// A named line of (step, value).
 struct Series {
@@ -43,6 +45,14 @@ pub(crate) fn write(run: &Path, title: &str) -> Result<()> {
     for (caption, lines) in [
         ("Loss", loss),
         ("Dice, 0 to 1", dice),
+        (
+            "Dice with one click, by size in the model's input (px)",
+            octaves(&validation, "one_click"),
+        ),
+        (
+            "Dice after two corrections, by size (px)",
+            octaves(&validation, "two_corrections"),
+        ),
         (
             "Dice on real data, which nothing is trained on",
             real(&validation),
@@ -98,6 +108,26 @@ fn settings(validation: &[Value], field: &str) -> Vec<Series> {
     names.enumerate().map(one).collect()
 }
 
+/// One line for each range of sizes that a validation names.
+fn octaves(validation: &[Value], field: &str) -> Vec<Series> {
+    let scores = |line: &Value| line["octaves"].as_array().cloned().unwrap_or_default();
+    let mut names: Vec<String> = Vec::new();
+    for score in validation.iter().flat_map(scores) {
+        let name = score["side_px"].as_str().unwrap_or_default().to_owned();
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    let one = |name: &String| {
+        series(validation, &escaped(name), |line| {
+            let scores = scores(line);
+            let score = scores.iter().find(|score| score["side_px"] == **name)?;
+            score[field].as_f64()
+        })
+    };
+    names.iter().map(one).collect()
+}
+
 /// One line for each real data set and prompt setting.
 fn real(validation: &[Value]) -> Vec<Series> {
     let first = validation.first().and_then(|line| line["real"].as_array());
@@ -149,6 +179,7 @@ fn figure(caption: &str, all: &[Series]) -> String {
             HEIGHT - 6.0
         );
     }
+    let apart = ((WIDTH - LEFT) / all.len() as f64).min(104.0);
     for (i, Series { name, points }) in all.iter().enumerate() {
         let colour = COLOURS[i % COLOURS.len()];
         let places: Vec<String> = points
@@ -161,7 +192,7 @@ fn figure(caption: &str, all: &[Series]) -> String {
             "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.5\"/>\
              <text x=\"{}\" y=\"12\" style=\"fill:{colour}\">{name}</text>",
             places.join(" "),
-            LEFT + 4.0 + 104.0 * i as f64
+            LEFT + 4.0 + apart * i as f64
         );
     }
     svg.push_str("</svg></figure>\n");

@@ -11,7 +11,8 @@ use synthfm_sam::{
 };
 
 use crate::Result;
-use crate::data::Batch;
+use crate::corrections::Corrections;
+use crate::data::{Batch, ObjectGroup};
 use crate::gradients::GradientSet;
 use crate::loss::{LossConfig, total_loss};
 use crate::multimask::{most_confident, multimask_loss};
@@ -102,7 +103,7 @@ impl Learner {
 
     /// Loss and Dice of one batch; `None` if it has no object.
     pub fn forward(&self, batch: &Batch) -> Result<Option<StepOutput>> {
-        if batch.image_of_object.is_empty() {
+        if batch.objects() == 0 {
             return Ok(None);
         }
         let embedding = match &self.recall {
@@ -117,7 +118,7 @@ impl Learner {
         let side = self.config.image_size;
         let shape = [batch.images.len() / (3 * side * side), 3, side, side];
         let Some(encoder) = &self.frozen else {
-            return self.sam.encode(self.floats(&batch.images, shape));
+            return self.sam.encode(floats(&batch.images, shape, &self.device));
         };
         let plain = self.device.clone().without_autodiff();
         let images = TensorData::new(batch.images.clone(), shape);
@@ -130,42 +131,112 @@ impl Learner {
     }
 
     /// Loss and Dice of a batch that has objects, whose images are encoded.
+    ///
+    /// # Panics
+    /// If it has no object.
     pub fn answer(&self, embedding: &ImageEmbedding, batch: &Batch) -> StepOutput {
-        let objects = batch.image_of_object.len();
-        let m = self.config.low_res_side();
+        let objects = batch.objects() as f32;
+        let (mut loss, mut dice, mut logits) = (None, 0.0, Vec::new());
+        for group in &batch.groups {
+            let answer = self.answer_group(embedding, group.clone(), &batch.corrections);
+            let share = group.len() as f32 / objects;
+            dice += answer.dice * share;
+            logits.push(answer.logits);
+            let part = answer.loss * share;
+            loss = Some(match loss {
+                Some(sum) => sum + part,
+                None => part,
+            });
+        }
+        StepOutput {
+            loss: loss.expect("a batch that is answered has objects"),
+            logits: Tensor::cat(logits, 0),
+            dice,
+        }
+    }
 
-        // Decode every object of every image in one call, after the corrections of earlier answers.
-        let prompts = self.corrected_prompts(embedding, batch);
-        let (of_object, masks) = (&batch.image_of_object, self.masks_for(&prompts));
+    /// Decodes every object of a group in one call, and again after each correction; the loss is that of the last answer
+    /// or the mean over all.
+    fn answer_group(
+        &self,
+        embedding: &ImageEmbedding,
+        mut group: ObjectGroup,
+        corrections: &Corrections,
+    ) -> StepOutput {
+        let plain = self.device.clone().without_autodiff();
+        let mut prompts = self.prompts(&group, &plain);
+        if !corrections.every && corrections.rounds() > 0 {
+            prompts = self.corrected(embedding, prompts, &mut group, corrections);
+            return self.judged(embedding, prompts, &group).0;
+        }
+        let (mut output, mut answers) = self.judged(embedding, prompts.clone(), &group);
+        for round in 0..corrections.rounds() {
+            let side = self.config.image_size;
+            prompts = corrections.correct(round, prompts, answers, &mut group, side);
+            let next;
+            (next, answers) = self.judged(embedding, prompts.clone(), &group);
+            output = StepOutput {
+                loss: output.loss + next.loss,
+                ..next
+            };
+        }
+        output.loss = output.loss / (corrections.rounds() + 1) as f32;
+        output
+    }
+
+    /// One answer to prompts on the plain device, with its loss; and the answers' logits `[N, 1, m, m]` without a record.
+    fn judged(
+        &self,
+        embedding: &ImageEmbedding,
+        prompts: PromptBatch,
+        group: &ObjectGroup,
+    ) -> (StepOutput, Tensor<4>) {
+        let (objects, m) = (group.len(), self.config.low_res_side());
+        let prompts = if self.records {
+            recorded_prompts(prompts)
+        } else {
+            prompts
+        };
+        let (of_object, masks) = (&group.image_of_object, self.masks_for(&prompts));
         let output = self.sam.decode(embedding, &prompts, of_object, masks);
-        let target = self.floats(&batch.targets, [objects, m, m]);
+        let target = floats(&group.targets, [objects, m, m], &self.device);
 
         let (logits, iou) = (output.low_res_logits, output.iou);
-        let answers = most_confident(logits.clone().detach(), iou.clone().detach());
-        let plain = |tensor: Tensor<3>| if self.records { tensor.inner() } else { tensor };
-        let answers = plain(answers.reshape([objects, m, m]));
-        let dice = hard_dice(answers.clone(), plain(target.clone()));
+        let plain = |logits: Tensor<4>, iou: Tensor<2>| {
+            if self.records {
+                (logits.inner(), iou.inner())
+            } else {
+                (logits, iou)
+            }
+        };
+        let (plain_logits, plain_iou) = plain(logits.clone(), iou.clone());
+        let answers = most_confident(plain_logits, plain_iou);
+        let flat = answers.clone().reshape([objects, m, m]);
+        let truth = floats(&group.targets, [objects, m, m], &flat.device());
+        let dice = hard_dice(flat.clone(), truth);
         let loss = if logits.dims()[1] == 1 {
             let (logits, iou) = (logits.reshape([objects, m, m]), iou.reshape([objects]));
             total_loss(self.loss, logits, target, iou)
         } else {
             multimask_loss(self.loss, logits, target, iou)
         };
-        StepOutput {
+        let output = StepOutput {
             loss: loss.mean(),
-            logits: answers,
+            logits: flat,
             dice,
-        }
+        };
+        (output, answers)
     }
 
-    /// The batch's prompts with the clicks that correct earlier answers. Nothing flows back into those, so that they
-    /// come without a record.
-    fn corrected_prompts(&self, embedding: &ImageEmbedding, batch: &Batch) -> PromptBatch {
-        let mut corrections = batch.corrections.clone();
-        let objects = batch.image_of_object.len();
-        if corrections.rounds == 0 {
-            return self.prompts(batch, objects);
-        }
+    /// The prompts with the clicks that correct earlier answers. Nothing flows back into those, so that they come without
+    /// a record.
+    fn corrected(
+        &self,
+        embedding: &ImageEmbedding,
+        mut prompts: PromptBatch,
+        group: &mut ObjectGroup,
+        corrections: &Corrections,
+    ) -> PromptBatch {
         let plain;
         let (learner, embedding) = if self.records {
             plain = (
@@ -176,18 +247,13 @@ impl Learner {
         } else {
             (self, embedding)
         };
-        let mut prompts = learner.prompts(batch, objects);
-        for _ in 0..corrections.rounds {
-            let (of_object, masks) = (&batch.image_of_object, learner.masks_for(&prompts));
+        for round in 0..corrections.rounds() {
+            let (of_object, masks) = (&group.image_of_object, learner.masks_for(&prompts));
             let answer = learner.sam.decode(embedding, &prompts, of_object, masks);
             let logits = most_confident(answer.low_res_logits, answer.iou);
-            prompts = corrections.correct(prompts, logits, &batch.targets, self.config.image_size);
+            prompts = corrections.correct(round, prompts, logits, group, self.config.image_size);
         }
-        if self.records {
-            recorded_prompts(prompts)
-        } else {
-            prompts
-        }
+        prompts
     }
 
     /// One mask, or several for a single click where the configuration asks for that.
@@ -247,24 +313,30 @@ impl Learner {
         rates
     }
 
-    fn floats<const D: usize>(&self, values: &[f32], shape: [usize; D]) -> Tensor<D> {
-        Tensor::from_data(TensorData::new(values.to_vec(), shape), &self.device)
-    }
-
-    fn prompts(&self, batch: &Batch, objects: usize) -> PromptBatch {
+    /// A group's prompts before any correction, on the given device.
+    fn prompts(&self, group: &ObjectGroup, device: &Device) -> PromptBatch {
+        let objects = group.len();
         let mut prompts = PromptBatch::default();
-        if !batch.labels.is_empty() {
-            let count = batch.labels.len() / objects;
-            let coords = self.floats(&batch.points, [objects, count, 2]);
-            let labels = TensorData::new(batch.labels.clone(), [objects, count]);
-            let labels = Tensor::<2, Int>::from_data(labels, &self.device);
+        if !group.labels.is_empty() {
+            let count = group.labels.len() / objects;
+            let coords = floats(&group.points, [objects, count, 2], device);
+            let labels = TensorData::new(group.labels.clone(), [objects, count]);
+            let labels = Tensor::<2, Int>::from_data(labels, device);
             prompts = PromptBatch::from_points(coords, labels);
         }
-        if !batch.boxes.is_empty() {
-            prompts.boxes = Some(self.floats(&batch.boxes, [objects, 4]));
+        if !group.boxes.is_empty() {
+            prompts.boxes = Some(floats(&group.boxes, [objects, 4], device));
+        }
+        if !group.masks.is_empty() {
+            let m = self.config.low_res_side();
+            prompts.masks = Some(floats(&group.masks, [objects, 1, m, m], device));
         }
         prompts
     }
+}
+
+fn floats<const D: usize>(values: &[f32], shape: [usize; D], device: &Device) -> Tensor<D> {
+    Tensor::from_data(TensorData::new(values.to_vec(), shape), device)
 }
 
 /// The same values on a device that records gradients.
@@ -325,4 +397,76 @@ fn hard_dice(logits: Tensor<3>, target: Tensor<3>) -> f32 {
     let overlap = (p.clone() * t.clone()).sum_dim(1) * 2.0;
     let total = (p.sum_dim(1) + t.sum_dim(1)).clamp_min(1.0);
     (overlap / total).mean().into_scalar()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{CountedAnswers, TrainConfig};
+    use crate::data::BatchMaker;
+    use crate::init::initialise;
+
+    /// A learner and a batch with three corrections of each object, of several kinds of prompts.
+    fn corrected_batch() -> (Learner, Batch) {
+        let text = include_str!("../../../configs/tiny.toml");
+        let mut config = TrainConfig::from_toml(text).unwrap();
+        config.batch_size = 4;
+        config.prompts.per_image = true;
+        config.prompts.rough_mask = 0.5;
+        config.prompts.corrections.probability = 1.0;
+        config.prompts.corrections.max_rounds = 3;
+        config.prompts.corrections.loss = CountedAnswers::Every;
+        let (model, device) = (config.model.resolve(), Device::flex());
+        let sam = initialise(Sam::new(&model, &device), config.seed);
+        let learner = Learner::new(sam, model.clone(), config.mode, config.loss, &device);
+        let maker = BatchMaker::new(config, model);
+        let mut batches = (0..20).map(|step| maker.batch(step));
+        let full = |batch: &Batch| batch.corrections.rounds() == 3 && batch.groups.len() > 1;
+        (learner, batches.find(full).unwrap())
+    }
+
+    #[test]
+    fn every_answer_counts_as_it_does_alone() {
+        let (learner, batch) = corrected_batch();
+        let output = learner.forward(&batch).unwrap().unwrap();
+        let got = learner.gradients(&output);
+        // Each answer by itself, with a pass and a backward of its own.
+        let plain = Device::flex();
+        let (mut losses, mut sum) = (0.0, BTreeMap::<String, Vec<f32>>::new());
+        for round in 0..4 {
+            for group in &batch.groups {
+                let mut group = group.clone();
+                let embedding = learner.encode(&batch);
+                let mut prompts = learner.prompts(&group, &plain);
+                for earlier in 0..round {
+                    let (_, answers) = learner.judged(&embedding, prompts.clone(), &group);
+                    prompts = batch.corrections.correct(
+                        earlier,
+                        prompts,
+                        answers,
+                        &mut group,
+                        learner.config.image_size,
+                    );
+                }
+                let (mut alone, _) = learner.judged(&embedding, prompts, &group);
+                let share = group.len() as f32 / batch.objects() as f32 / 4.0;
+                alone.loss = alone.loss * share;
+                losses += alone.loss.clone().into_scalar::<f32>();
+                for (key, values) in learner.gradients(&alone).iter() {
+                    let sum = sum.entry(key.to_owned()).or_insert(vec![0.0; values.len()]);
+                    sum.iter_mut().zip(values).for_each(|(s, v)| *s += v);
+                }
+            }
+        }
+        let loss = output.loss.into_scalar::<f32>();
+        assert!((loss / losses - 1.0).abs() < 1e-5, "{loss}, {losses}");
+        let size = |values: &[f32]| values.iter().fold(0.0_f32, |m, v| m.max(v.abs()));
+        let largest = sum.values().map(|g| size(g)).fold(0.0, f32::max);
+        assert!(got.iter().map(|(key, _)| key).eq(sum.keys()));
+        for (key, values) in got.iter() {
+            let off: Vec<f32> = values.iter().zip(&sum[key]).map(|(a, b)| a - b).collect();
+            let allowed = 1e-4 * size(&sum[key]) + 1e-6 * largest;
+            assert!(size(&off) <= allowed, "{key}: {}", size(&off));
+        }
+    }
 }

@@ -36,9 +36,11 @@ mod trainee;
 mod validation;
 
 pub use checkpoint::{Best, State};
-pub use config::{CorrectionConfig, Mode, ModelSpec, PromptConfig, TrainConfig};
+pub use config::{
+    CorrectionConfig, CountedAnswers, Mode, ModelSpec, PromptConfig, TrainConfig, ViewConfig,
+};
 pub use corrections::Corrections;
-pub use data::{Batch, BatchMaker, Loader, coverage};
+pub use data::{Batch, BatchMaker, Loader, ObjectGroup, coverage};
 pub use ema::{Ema, EmaConfig};
 pub use error::{Error, Result};
 pub use gradients::GradientSet;
@@ -57,4 +59,4 @@ pub use run::resolve_model;
 pub use sam_segmenter::SamSegmenter;
 pub use schedule::{Decay, ScheduleConfig};
 pub use train::{Event, Outcome, RunOptions, Summary, train};
-pub use validation::{SettingScore, Validation, ValidationConfig};
+pub use validation::{OctaveScore, SettingScore, Validation, ValidationConfig};

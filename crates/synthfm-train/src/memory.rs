@@ -9,7 +9,7 @@ use std::fs;
 use serde::{Deserialize, Serialize};
 use synthfm_sam::{EncoderConfig, SamConfig};
 
-use crate::config::TrainConfig;
+use crate::config::{CountedAnswers, TrainConfig};
 use crate::plan::{ParameterGroup, Plan, trained_blocks};
 
 /// Bytes of a value.
@@ -40,7 +40,16 @@ impl MemoryEstimate {
         let images = config.batch_size.div_ceil(config.accumulate) as u64;
         let objects = images * config.objects_per_image as u64;
         let encoder = trained_blocks(Plan::from(config), &model.encoder) * encoder_values(model);
-        let values = images as f64 * encoder + objects as f64 * decoder_values(model) as f64;
+        // The most answers of an object that are recorded.
+        let corrections = &config.prompts.corrections;
+        let every = corrections.loss == CountedAnswers::Every && corrections.probability > 0.0;
+        let answers = objects
+            * if every {
+                1 + corrections.max_rounds as u64
+            } else {
+                1
+            };
+        let values = images as f64 * encoder + answers as f64 * decoder_values(model) as f64;
         Self {
             weights: F32 * all,
             gradients: F32 * trained,
@@ -197,6 +206,23 @@ mod tests {
         let pairs = activations(Mode::All, None, 4, 2);
         assert_eq!(activations(Mode::All, None, 4, 1), 2 * pairs);
         assert_eq!(activations(Mode::All, None, 4, 4), pairs / 2);
+    }
+
+    #[test]
+    fn every_recorded_answer_takes_its_room() {
+        let mut config = TrainConfig::default();
+        config.prompts.corrections.probability = 0.5;
+        config.prompts.corrections.max_rounds = 3;
+        let activations = |config: &TrainConfig| {
+            MemoryEstimate::of(config, &config.model.resolve(), &[]).activations
+        };
+        let last = activations(&config);
+        config.prompts.corrections.loss = CountedAnswers::Every;
+        assert_eq!(
+            activations(&config),
+            4 * last,
+            "a frozen encoder keeps nothing"
+        );
     }
 
     #[cfg(target_os = "linux")]

@@ -186,7 +186,7 @@ fn add_part(
     window.asked(ready, started.elapsed());
     if let Some(output) = learner.forward(&batch)? {
         let gradients = learner.gradients(&output);
-        let objects = batch.image_of_object.len();
+        let objects = batch.objects();
         sum.add(gradients, output.loss.into_scalar(), output.dice, objects);
     }
     Ok(())
@@ -199,15 +199,23 @@ mod tests {
     use synthfm_sam::Sam;
 
     use super::*;
+    use crate::config::CountedAnswers;
     use crate::init::initialise;
 
-    /// Objects, loss, Dice and gradients of the first step.
-    fn first_step(accumulate: usize) -> (StepSum, BTreeMap<String, Vec<f32>>) {
+    /// Objects, loss, Dice and gradients of the first step, with a kind of prompt for each image or for all of them.
+    fn first_step(accumulate: usize, per_image: bool) -> (StepSum, BTreeMap<String, Vec<f32>>) {
         let text = include_str!("../../../configs/tiny.toml");
         let mut config = TrainConfig::from_toml(text).unwrap();
         config.prompts.corrections.probability = 1.0;
         config.prompts.corrections.centre = 0.0;
         (config.batch_size, config.accumulate) = (5, accumulate);
+        if per_image {
+            config.prompts.per_image = true;
+            config.prompts.corrections.loss = CountedAnswers::Every;
+            (config.prompts.scribble, config.prompts.rough_mask) = (0.3, 0.5);
+            config.views.whole = 0.3;
+            config.views.per_scene = 2;
+        }
         let (model, device) = (config.model.resolve(), Device::flex());
         let sam = initialise(Sam::new(&model, &device), config.seed);
         let learner = Learner::new(sam, model.clone(), config.mode, config.loss, &device);
@@ -228,9 +236,18 @@ mod tests {
 
     #[test]
     fn parts_of_a_batch_add_up_to_the_batch() {
-        let (whole, expected) = first_step(1);
+        check_parts(false);
+    }
+
+    #[test]
+    fn parts_with_several_kinds_of_prompts_add_up_to_the_batch() {
+        check_parts(true);
+    }
+
+    fn check_parts(per_image: bool) {
+        let (whole, expected) = first_step(1, per_image);
         for parts in [2, 3, 5] {
-            let (sum, gradients) = first_step(parts);
+            let (sum, gradients) = first_step(parts, per_image);
             assert_eq!(sum.objects, whole.objects);
             assert!((sum.loss - whole.loss).abs() < 1e-5 * whole.loss);
             assert!((sum.dice - whole.dice).abs() < 1e-5);

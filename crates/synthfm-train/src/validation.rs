@@ -10,9 +10,11 @@ use std::path::PathBuf;
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use synthfm_image::{BoxXyxy, Mask, Point2, RgbImage, Size, draw};
+use synthfm_sam::ImageEmbedding;
 
+use crate::corrections::Corrections;
 use crate::data::{Batch, BatchMaker, PromptKind};
-use crate::learner::Learner;
+use crate::learner::{Learner, StepOutput};
 use crate::real_validation::RealScore;
 use crate::{Error, Result};
 
@@ -81,14 +83,9 @@ const SETTINGS: [Setting; 3] = [Setting::Clicks(1, 0), Setting::Clicks(3, 2), Se
 
 impl Setting {
     fn kind(self) -> PromptKind {
-        let (positives, negatives, with_box) = match self {
-            Self::Clicks(positives, negatives) => (positives, negatives, false),
-            Self::Box => (0, 0, true),
-        };
-        PromptKind {
-            positives,
-            negatives,
-            with_box,
+        match self {
+            Self::Clicks(positives, negatives) => PromptKind::clicks(positives, negatives),
+            Self::Box => PromptKind::bounding_box(),
         }
     }
 }
@@ -111,6 +108,9 @@ pub struct Validation {
     pub dice: f64,
     /// Each prompt setting by itself.
     pub settings: Vec<SettingScore>,
+    /// Structures by their size in the model's input, small ones first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub octaves: Vec<OctaveScore>,
     /// Real data sets, where the configuration names some.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub real: Vec<RealScore>,
@@ -127,6 +127,30 @@ pub struct SettingScore {
     pub dice: f64,
     /// How many structures.
     pub objects: usize,
+}
+
+/// The scores of structures of a range of sizes. The size of a structure is the longer side of its box.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OctaveScore {
+    /// Sizes in pixels of the model's input, such as `12-24` or `96+`.
+    pub side_px: String,
+    /// How many structures.
+    pub objects: usize,
+    /// Mean Dice with one click, 0 to 1.
+    pub one_click: f64,
+    /// Mean Dice after two more clicks, each in the middle of the error, with the answer as mask prompt, 0 to 1.
+    pub two_corrections: f64,
+}
+
+/// Lower ends of the ranges of sizes, in pixels of the model's input.
+const OCTAVES: [f32; 6] = [0.0, 6.0, 12.0, 24.0, 48.0, 96.0];
+
+/// Dice of the structures of each range of sizes, summed.
+#[derive(Default)]
+struct OctaveSums {
+    objects: usize,
+    one_click: f64,
+    two_corrections: f64,
 }
 
 /// What one prompt setting adds up to.
@@ -147,16 +171,20 @@ pub(crate) fn validate(
 ) -> Result<(Validation, RgbImage)> {
     let learner = learner.without_gradients();
     let mut sums = SETTINGS.map(|_| Sums::default());
+    let mut octaves = OCTAVES.map(|_| OctaveSums::default());
     for image in 0..images {
         // The same image and structures for each kind of prompt: encoded once.
         let batches = SETTINGS.map(|setting| maker.held_back(image, setting.kind()));
-        if batches[0].image_of_object.is_empty() {
+        if batches[0].objects() == 0 {
             continue;
         }
         let embedding = learner.encode(&batches[0]);
-        for (batch, sums) in batches.iter().zip(&mut sums) {
+        for (i, (batch, sums)) in batches.iter().zip(&mut sums).enumerate() {
             let output = learner.answer(&embedding, batch);
-            let count = batch.image_of_object.len();
+            if SETTINGS[i] == Setting::Clicks(1, 0) {
+                add_octaves(&mut octaves, &learner, &embedding, batch, &output);
+            }
+            let count = batch.objects();
             sums.loss += f64::from(output.loss.into_scalar::<f32>()) * count as f64;
             sums.dice += f64::from(output.dice) * count as f64;
             sums.objects += count;
@@ -186,14 +214,76 @@ pub(crate) fn validate(
         step,
         dice,
         settings,
+        octaves: octave_scores(&octaves),
         real: Vec::new(),
     };
     Ok((validation, picture))
 }
 
+/// Adds the structures of a batch whose answers to one click are known.
+fn add_octaves(
+    octaves: &mut [OctaveSums],
+    learner: &Learner,
+    embedding: &ImageEmbedding,
+    batch: &Batch,
+    first: &StepOutput,
+) {
+    let mut corrected = batch.clone();
+    corrected.corrections = Corrections::central(2);
+    let last = learner.answer(embedding, &corrected);
+    let targets = batch.groups.iter().flat_map(|group| &group.targets);
+    let targets: Vec<f32> = targets.copied().collect();
+    let [first, last] = [first, &last].map(|output| dice_of_each(output, &targets));
+    let sides = batch.groups.iter().flat_map(|group| &group.sides);
+    for ((side, first), last) in sides.zip(first).zip(last) {
+        let octave = OCTAVES.iter().rposition(|low| side >= low).unwrap_or(0);
+        let sums = &mut octaves[octave];
+        sums.objects += 1;
+        sums.one_click += first;
+        sums.two_corrections += last;
+    }
+}
+
+/// Dice of each thresholded answer, 0 to 1.
+fn dice_of_each(output: &StepOutput, targets: &[f32]) -> Vec<f64> {
+    let [_, height, width] = output.logits.dims();
+    let logits: Vec<f32> = output.logits.clone().into_data().iter::<f32>().collect();
+    let cells = height * width;
+    let objects = logits.chunks_exact(cells).zip(targets.chunks_exact(cells));
+    let dice = |(logits, target): (&[f32], &[f32])| {
+        let pairs = logits.iter().zip(target);
+        let (mut both, mut sum) = (0, 0);
+        for (answer, truth) in pairs.map(|(logit, share)| (*logit > 0.0, *share > 0.5)) {
+            both += usize::from(answer && truth);
+            sum += usize::from(answer) + usize::from(truth);
+        }
+        2.0 * both as f64 / sum.max(1) as f64
+    };
+    objects.map(dice).collect()
+}
+
+/// The ranges of sizes that have a structure.
+fn octave_scores(octaves: &[OctaveSums]) -> Vec<OctaveScore> {
+    let name = |i: usize| match OCTAVES.get(i + 1) {
+        Some(high) => format!("{}-{high}", OCTAVES[i]),
+        None => format!("{}+", OCTAVES[i]),
+    };
+    let one = |(i, sums): (usize, &OctaveSums)| {
+        let count = sums.objects as f64;
+        (sums.objects > 0).then(|| OctaveScore {
+            side_px: name(i),
+            objects: sums.objects,
+            one_click: sums.one_click / count,
+            two_corrections: sums.two_corrections / count,
+        })
+    };
+    octaves.iter().enumerate().filter_map(one).collect()
+}
+
 /// The first structure of a held-back image: outlines of truth and answer, and the prompt.
 fn tile(batch: &Batch, logits: Tensor<3>, maker: &BatchMaker) -> Result<RgbImage> {
     let config = maker.model();
+    let group = &batch.groups[0];
     let (side, m) = (config.image_size, config.low_res_side());
     let mut picture = RgbImage::zeros(Size::new(side, side));
     for (i, byte) in picture.data_mut().iter_mut().enumerate() {
@@ -204,14 +294,13 @@ fn tile(batch: &Batch, logits: Tensor<3>, maker: &BatchMaker) -> Result<RgbImage
     }
     let answer: Vec<f32> = logits.into_data().iter::<f32>().take(m * m).collect();
     for (values, limit, colour) in [
-        (&batch.targets[..m * m], 0.5, TRUTH),
+        (&group.targets[..m * m], 0.5, TRUTH),
         (answer.as_slice(), 0.0, ANSWER),
     ] {
         draw::outline_on(&mut picture, &enlarged(values, m, side, limit), colour)?;
     }
-    let objects = batch.image_of_object.len();
-    let clicks = batch.labels.len() / objects;
-    for (xy, &label) in batch.points.chunks_exact(2).zip(&batch.labels).take(clicks) {
+    let clicks = group.labels.len() / group.len();
+    for (xy, &label) in group.points.chunks_exact(2).zip(&group.labels).take(clicks) {
         let at = Point2::new(xy[0].into(), xy[1].into());
         match label {
             1 => draw::positive_click(&mut picture, at),
@@ -219,7 +308,7 @@ fn tile(batch: &Batch, logits: Tensor<3>, maker: &BatchMaker) -> Result<RgbImage
             _ => {}
         }
     }
-    if let Some(&[x0, y0, x1, y1]) = batch.boxes.first_chunk() {
+    if let Some(&[x0, y0, x1, y1]) = group.boxes.first_chunk() {
         let region = BoxXyxy {
             min: Point2::new(x0.into(), y0.into()),
             max: Point2::new(x1.into(), y1.into()),
@@ -250,6 +339,35 @@ mod tests {
         assert_eq!(rows[2], [false, false, false, true, true, true]);
         assert_eq!(rows[3], [false, false, false, true, true, true]);
         assert_eq!(mask.area(), 18);
+    }
+
+    #[test]
+    fn structures_are_counted_by_size() {
+        let device = burn::tensor::Device::flex();
+        let logits = [[5.0, 5.0, -5.0, -5.0], [-1.0, -1.0, -1.0, 2.0]].concat();
+        let logits = burn::tensor::TensorData::new(logits, [2, 2, 2]);
+        let output = StepOutput {
+            loss: Tensor::zeros([1], &device),
+            logits: Tensor::from_data(logits, &device),
+            dice: 0.0,
+        };
+        // 2 * 1 / (2 + 3) and 2 * 1 / (1 + 1).
+        let targets = [0.9, 0.2, 0.6, 1.0, 0.0, 0.5, 0.0, 0.51];
+        assert_eq!(dice_of_each(&output, &targets), [0.4, 1.0]);
+        let mut sums = OCTAVES.map(|_| OctaveSums::default());
+        sums[2] = OctaveSums {
+            objects: 2,
+            one_click: 1.0,
+            two_corrections: 1.5,
+        };
+        sums[5].objects = 1;
+        let scores = octave_scores(&sums);
+        let names: Vec<&str> = scores.iter().map(|score| score.side_px.as_str()).collect();
+        assert_eq!(names, ["12-24", "96+"]);
+        assert_eq!(
+            (scores[0].one_click, scores[0].two_corrections),
+            (0.5, 0.75)
+        );
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod boxes;
 mod corrections;
 mod negatives;
 mod positives;
+mod rough_mask;
 mod scribble;
 mod seed;
 #[cfg(test)]
@@ -22,7 +23,8 @@ pub use negatives::{
     BORDER_WIDTH, Negatives, RING_INNER, RING_OUTER, negative_clicks, training_negatives,
 };
 pub use positives::{Positives, centre_pixel, positive_clicks};
-pub use scribble::{scribble_clicks, skeleton};
+pub use rough_mask::rough_mask;
+pub use scribble::{scribble_clicks, scribble_clicks_within, skeleton};
 pub(crate) use seed::normal;
 pub use seed::seeded_rng;
 

@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use synthfm_image::{Mask, Size, deepest_pixel};
+use synthfm_image::{Mask, Point2, Size, deepest_pixel};
 
 use super::{Click, pixels_where, point_at};
 
@@ -27,6 +27,42 @@ pub fn scribble_clicks(mask: &Mask, count: usize) -> Vec<Click> {
     clicks
         .map(|index| Click::positive(point_at(index, size)))
         .collect()
+}
+
+/// [`scribble_clicks`] on a mask that is shrunk first, where its box has a side above `side` pixels: thinning takes time
+/// with the cube of the side. Each click lies on a pixel of `mask`.
+pub fn scribble_clicks_within(mask: &Mask, count: usize, side: usize) -> Vec<Click> {
+    let Some(region) = mask.bounding_box() else {
+        return Vec::new();
+    };
+    let [top, left] = [region.min.y, region.min.x].map(|v| v as usize);
+    let [height, width] = [
+        region.max.y as usize - top + 1,
+        region.max.x as usize - left + 1,
+    ];
+    let block = height.max(width).div_ceil(side.max(1));
+    let small = Size::new(height.div_ceil(block), width.div_ceil(block));
+    // The pixel of the mask in each block that is nearest to the block's middle.
+    let mut nearest = vec![None; small.area()];
+    for row in 0..height {
+        for col in (0..width).filter(|col| mask.at(top + row, left + col)) {
+            let at = small.index(row / block, col / block);
+            let off = |v: usize| (2 * (v % block) + 1).abs_diff(block).pow(2);
+            let found = (off(row) + off(col), top + row, left + col);
+            if nearest[at].is_none_or(|best| found < best) {
+                nearest[at] = Some(found);
+            }
+        }
+    }
+    let shrunk = nearest.iter().map(Option::is_some).collect();
+    let shrunk = Mask::new(small, shrunk).expect("a value for each block");
+    let clicks = scribble_clicks(&shrunk, count).into_iter();
+    let on_mask = clicks.filter_map(|click| {
+        let (row, col) = click.point.row_col(small)?;
+        let (_, row, col) = nearest[small.index(row, col)]?;
+        Some(Click::positive(Point2::from_row_col(row, col)))
+    });
+    on_mask.collect()
 }
 
 /// The mask thinned to lines one pixel wide. What lies outside the image is background.
@@ -148,7 +184,7 @@ fn breadth_first(line: &[usize], size: Size, start: usize) -> (Vec<usize>, Vec<u
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use synthfm_image::{Connectivity, Point2, connected_components};
+    use synthfm_image::{Connectivity, connected_components};
 
     use super::*;
 

@@ -2,6 +2,7 @@
 
 mod model;
 mod prompts;
+mod views;
 
 use std::path::{Path, PathBuf};
 
@@ -19,7 +20,8 @@ use crate::validation::ValidationConfig;
 use crate::{Error, Result};
 
 pub use model::{Mode, ModelSpec};
-pub use prompts::{CorrectionConfig, PromptConfig};
+pub use prompts::{CorrectionConfig, CountedAnswers, PromptConfig};
+pub use views::ViewConfig;
 
 /// A training run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -67,6 +69,8 @@ pub struct TrainConfig {
     pub log_every: u64,
     /// The model.
     pub model: ModelSpec,
+    /// Which part of a scene the model sees.
+    pub views: ViewConfig,
     /// Prompts in training.
     pub prompts: PromptConfig,
     /// Terms of the loss.
@@ -109,6 +113,7 @@ impl Default for TrainConfig {
             keep_every: 0,
             log_every: 10,
             model: ModelSpec::VitH,
+            views: ViewConfig::default(),
             prompts: PromptConfig::default(),
             loss: LossConfig::default(),
             finetune: FinetuneConfig::default(),
@@ -176,6 +181,7 @@ impl TrainConfig {
             )));
         }
         whole("log_every", self.log_every, u64::MAX)?;
+        self.views.validate()?;
         self.prompts.validate()?;
         if !(0.25..=1.0).contains(&self.min_aspect) {
             return Err(Error::Parameter(format!(
@@ -256,5 +262,26 @@ mod tests {
             ..TrainConfig::default()
         };
         assert_eq!(config, defaults);
+    }
+
+    #[test]
+    fn every_configuration_of_the_repository_is_valid() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs");
+        let mut count = 0;
+        for folder in [root.clone(), root.join("ablations")] {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path
+                    .extension()
+                    .is_some_and(|extension| extension == "toml")
+                {
+                    let config = TrainConfig::load(&path).unwrap();
+                    // What is written into a run's folder is read back.
+                    assert_eq!(TrainConfig::from_toml(&config.to_toml()).unwrap(), config);
+                    count += 1;
+                }
+            }
+        }
+        assert!(count >= 10);
     }
 }

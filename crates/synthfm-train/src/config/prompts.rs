@@ -17,6 +17,13 @@ pub struct PromptConfig {
     pub bounding_box: f32,
     /// Weight of a box with clicks.
     pub box_and_clicks: f32,
+    /// Weight of a scribble: 3 to 8 positive clicks along the structure's middle line.
+    pub scribble: f32,
+    /// Weight of a mask prompt as a coarse and wrong answer of the model, with one click, several, or a box.
+    pub rough_mask: f32,
+    /// Whether the kind is drawn for each image of a step instead of once for all of them. Prompts of one kind are
+    /// decoded together.
+    pub per_image: bool,
     /// Most positive clicks.
     pub max_positives: usize,
     /// Most negative clicks.
@@ -30,7 +37,7 @@ pub struct PromptConfig {
 }
 
 /// Training on the model's own answers, as a user corrects them (SAM, section A; RITM, Sofiiuk et al. 2021): the
-/// model answers, a click from the region where it is wrong joins the prompts, and the loss is of the last answer.
+/// model answers, a click from the region where it is wrong joins the prompts, and the model answers again.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CorrectionConfig {
@@ -38,10 +45,25 @@ pub struct CorrectionConfig {
     pub probability: f32,
     /// Most clicks that are added, one per answer; their number is uniform from 1.
     pub max_rounds: usize,
-    /// Probability that the model also sees the logits of its answer as a mask prompt.
+    /// Probability that the model also sees the logits of its answer as a mask prompt: of a step with `loss = "last"`, of
+    /// each round of a step with `"every"`.
     pub show_logits: f32,
-    /// Probability that a click lies in the middle of the error region; otherwise it is uniform in it.
+    /// Probability that a click lies in the middle of the error region; otherwise it is uniform in it. It is drawn once for
+    /// a step with `loss = "last"`, for each click with `"every"`.
     pub centre: f32,
+    /// Which of the answers have a loss.
+    pub loss: CountedAnswers,
+}
+
+/// Which of an object's answers have a loss.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CountedAnswers {
+    /// The last; the answers before are made without a record for gradients.
+    Last,
+    /// Each: the loss of a step is the mean over its answers. Nothing flows back through clicks and shown logits
+    /// (`ScribblePrompt`, Wong et al. 2024, sums them).
+    Every,
 }
 
 impl Default for CorrectionConfig {
@@ -51,6 +73,7 @@ impl Default for CorrectionConfig {
             max_rounds: 2,
             show_logits: 0.5,
             centre: 0.5,
+            loss: CountedAnswers::Last,
         }
     }
 }
@@ -62,6 +85,7 @@ impl CorrectionConfig {
             max_rounds,
             show_logits,
             centre,
+            loss: _,
         } = *self;
         let names = ["probability", "show_logits", "centre"];
         for (name, value) in names.into_iter().zip([probability, show_logits, centre]) {
@@ -87,6 +111,9 @@ impl Default for PromptConfig {
             clicks: 0.4,
             bounding_box: 0.15,
             box_and_clicks: 0.1,
+            scribble: 0.0,
+            rough_mask: 0.0,
+            per_image: false,
             max_positives: 4,
             max_negatives: 3,
             centre_first: 0.5,
@@ -103,6 +130,8 @@ impl PromptConfig {
             clicks,
             bounding_box,
             box_and_clicks,
+            scribble,
+            rough_mask,
             max_positives,
             max_negatives,
             ..
@@ -117,7 +146,14 @@ impl PromptConfig {
                 "prompts.max_negatives: at most 64".to_owned(),
             ));
         }
-        let weights = [single_click, clicks, bounding_box, box_and_clicks];
+        let weights = [
+            single_click,
+            clicks,
+            bounding_box,
+            box_and_clicks,
+            scribble,
+            rough_mask,
+        ];
         if weights.iter().any(|w| !(w.is_finite() && *w >= 0.0))
             || weights.iter().sum::<f32>() <= 0.0
         {

@@ -13,8 +13,8 @@ use std::sync::atomic::AtomicBool;
 use burn::tensor::Device;
 use synthfm_sam::{ModelFile, Sam};
 use synthfm_train::{
-    AdamW, BatchMaker, EmaConfig, Event, Learner, Loader, Mode, Outcome, Processes, RunOptions,
-    StepReport, TrainConfig, ValidationConfig, initialise, train,
+    AdamW, BatchMaker, CountedAnswers, EmaConfig, Event, Learner, Loader, Mode, Outcome, Processes,
+    RunOptions, StepReport, TrainConfig, ValidationConfig, initialise, train,
 };
 
 fn tiny() -> TrainConfig {
@@ -212,9 +212,33 @@ fn one_batch_is_overfitted() {
     assert!(last < 0.1 * first, "loss fell from {first} to {last} only");
 }
 
+/// Windows of scenes, every kind of prompt, and a loss on every answer.
+fn with_views() -> TrainConfig {
+    let mut config = tiny();
+    config.views.whole = 0.3;
+    config.views.per_scene = 2;
+    config.batch_size = 3;
+    (config.generator.size.height, config.generator.size.width) = (200, 224);
+    config.generator.targets.min_area = 0.0003;
+    config.prompts.per_image = true;
+    (config.prompts.scribble, config.prompts.rough_mask) = (0.2, 0.4);
+    config.prompts.corrections.probability = 0.7;
+    config.prompts.corrections.max_rounds = 3;
+    config.prompts.corrections.loss = CountedAnswers::Every;
+    config
+}
+
 #[test]
 fn batches_do_not_depend_on_the_number_of_workers() {
-    let config = tiny();
+    check_workers(&tiny());
+}
+
+#[test]
+fn batches_of_views_do_not_depend_on_the_number_of_workers() {
+    check_workers(&with_views());
+}
+
+fn check_workers(config: &TrainConfig) {
     let maker = BatchMaker::new(config.clone(), config.model.resolve());
     let (mut one, mut three) = (
         Loader::start(&maker, 2, 9, 1),
@@ -231,6 +255,40 @@ fn batches_do_not_depend_on_the_number_of_workers() {
 #[test]
 fn a_resumed_run_equals_the_uninterrupted_one() {
     check_resume(tiny());
+}
+
+#[test]
+fn a_resumed_run_of_views_equals_the_uninterrupted_one() {
+    check_resume(TrainConfig {
+        batch_size: 2,
+        ..with_views()
+    });
+}
+
+#[test]
+fn two_views_of_a_scene_differ_and_do_not_depend_on_the_batch() {
+    let config = with_views();
+    let model = config.model.resolve();
+    let maker = BatchMaker::new(config.clone(), model.clone());
+    let image = |maker: &BatchMaker, step: u64, at: usize| {
+        let batch = maker.batch(step);
+        let pixels = batch.images.len() / config.batch_size;
+        batch.images[at * pixels..][..pixels].to_vec()
+    };
+    // Images 0 to 5 are two steps of three; image 3 is the second view of the second scene.
+    let alone = TrainConfig {
+        batch_size: 1,
+        ..config.clone()
+    };
+    let single = BatchMaker::new(alone, model);
+    let single = |at: u64| single.batch(at).images;
+    let mut different = 0;
+    for at in 0..6 {
+        let together = image(&maker, at / 3, (at % 3) as usize);
+        assert!(together == single(at), "image {at}");
+        different += usize::from(at % 2 == 1 && together != single(at - 1));
+    }
+    assert!(different >= 2, "three scenes, most in two windows");
 }
 
 #[test]
@@ -374,6 +432,11 @@ fn mistakes_are_explained() {
         ("loss = { dice = 0.0 }", "loss"),
         ("schedule = { peak = -1.0 }", "schedule.peak"),
         ("epochz = 3", "epochz"),
+        ("views = { whole = 1.5 }", "views.whole"),
+        ("views = { closest = 0.9 }", "views.closest"),
+        ("views = { per_scene = 0 }", "views.per_scene"),
+        ("prompts = { rough_mask = -1.0 }", "prompts"),
+        ("[prompts.corrections]\nloss = \"all\"", "loss"),
         (
             "[prompts.corrections]\nmax_rounds = 0",
             "prompts.corrections.max_rounds",

@@ -111,7 +111,7 @@ fn steps(objects: usize, repeats: usize, session: &Session) -> Result<Spread> {
     let maker = BatchMaker::new(config, sizes);
     let batch = (0..100)
         .map(|step| maker.batch(step))
-        .find(|batch| batch.image_of_object.len() == objects)
+        .find(|batch| batch.objects() == objects)
         .context("no sample has enough structures")?;
     let embedding = learner.encode(&batch);
     let mut learner = Some(learner);
