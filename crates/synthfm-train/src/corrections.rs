@@ -54,7 +54,7 @@ impl Corrections {
 
     /// A number of clicks in the middle of the error, each shown with the answer that it corrects; the last answer
     /// counts.
-    pub(crate) fn central(rounds: usize) -> Self {
+    pub fn central(rounds: usize) -> Self {
         let round = Round {
             show_logits: true,
             centre: 1.0,

@@ -59,4 +59,5 @@ pub use run::resolve_model;
 pub use sam_segmenter::SamSegmenter;
 pub use schedule::{Decay, ScheduleConfig};
 pub use train::{Event, Outcome, RunOptions, Summary, train};
+pub use trainee::Trainee;
 pub use validation::{OctaveScore, SettingScore, Validation, ValidationConfig};

@@ -17,7 +17,6 @@ use crate::ema::Ema;
 use crate::init::initialise;
 use crate::learner::Learner;
 use crate::memory::MemoryEstimate;
-use crate::optimizer::AdamW;
 use crate::pace::StepReport;
 use crate::real_validation::{RealData, RealScore, mean_dice};
 use crate::reuse::Recall;
@@ -210,15 +209,7 @@ impl<'a> Run<'a> {
                     write_atomic(&out.join("config.toml"), config.to_toml().as_bytes())?;
                 }
                 let sam = initial_model(config, model, &options.device)?;
-                let learner = learner(sam, config, model, &options.device)?;
-                let decay = config.ema.decay;
-                let ema = (decay > 0.0).then(|| Ema::of(&learner.sam, decay, 0));
-                let optimizer = AdamW::new(config.optimizer).with_rates(learner.rates());
-                let trainee = Trainee {
-                    learner,
-                    optimizer,
-                    ema,
-                };
+                let trainee = Trainee::new(sam, config, model, &options.device)?;
                 (State::default(), trainee)
             }
         };

@@ -1,5 +1,12 @@
 //! All that a step changes: weights, the optimizer's moments, and the average of the weights.
 
+use burn::module::Module;
+use burn::tensor::Device;
+use synthfm_sam::{Sam, SamConfig};
+
+use crate::Result;
+use crate::config::TrainConfig;
+use crate::data::Batch;
 use crate::ema::Ema;
 use crate::gradients::GradientSet;
 use crate::learner::Learner;
@@ -7,7 +14,7 @@ use crate::optimizer::AdamW;
 
 /// A model in training with what its next step needs.
 #[derive(Debug)]
-pub(crate) struct Trainee {
+pub struct Trainee {
     pub(crate) learner: Learner,
     pub(crate) optimizer: AdamW,
     /// The average of the weights, where the configuration asks for one.
@@ -15,6 +22,39 @@ pub(crate) struct Trainee {
 }
 
 impl Trainee {
+    /// Takes `sam`, of the sizes `model`, into training on its device, before any step.
+    pub fn new(sam: Sam, config: &TrainConfig, model: &SamConfig, device: &Device) -> Result<Self> {
+        let arithmetic = config.encoder_precision.on(device)?;
+        let learner = Learner::new(sam, model.clone(), config, config.loss, device)
+            .with_arithmetic(arithmetic);
+        let decay = config.ema.decay;
+        Ok(Self {
+            ema: (decay > 0.0).then(|| Ema::of(&learner.sam, decay, 0)),
+            optimizer: AdamW::new(config.optimizer).with_rates(learner.rates()),
+            learner,
+        })
+    }
+
+    /// One whole step on one batch at learning rate `lr`: forward with corrections, backward, clipped AdamW, averaged
+    /// weights. Gives the mean loss over the batch's objects; `None`, and no step, without objects or finite gradients.
+    pub fn train_on(self, batch: &Batch, lr: f64) -> Result<(Self, Option<f32>)> {
+        let Some(output) = self.learner.forward(batch)? else {
+            return Ok((self, None));
+        };
+        let gradients = self.learner.gradients(&output);
+        let norm = gradients.global_norm();
+        if !norm.is_finite() {
+            return Ok((self, None));
+        }
+        let loss = output.loss.into_scalar();
+        Ok((self.step(gradients, norm, lr), Some(loss)))
+    }
+
+    /// Number of parameters, trained or not.
+    pub fn parameters(&self) -> usize {
+        self.learner.sam.num_params()
+    }
+
     /// Takes one step at learning rate `lr`; `norm` is [`GradientSet::global_norm`].
     pub(crate) fn step(mut self, gradients: GradientSet, norm: f64, lr: f64) -> Self {
         self.learner.sam = self.optimizer.step(self.learner.sam, gradients, norm, lr);

@@ -3,8 +3,10 @@
 //! Names follow the design's contract; values are checked here as far as they can be without reading a file,
 //! so that a wrong one is a usage error (exit code 2).
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
+use clap::builder::TypedValueParser;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 use synthfm_image::{BoxXyxy, MaskFormat, Plane, Point2};
@@ -435,8 +437,52 @@ pub(crate) enum BenchPart {
     Step,
 }
 
+/// A measurement with flags of its own.
+#[derive(Debug, Subcommand)]
+pub(crate) enum BenchVerb {
+    /// Whole training steps of our own model: encoder, decoder, losses, backward, optimizer
+    Train(BenchTrainArgs),
+}
+
 #[derive(Debug, Args)]
+pub(crate) struct BenchTrainArgs {
+    /// Side of the model's input, a multiple of 16
+    #[arg(long, value_name = "PX", default_value_t = 256, value_parser = bench_side)]
+    pub(crate) size: usize,
+    /// Images per step
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = count(1..=1024))]
+    pub(crate) batch: usize,
+    /// Objects on every image
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = count(1..=64))]
+    pub(crate) objects: usize,
+    /// Answers that are corrected, without gradients, before the one that counts
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = count(0..=16))]
+    pub(crate) corrections: usize,
+    /// Timed repetitions, of which the median is reported
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) repeats: u16,
+    /// Also time steps whose batches one thread makes beside them, as in training
+    #[arg(long)]
+    pub(crate) generate: bool,
+}
+
+/// The side of an input that model and generator take.
+fn bench_side(text: &str) -> Result<usize, String> {
+    let side = text.parse().ok();
+    let side = side.filter(|side: &usize| (128..=2048).contains(side) && side.is_multiple_of(16));
+    side.ok_or_else(|| "a multiple of 16 from 128 to 2048 expected, such as 256".to_owned())
+}
+
+/// A number within a range.
+fn count(range: RangeInclusive<i64>) -> impl TypedValueParser<Value = usize> {
+    clap::value_parser!(u16).range(range).map(usize::from)
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct BenchArgs {
+    #[command(subcommand)]
+    pub(crate) verb: Option<BenchVerb>,
     /// One part by itself [default: encoding, a click and a training step]
     #[arg(value_enum)]
     pub(crate) part: Option<BenchPart>,

@@ -35,6 +35,8 @@ pub use loader::Loader;
 const MIN_SIDE: usize = 128;
 /// Samples tried for one place in a batch until one has a structure.
 const TRIES: u64 = 8;
+/// Samples tried for each place in a batch of [`BatchMaker::full_batch`].
+const FULL_TRIES: u64 = 100;
 /// Distance between the indices of those samples: no run reaches the next one.
 const RETRY_STRIDE: u64 = 1 << 40;
 
@@ -132,17 +134,12 @@ impl BatchMaker {
     /// that they have in the whole batch.
     pub fn part(&self, step: u64, part: usize, parts: usize) -> Batch {
         let size = self.config.batch_size;
-        let prompts = &self.config.prompts;
-        let name = step.to_string();
-        let mut rng = seeded_rng(self.config.seed, &["step", &name]);
-        let kind = PromptKind::draw(prompts, &mut rng);
-        let mut rng = seeded_rng(self.config.seed, &["corrections", &name]);
-        let mut batch = Batch::empty(Corrections::draw(prompts.corrections, &mut rng));
+        let (mut batch, kind) = self.empty_batch(step);
         let images = part * size / parts..(part + 1) * size / parts;
         let mut rendered = None;
         for (place, image) in images.enumerate() {
             let visit = self.visit(step * size as u64 + image as u64);
-            let kind = if prompts.per_image {
+            let kind = if self.config.prompts.per_image {
                 self.kind_of(visit)
             } else {
                 kind
@@ -150,6 +147,43 @@ impl BatchMaker {
             self.push_image(&mut batch, place, visit, kind, &mut rendered);
         }
         batch
+    }
+
+    /// The first `batch_size` samples from index `first` on that each have `objects_per_image` objects, as one batch
+    /// with one kind of prompt: for measurements, in which every batch has to cost the same. `None` where 100 samples
+    /// for each place hold too few.
+    pub fn full_batch(&self, first: u64) -> Option<Batch> {
+        let size = self.config.batch_size;
+        let (mut batch, kind) = self.empty_batch(first);
+        let (mut place, mut rendered) = (0, None);
+        for index in first..first + FULL_TRIES * size as u64 {
+            let visit = Visit {
+                index,
+                view: 0,
+                visit: 0,
+                keep_picture: false,
+            };
+            let (mut alone, _) = self.empty_batch(first);
+            self.push_image(&mut alone, 0, visit, kind, &mut rendered);
+            if alone.objects() == self.config.objects_per_image {
+                self.push_image(&mut batch, place, visit, kind, &mut rendered);
+                place += 1;
+            }
+            if place == size {
+                return Some(batch);
+            }
+        }
+        None
+    }
+
+    /// The batch of a step before any image, and the kind of prompt that its objects get.
+    fn empty_batch(&self, step: u64) -> (Batch, PromptKind) {
+        let (seed, name) = (self.config.seed, step.to_string());
+        let prompts = &self.config.prompts;
+        let kind = PromptKind::draw(prompts, &mut seeded_rng(seed, &["step", &name]));
+        let mut rng = seeded_rng(seed, &["corrections", &name]);
+        let corrections = Corrections::draw(prompts.corrections, &mut rng);
+        (Batch::empty(corrections), kind)
     }
 
     /// What the `image`th image of a run shows.
@@ -323,4 +357,34 @@ fn sample_with_structures(generator: &GeneratorConfig, seed: u64, index: u64) ->
         sample = generate(generator, seed, index + retry * RETRY_STRIDE);
     }
     sample
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_image_of_a_full_batch_has_all_its_objects() {
+        let config = TrainConfig {
+            batch_size: 3,
+            objects_per_image: 2,
+            ..TrainConfig::from_toml(include_str!("../../../../configs/tiny.toml")).unwrap()
+        };
+        let model = config.model.resolve();
+        let maker = BatchMaker::new(config.clone(), model.clone());
+        let batch = maker.full_batch(7).unwrap();
+        let [group] = &batch.groups[..] else {
+            panic!("one kind of prompt is one group");
+        };
+        assert_eq!(group.image_of_object, [0, 0, 1, 1, 2, 2]);
+        assert_eq!(group.targets.len(), 6 * model.low_res_side().pow(2));
+        assert_eq!(batch.images.len(), 3 * 3 * model.image_size.pow(2));
+        assert_eq!(Some(batch), maker.full_batch(7));
+        let crowded = TrainConfig {
+            batch_size: 1,
+            objects_per_image: 10_000,
+            ..config
+        };
+        assert_eq!(BatchMaker::new(crowded, model).full_batch(7), None);
+    }
 }

@@ -14,7 +14,7 @@ use burn::tensor::Device;
 use synthfm_sam::{ModelFile, Sam};
 use synthfm_train::{
     AdamW, BatchMaker, CountedAnswers, EmaConfig, Event, Learner, Loader, Mode, Outcome, Processes,
-    RunOptions, StepReport, TrainConfig, ValidationConfig, initialise, train,
+    RunOptions, StepReport, TrainConfig, Trainee, ValidationConfig, initialise, train,
 };
 
 fn tiny() -> TrainConfig {
@@ -104,6 +104,30 @@ fn gpus_train_as_the_cpu_does() {
             let allowed = 1e-3 * size(expected) + 1e-6 * all;
             assert!(size(&difference) <= allowed, "{key}: {}", size(&difference));
         }
+    }
+}
+
+#[test]
+fn a_trainee_outside_of_a_run_steps_as_the_run_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = TrainConfig {
+        images_per_epoch: 6,
+        log_every: 1,
+        ema: EmaConfig { decay: 0.9 },
+        ..tiny()
+    };
+    config.prompts.corrections.probability = 1.0;
+    let (_, reports) = run(&config, &folder.path().join("run"), false, 1).unwrap();
+    let (model, device) = (config.model.resolve(), Device::flex());
+    let sam = initialise(Sam::new(&model, &device), config.seed);
+    let mut trainee = Trainee::new(sam, &config, &model, &device).unwrap();
+    let maker = BatchMaker::new(config.clone(), model);
+    assert_eq!(reports.len(), 3);
+    for (step, report) in (0..).zip(&reports) {
+        let lr = config.schedule.at(step, 3);
+        let (next, loss) = trainee.train_on(&maker.batch(step), lr).unwrap();
+        trainee = next;
+        assert_eq!(loss.map(f32::to_bits), Some(report.loss.to_bits()));
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod parts;
 mod step;
+mod train;
 mod whole;
 
 use std::time::Instant;
@@ -15,15 +16,18 @@ use synthfm_image::{Mask, Point2, RgbImage};
 use synthfm_sam::Predictor;
 use synthfm_synth::{GeneratorConfig, generate};
 
-use crate::cli::{BenchArgs, BenchPart};
+use crate::cli::{BenchArgs, BenchPart, BenchVerb};
 use crate::output::Session;
 use crate::predict::since_ms;
 
 /// Sides that the generator takes.
 const SIDES: std::ops::RangeInclusive<usize> = 128..=2048;
 
-/// Times one part of a model, or encoding, a click and a training step.
+/// Times one part of a model, whole training steps of our own, or encoding, a click and a training step.
 pub(crate) fn run(args: &BenchArgs, session: &Session) -> Result<()> {
+    if let Some(BenchVerb::Train(train)) = &args.verb {
+        return train::run(train, session);
+    }
     match args.part {
         Some(BenchPart::Encoder) => parts::encoder(args, session),
         Some(BenchPart::Decoder) => parts::decoder(args, session),

@@ -110,6 +110,18 @@ fn the_whole_path_runs() {
         );
         assert_eq!(bench["precision"], "f32");
     }
+    let small = ["bench", "train", "--size=128", "--batch=1", "--repeats=1"];
+    let bench = run(&[&small[..], &["--objects=2", "--generate", "--json"]].concat()).json();
+    assert_eq!(
+        bench["parameters"], 6_936_448,
+        "as those of the built-in model"
+    );
+    let value = |pointer: &str| bench.pointer(pointer).and_then(Value::as_f64).unwrap();
+    let rate = value("/images_per_second") * value("/step_ms/median");
+    assert!((rate - 1e3).abs() < 1e-6, "{bench}");
+    let spent = value("/generating/step_ms/median") + value("/generating/wait_ms/median");
+    let rate = value("/generating/images_per_second") * spent;
+    assert!((rate - 1e3).abs() < 1e-6, "{bench}");
 }
 
 #[test]
