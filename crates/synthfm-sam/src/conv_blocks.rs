@@ -4,7 +4,7 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 
-use crate::ops;
+use crate::ops::{self, Arithmetic, Sampling};
 
 /// Large beside the variance of flat regions (padding, air), whose noise a normalisation would blow up.
 const NORM_EPSILON: f64 = 0.05;
@@ -25,14 +25,59 @@ impl Conv {
         }
     }
 
+    /// In single precision.
+    ///
     /// # Shapes
     /// `[B, H, W, C]` -> `[B, H, W, O]`
     pub(crate) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        ops::conv(x, self.weight.val(), self.bias.val(), false)
+        self.forward_in(x, Arithmetic::F32)
     }
 
+    pub(crate) fn forward_in(&self, x: Tensor<4>, arithmetic: Arithmetic) -> Tensor<4> {
+        ops::conv(x, self.parts(), Sampling::Same, false, arithmetic)
+    }
+
+    /// In single precision.
     pub(crate) fn forward_relu(&self, x: Tensor<4>) -> Tensor<4> {
-        ops::conv(x, self.weight.val(), self.bias.val(), true)
+        self.forward_relu_in(x, Arithmetic::F32)
+    }
+
+    pub(crate) fn forward_relu_in(&self, x: Tensor<4>, arithmetic: Arithmetic) -> Tensor<4> {
+        ops::conv(x, self.parts(), Sampling::Same, true, arithmetic)
+    }
+
+    /// `residual` plus the convolution.
+    pub(crate) fn forward_residual(
+        &self,
+        x: Tensor<4>,
+        residual: Tensor<4>,
+        arithmetic: Arithmetic,
+    ) -> Tensor<4> {
+        ops::conv_residual(x, self.parts(), residual, Sampling::Same, arithmetic)
+    }
+
+    /// `residual` plus the convolution, whose channels are those of 2 × 2 pixels: `[B, H, W, C]` ->
+    /// `[B, 2·H, 2·W, O/4]`.
+    pub(crate) fn spread_residual(
+        &self,
+        x: Tensor<4>,
+        residual: Tensor<4>,
+        arithmetic: Arithmetic,
+    ) -> Tensor<4> {
+        ops::conv_residual(x, self.parts(), residual, Sampling::Spread, arithmetic)
+    }
+
+    /// The convolution of the 2 × 2 pixels of each patch, whose channels follow one another: `[B, H, W, C/4]` ->
+    /// `[B, H/2, W/2, O]`.
+    fn forward_patches(&self, x: Tensor<4>, arithmetic: Arithmetic) -> Tensor<4> {
+        let (weight, bias) = self.parts();
+        let [_, _, c, o] = weight.dims();
+        let parts = (weight.reshape([2, 2, c / 4, o]), bias);
+        ops::conv(x, parts, Sampling::Patches, false, arithmetic)
+    }
+
+    fn parts(&self) -> (Tensor<4>, Tensor<1>) {
+        (self.weight.val(), self.bias.val())
     }
 }
 
@@ -73,9 +118,10 @@ impl ResidualBlock {
         }
     }
 
-    pub(crate) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let y = self.conv1.forward_relu(self.norm.forward(x.clone()));
-        x + self.conv2.forward(y)
+    pub(crate) fn forward(&self, x: Tensor<4>, arithmetic: Arithmetic) -> Tensor<4> {
+        let y = self.norm.forward(x.clone());
+        let y = self.conv1.forward_relu_in(y, arithmetic);
+        self.conv2.forward_residual(y, x, arithmetic)
     }
 }
 
@@ -94,8 +140,9 @@ impl Downsample {
         }
     }
 
-    pub(crate) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        self.norm.forward(self.reduction.forward(space_to_depth(x)))
+    pub(crate) fn forward(&self, x: Tensor<4>, arithmetic: Arithmetic) -> Tensor<4> {
+        self.norm
+            .forward(self.reduction.forward_patches(x, arithmetic))
     }
 }
 
@@ -107,14 +154,6 @@ pub(crate) fn space_to_depth(x: Tensor<4>) -> Tensor<4> {
         .reshape([b, h / 2, w / 2, 4 * c])
 }
 
-/// `[B, H, W, 4·C]` -> `[B, 2·H, 2·W, C]`
-pub(crate) fn depth_to_space(x: Tensor<4>) -> Tensor<4> {
-    let [b, h, w, c] = x.dims();
-    x.reshape([b, h, w, 2, 2, c / 4])
-        .permute([0, 1, 3, 2, 4, 5])
-        .reshape([b, 2 * h, 2 * w, c / 4])
-}
-
 /// Nearest neighbour: `[B, H, W, C]` -> `[B, 2·H, 2·W, C]`
 pub(crate) fn upsample(x: Tensor<4>) -> Tensor<4> {
     let [b, h, w, c] = x.dims();
@@ -124,6 +163,7 @@ pub(crate) fn upsample(x: Tensor<4>) -> Tensor<4> {
 }
 
 /// One block after the other.
-pub(crate) fn run(blocks: &[ResidualBlock], x: Tensor<4>) -> Tensor<4> {
-    blocks.iter().fold(x, |x, block| block.forward(x))
+pub(crate) fn run(blocks: &[ResidualBlock], x: Tensor<4>, arithmetic: Arithmetic) -> Tensor<4> {
+    let blocks = blocks.iter();
+    blocks.fold(x, |x, block| block.forward(x, arithmetic))
 }

@@ -8,7 +8,8 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData, activation::sigmoid};
 
-use crate::conv_blocks::{Conv, Downsample, ResidualBlock, depth_to_space, run};
+use crate::conv_blocks::{Conv, Downsample, ResidualBlock, run};
+use crate::ops::Arithmetic;
 use crate::prompt_encoder::{LABEL_BACKGROUND, LABEL_FOREGROUND, PointPrompts, PromptBatch};
 
 /// Standard deviations of a click's spot, in cells of the grid.
@@ -38,11 +39,18 @@ impl DensePrompts {
     }
 
     /// # Shapes
-    /// Embedding `[BN, g, g, C]`, maps `[BN, g, g, MAPS]` -> `[BN, g, g, C]`; g is even
-    pub(crate) fn forward(&self, embedding: Tensor<4>, maps: Tensor<4>) -> Tensor<4> {
-        let joined = embedding + self.code.forward(maps);
-        let spread = run(&self.blocks, self.down.forward(joined.clone()));
-        joined + depth_to_space(self.up.forward(spread))
+    /// Embedding `[BN, g, g, C]`, maps `[BN, g, g, MAPS]` -> `[BN, g, g, C]`; g is even; products in the given
+    /// arithmetic
+    pub(crate) fn forward(
+        &self,
+        embedding: Tensor<4>,
+        maps: Tensor<4>,
+        arithmetic: Arithmetic,
+    ) -> Tensor<4> {
+        let joined = self.code.forward_residual(maps, embedding, arithmetic);
+        let spread = self.down.forward(joined.clone(), arithmetic);
+        let spread = run(&self.blocks, spread, arithmetic);
+        self.up.spread_residual(spread, joined, arithmetic)
     }
 }
 

@@ -29,6 +29,9 @@ pub enum Error {
         "f16 needs a GPU that computes in half precision, and this device does not: use --precision f32 or auto"
     )]
     NoF16,
+    /// A training step was asked for in f16.
+    #[error("f16 is not trained in: use f32, bf16 or auto")]
+    UntrainedF16,
     /// A file could not be written.
     #[error(transparent)]
     Image(#[from] synthfm_image::Error),

@@ -17,7 +17,7 @@ use crate::config::{EncoderConfig, SamConfig, VitConfig};
 use crate::layers::{
     LayerNorm, Mlp, PatchConv, apply, apply_residual, bias, channels_first, channels_last,
 };
-use crate::ops::{self, Activation, Arithmetic};
+use crate::ops::{self, Activation, Arithmetic, Sampling};
 use crate::small_encoder::SmallEncoder;
 use crate::tiny_vit::TinyVit;
 
@@ -148,7 +148,7 @@ impl ImageEncoder {
                 image_embedding: tiny.forward(image, arithmetic),
                 high_res: None,
             },
-            Self::Small(small) => small.forward(image),
+            Self::Small(small) => small.forward(image, arithmetic),
         }
     }
 }
@@ -335,7 +335,8 @@ impl Neck {
         // [out, in, 3, 3] -> [3, 3, in, out]
         let weight = self.conv_2.weight.val().permute([2, 3, 1, 0]);
         let zeros = Tensor::zeros([weight.dims()[3]], &x.device());
-        channels_first(self.norm_3.forward(ops::conv(x, weight, zeros, false)))
+        let x = ops::conv(x, (weight, zeros), Sampling::Same, false, Arithmetic::F32);
+        channels_first(self.norm_3.forward(x))
     }
 }
 

@@ -126,7 +126,7 @@ impl MaskDecoder {
                 if let Some((reach, maps)) = &reach {
                     src = src + reach.coarse(maps.clone());
                 }
-                let joined = join.forward(src, maps);
+                let joined = join.forward(src, maps, arithmetic);
                 joined.reshape([objects, g * g, c])
             }
             _ => src,

@@ -41,6 +41,19 @@ impl PrecisionChoice {
             Self::F16 => Err(Error::NoF16),
         }
     }
+
+    /// What that means for the products of a training step, forward and backward. Half precision is not trained in: its
+    /// range is too small for gradients.
+    ///
+    /// # Errors
+    /// [`Error::NoBf16`] where the device does not compute in bf16, [`Error::UntrainedF16`] for f16.
+    pub fn for_training(self, device: &Device) -> Result<Arithmetic> {
+        match self {
+            Self::F16 => Err(Error::UntrainedF16),
+            Self::Auto if self.on(device)? == Arithmetic::F16 => Ok(Arithmetic::F32),
+            Self::F32 | Self::Bf16 | Self::Auto => self.on(device),
+        }
+    }
 }
 
 impl FromStr for PrecisionChoice {
@@ -112,6 +125,12 @@ mod tests {
         let device = Device::flex();
         let on = |choice: PrecisionChoice| choice.on(&device);
         assert_eq!(on(PrecisionChoice::F32).unwrap(), Arithmetic::F32);
+        let trained = |choice: PrecisionChoice| choice.for_training(&device);
+        assert_eq!(trained(PrecisionChoice::F32).unwrap(), Arithmetic::F32);
+        let refused = trained(PrecisionChoice::F16).unwrap_err().to_string();
+        assert!(refused.contains("f16"), "{refused}");
+        let auto = on(PrecisionChoice::Auto).unwrap();
+        assert_eq!(trained(PrecisionChoice::Auto).unwrap(), auto);
         let error = on(PrecisionChoice::F16).unwrap_err().to_string();
         assert!(error.contains("needs a GPU"), "{error}");
         if Isa::best().multiplies_bf16() {

@@ -76,6 +76,21 @@ impl Sam {
         image_of_object: &[usize],
         output: MaskOutput,
     ) -> MaskPrediction {
+        self.decode_in(embedding, prompts, image_of_object, output, Arithmetic::F32)
+    }
+
+    /// [`Self::decode`] with products with the image in the given arithmetic.
+    ///
+    /// # Panics
+    /// If the number of prompts and of `image_of_object` differ.
+    pub fn decode_in(
+        &self,
+        embedding: &ImageEmbedding,
+        prompts: &PromptBatch,
+        image_of_object: &[usize],
+        output: MaskOutput,
+        arithmetic: Arithmetic,
+    ) -> MaskPrediction {
         let image_pe = self.prompt_encoder.dense_pe_tokens();
         let image = DecoderImage {
             embedding,
@@ -83,7 +98,7 @@ impl Sam {
             image_of_object,
             image_side: None,
         };
-        self.decode_on(&image, prompts, output, Arithmetic::F32)
+        self.decode_on(&image, prompts, output, arithmetic)
     }
 
     /// See [`reach_maps`]; for models that take them.

@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::conv_blocks::{Conv, Downsample, Norm, ResidualBlock, run, space_to_depth, upsample};
 use crate::image_encoder::{HighRes, ImageEmbedding};
+use crate::layers::channels_first;
+use crate::ops::Arithmetic;
 
 /// Pixels of the input per cell of the embedding grid.
 pub(crate) const STRIDE: usize = 8;
@@ -67,19 +69,22 @@ impl AttentionBlock {
         }
     }
 
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let x = x.clone() + self.attention(self.norm1.forward(x));
-        let y = self.lin1.forward_relu(self.norm2.forward(x.clone()));
-        x + self.lin2.forward(y)
+    fn forward(&self, x: Tensor<4>, arithmetic: Arithmetic) -> Tensor<4> {
+        let mixed = self.attention(self.norm1.forward(x.clone()), arithmetic);
+        let x = self.proj.forward_residual(mixed, x, arithmetic);
+        let y = self.norm2.forward(x.clone());
+        let y = self.lin1.forward_relu_in(y, arithmetic);
+        self.lin2.forward_residual(y, x, arithmetic)
     }
 
-    fn attention(&self, x: Tensor<4>) -> Tensor<4> {
+    /// The values of all cells, mixed for each: `[B, h, w, C]` -> `[B, h, w, C]`.
+    fn attention(&self, x: Tensor<4>, arithmetic: Arithmetic) -> Tensor<4> {
         let [b, h, w, c] = x.dims();
         let (n, heads) = (h * w, self.num_heads);
         // [B, h, w, 3C] -> [3, B, heads, n, C/heads]
         let qkv = self
             .qkv
-            .forward(x)
+            .forward_in(x, arithmetic)
             .reshape([b, n, 3, heads, c / heads])
             .permute([2, 0, 3, 1, 4]);
         let part = |i: usize| {
@@ -90,8 +95,7 @@ impl AttentionBlock {
         let scale = ((c / heads) as f32).powf(-0.5);
         let scores = (part(0) * scale).matmul(part(1).swap_dims(2, 3));
         let mixed = softmax(scores, 3).matmul(part(2)); // [B, heads, n, C/heads]
-        self.proj
-            .forward(mixed.swap_dims(1, 2).reshape([b, h, w, c]))
+        mixed.swap_dims(1, 2).reshape([b, h, w, c])
     }
 }
 
@@ -146,34 +150,34 @@ impl SmallEncoder {
     }
 
     /// # Shapes
-    /// `x`: `[B, 3, S, S]`, S a multiple of 16 -> embedding `[B, C, S/8, S/8]`, high-resolution features
+    /// `x`: `[B, 3, S, S]`, S a multiple of 16; products in the given arithmetic -> embedding `[B, C, S/8, S/8]`, high-resolution features
     /// `[B, C/4, S/4, S/4]` and `[B, C/8, S/2, S/2]`
-    pub fn forward(&self, x: Tensor<4>) -> ImageEmbedding {
+    pub fn forward(&self, x: Tensor<4>, arithmetic: Arithmetic) -> ImageEmbedding {
         let grey = half_size_grey(x.clone());
+        let down = |i: usize, x: &Tensor<4>| self.down[i].forward(x.clone(), arithmetic);
         // Down: 1/2, 1/4, 1/8, 1/16
-        let level0 = self
-            .stem
-            .forward_relu(space_to_depth(x.permute([0, 2, 3, 1])));
-        let level1 = run(&self.stage1, self.down[0].forward(level0.clone()));
-        let level2 = run(&self.stage2, self.down[1].forward(level1.clone()));
-        let level3 = run(&self.stage3, self.down[2].forward(level2.clone()));
-        let level3 = self
-            .attention
-            .iter()
-            .fold(level3, |x, block| block.forward(x));
+        let level0 = space_to_depth(x.permute([0, 2, 3, 1]));
+        let level0 = self.stem.forward_relu_in(level0, arithmetic);
+        let level1 = run(&self.stage1, down(0, &level0), arithmetic);
+        let level2 = run(&self.stage2, down(1, &level1), arithmetic);
+        let level3 = run(&self.stage3, down(2, &level2), arithmetic);
+        let attention = self.attention.iter();
+        let level3 = attention.fold(level3, |x, block| block.forward(x, arithmetic));
 
         // Up: 1/16 joins 1/8
-        let joined = upsample(self.top.forward(level3)) + self.lateral.forward(level2);
+        let top = upsample(self.top.forward_in(level3, arithmetic));
+        let joined = self.lateral.forward_residual(level2, top, arithmetic);
+        let smooth = self.smooth.forward_relu_in(joined, arithmetic);
         let embedding = self
             .neck_norm
-            .forward(self.neck.forward(self.smooth.forward_relu(joined)));
+            .forward(self.neck.forward_in(smooth, arithmetic));
 
-        let channels_first = |x: Tensor<4>| x.permute([0, 3, 1, 2]);
+        let finer = |conv: &Conv, x: Tensor<4>| channels_first(conv.forward_in(x, arithmetic));
         ImageEmbedding {
             image_embedding: channels_first(embedding),
             high_res: Some(HighRes::new(
-                channels_first(self.high_res_s1.forward(level1)),
-                channels_first(self.high_res_s0.forward(level0)),
+                finer(&self.high_res_s1, level1),
+                finer(&self.high_res_s0, level0),
                 grey,
             )),
         }

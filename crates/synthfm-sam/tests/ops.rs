@@ -4,7 +4,7 @@
 
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor, TensorData, activation, module};
-use synthfm_sam::ops::{self, Activation, Arithmetic};
+use synthfm_sam::ops::{self, Activation, Arithmetic, Sampling};
 
 /// Values in [-2, 2) that look random and are the same on every machine.
 fn noise<const D: usize>(shape: [usize; D], salt: u32, device: &Device) -> Tensor<D> {
@@ -39,7 +39,13 @@ fn convolution_equals_the_librarys() {
         let bias = noise([o], 3, &device).require_grad();
         let mix = noise([b, h, w, o], 4, &device);
 
-        let ours = ops::conv(x.clone(), weight.clone(), bias.clone(), relu);
+        let ours = ops::conv(
+            x.clone(),
+            (weight.clone(), bias.clone()),
+            Sampling::Same,
+            relu,
+            Arithmetic::F32,
+        );
         let options = ConvOptions::new([1, 1], [side / 2, side / 2], [1, 1], 1);
         let (nchw, oihw) = (
             x.clone().permute([0, 3, 1, 2]),
@@ -72,6 +78,82 @@ fn convolution_equals_the_librarys() {
             error(bias.grad(&a).unwrap(), bias.grad(&e).unwrap()) < 1e-5,
             "by bias, side {side}"
         );
+    }
+}
+
+/// `[B, H, W, C]` -> `[B, H/2, W/2, 4·C]`, and back.
+fn to_depth(x: Tensor<4>) -> Tensor<4> {
+    let [b, h, w, c] = x.dims();
+    let x = x.reshape([b, h / 2, 2, w / 2, 2, c]);
+    x.permute([0, 1, 3, 2, 4, 5])
+        .reshape([b, h / 2, w / 2, 4 * c])
+}
+
+fn to_space(x: Tensor<4>) -> Tensor<4> {
+    let [b, h, w, c] = x.dims();
+    let x = x.reshape([b, h, w, 2, 2, c / 4]);
+    x.permute([0, 1, 3, 2, 4, 5])
+        .reshape([b, 2 * h, 2 * w, c / 4])
+}
+
+#[test]
+fn convolutions_that_change_the_resolution_equal_products_and_permutations() {
+    let device = Device::flex().autodiff();
+    // Odd, non-square grids; channels that fill no vector, and that fill one.
+    for (c, o) in [(5, 7), (16, 32)] {
+        for sampling in [Sampling::Same, Sampling::Patches, Sampling::Spread] {
+            for with_residual in [false, true] {
+                let (b, h, w) = (2, 6, 10);
+                let leaf = |shape: [usize; 4], salt| noise(shape, salt, &device).require_grad();
+                let ([weight, out], columns) = match sampling {
+                    Sampling::Same => ([[1, 1, c, o], [b, h, w, o]], o),
+                    Sampling::Patches => ([[2, 2, c, o], [b, h / 2, w / 2, o]], o),
+                    Sampling::Spread => ([[1, 1, c, 4 * o], [b, 2 * h, 2 * w, o]], 4 * o),
+                };
+                let (x, weight, residual) = (leaf([b, h, w, c], 1), leaf(weight, 2), leaf(out, 5));
+                let bias = noise([columns], 3, &device).require_grad();
+                let mix = noise(out, 4, &device);
+                let parts = (weight.clone(), bias.clone());
+                let single = Arithmetic::F32;
+                let ours = if with_residual {
+                    ops::conv_residual(x.clone(), parts, residual.clone(), sampling, single)
+                } else {
+                    ops::conv(x.clone(), parts, sampling, true, single)
+                };
+                let pixels = match sampling {
+                    Sampling::Patches => to_depth(x.clone()),
+                    Sampling::Same | Sampling::Spread => x.clone(),
+                };
+                let k = weight.dims().iter().product::<usize>() / columns;
+                let products = pixels.matmul(weight.clone().reshape([1, 1, k, columns]));
+                let theirs = products + bias.clone().reshape([1, 1, 1, columns]);
+                let theirs = match sampling {
+                    Sampling::Spread => to_space(theirs),
+                    Sampling::Same | Sampling::Patches => theirs,
+                };
+                let theirs = if with_residual {
+                    theirs + residual.clone()
+                } else {
+                    activation::relu(theirs)
+                };
+                let what = format!("{sampling:?}, {c} to {o}, residual {with_residual}");
+                let off = error(ours.clone().inner(), theirs.clone().inner());
+                assert!(off < 1e-5, "{what}: {off}");
+                let (a, e) = (
+                    (ours * mix.clone()).sum().backward(),
+                    (theirs * mix).sum().backward(),
+                );
+                for (name, leaf) in [("input", &x), ("weight", &weight), ("residual", &residual)] {
+                    let (Some(got), Some(expected)) = (leaf.grad(&a), leaf.grad(&e)) else {
+                        assert!(name == "residual" && !with_residual, "{what}: {name}");
+                        continue;
+                    };
+                    assert!(error(got, expected) < 1e-5, "by {name}, {what}");
+                }
+                let off = error(bias.grad(&a).unwrap(), bias.grad(&e).unwrap());
+                assert!(off < 1e-5, "by bias, {what}: {off}");
+            }
+        }
     }
 }
 

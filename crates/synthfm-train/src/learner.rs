@@ -45,7 +45,10 @@ pub struct Learner {
     /// The image encoder on the plain device, where nothing flows back into it: operations that record no gradients
     /// have faster kernels.
     frozen: Option<ImageEncoder>,
+    /// Of a frozen encoder's products.
     arithmetic: Arithmetic,
+    /// Of all other products.
+    step: Arithmetic,
     /// Where embeddings are looked up.
     recall: Option<Recall>,
 }
@@ -76,6 +79,7 @@ impl Learner {
             records: true,
             frozen,
             arithmetic: Arithmetic::F32,
+            step: Arithmetic::F32,
             recall: None,
         }
     }
@@ -84,6 +88,12 @@ impl Learner {
     #[must_use]
     pub fn with_arithmetic(self, arithmetic: Arithmetic) -> Self {
         Self { arithmetic, ..self }
+    }
+
+    /// The same with all other products, forward and backward, in the given arithmetic.
+    #[must_use]
+    pub fn with_step_in(self, step: Arithmetic) -> Self {
+        Self { step, ..self }
     }
 
     /// The same model for passes without gradients: a record that no backward pass consumes is kept.
@@ -118,7 +128,8 @@ impl Learner {
         let side = self.config.image_size;
         let shape = [batch.images.len() / (3 * side * side), 3, side, side];
         let Some(encoder) = &self.frozen else {
-            return self.sam.encode(floats(&batch.images, shape, &self.device));
+            let images = floats(&batch.images, shape, &self.device);
+            return self.sam.encode_in(images, self.step);
         };
         let plain = self.device.clone().without_autodiff();
         let images = TensorData::new(batch.images.clone(), shape);
@@ -198,7 +209,9 @@ impl Learner {
             prompts
         };
         let (of_object, masks) = (&group.image_of_object, self.masks_for(&prompts));
-        let output = self.sam.decode(embedding, &prompts, of_object, masks);
+        let output = self
+            .sam
+            .decode_in(embedding, &prompts, of_object, masks, self.step);
         let target = floats(&group.targets, [objects, m, m], &self.device);
 
         let (logits, iou) = (output.low_res_logits, output.iou);
@@ -249,7 +262,9 @@ impl Learner {
         };
         for round in 0..corrections.rounds() {
             let (of_object, masks) = (&group.image_of_object, learner.masks_for(&prompts));
-            let answer = learner.sam.decode(embedding, &prompts, of_object, masks);
+            let answer = learner
+                .sam
+                .decode_in(embedding, &prompts, of_object, masks, self.step);
             let logits = most_confident(answer.low_res_logits, answer.iou);
             prompts = corrections.correct(round, prompts, logits, group, self.config.image_size);
         }

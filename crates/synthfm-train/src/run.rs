@@ -114,8 +114,9 @@ fn check_sources(config: &TrainConfig) -> Result<()> {
 
 fn learner(sam: Sam, config: &TrainConfig, model: &SamConfig, device: &Device) -> Result<Learner> {
     let arithmetic = config.encoder_precision.on(device)?;
+    let step = config.precision.for_training(device)?;
     let learner = Learner::new(sam, model.clone(), config, config.loss, device);
-    Ok(learner.with_arithmetic(arithmetic))
+    Ok(learner.with_arithmetic(arithmetic).with_step_in(step))
 }
 
 /// Keeps other processes from writing this run, which would mix its logs and checkpoints with theirs. Where the file

@@ -1,19 +1,29 @@
-//! Convolution on channels-last data: a matrix product over gathered patches (im2col, tile by tile, so that
-//! the gathered patches stay in the cache), and its gradients. Products go to the `gemm` crate, which picks
-//! AVX2, AVX-512 or NEON at run time.
+//! Convolution on channels-last data: an implicit matrix product, whose patches are read where the map lies.
+//!
+//! A task takes a band of rows, which it brings into the operands' form (with zeros around it) once; the inner loop
+//! ([`super::strip`]) then reads the patches of eight neighbouring pixels from that. Every element of the result is
+//! one sum in a fixed order, however the work is cut.
 
-use gemm::Parallelism;
+use std::mem::MaybeUninit;
+
 use rayon::prelude::*;
 
 use super::activation::gelu_of;
 use super::isa::{Isa, multiversion};
-use super::linear::Activation;
-use super::sum_parts;
+use super::linear::{Activation, Arithmetic};
+use super::strip::{PANEL, ROWS, Strip, StripOperand};
+use super::tile::{Bf16Pair, LANES};
+use super::uninit;
 
-/// Output pixels that one task gathers: enough to amortise packing the weights.
-const TILE_PIXELS: usize = 512;
+/// Pixels of a line of a map whose pixels have no neighbours.
+pub(super) const FLAT_LINE: usize = 128;
+/// Words of a band, which stays in the second-level cache beside a panel of weights.
+const BAND_WORDS: usize = 1 << 16;
+/// Multiplications that are worth a task.
+const TASK_WORK: usize = 1 << 19;
 
-/// Shape of a channels-last convolution with zero padding: an output pixel for every `stride`-th of the input.
+/// Shape of a channels-last convolution: an output pixel for every `stride`-th of the input, with zero padding; or,
+/// where the side is even, for each patch of `side × side` pixels.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ConvShape {
     /// Images.
@@ -26,295 +36,510 @@ pub(crate) struct ConvShape {
     pub(crate) input: usize,
     /// Output channels.
     pub(crate) output: usize,
-    /// Side of the kernel: 1 or another odd number.
+    /// Side of the kernel: odd, or the stride.
     pub(crate) side: usize,
-    /// 1 where gradients are asked for.
+    /// 1 or the side where gradients are asked for.
     pub(crate) stride: usize,
 }
 
 impl ConvShape {
     /// Rows and columns of the output.
     pub(crate) const fn grid(self) -> [usize; 2] {
-        [
-            self.height.div_ceil(self.stride),
-            self.width.div_ceil(self.stride),
-        ]
+        if self.is_padded() {
+            [
+                self.height.div_ceil(self.stride),
+                self.width.div_ceil(self.stride),
+            ]
+        } else {
+            [self.height / self.stride, self.width / self.stride]
+        }
     }
 
-    const fn patch(self) -> usize {
-        self.side * self.side * self.input
+    const fn is_padded(self) -> bool {
+        self.side % 2 == 1
     }
 
-    /// Pixels of the output.
-    const fn pixels(self) -> usize {
-        let [rows, columns] = self.grid();
-        self.batch * rows * columns
+    /// Rows and columns of zeros on each side.
+    pub(super) const fn reach(self) -> usize {
+        if self.is_padded() { self.side / 2 } else { 0 }
     }
 
-    /// Whole output rows per tile.
-    fn tile_rows(self) -> usize {
-        let [rows, columns] = self.grid();
-        (TILE_PIXELS / columns.max(1)).clamp(1, rows.max(1))
+    /// Whether pixels have no neighbours, so that their places do not matter.
+    pub(super) const fn is_pointwise(self) -> bool {
+        self.side == 1 && self.stride == 1
     }
 
-    /// `(image, first row, rows)` of every tile of the output.
-    fn tiles(self) -> Vec<(usize, usize, usize)> {
-        let (step, [height, _]) = (self.tile_rows(), self.grid());
-        (0..self.batch)
-            .flat_map(|image| {
-                (0..height)
-                    .step_by(step)
-                    .map(move |row| (image, row, step.min(height - row)))
-            })
-            .collect()
+    pub(super) const fn taps(self) -> usize {
+        self.side * self.side
+    }
+}
+
+/// Where a convolution's weights lie.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Kernel<'a> {
+    /// `[side, side, C, O]`
+    Plain(&'a [f32]),
+    /// `[side, side, O, C]`, turned by 180°.
+    Turned(&'a [f32]),
+    /// `[O, side, side, C]`
+    Transposed(&'a [f32]),
+}
+
+impl Kernel<'_> {
+    const fn values(&self) -> &[f32] {
+        match *self {
+            Self::Plain(values) | Self::Turned(values) | Self::Transposed(values) => values,
+        }
+    }
+}
+
+/// Where the values of a pixel go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Placement {
+    /// `[B, rows, columns, O]`
+    Pixels,
+    /// Each pixel becomes 2 × 2: `[B, 2·rows, 2·columns, O/4]`.
+    Spread,
+}
+
+/// `activation(x * weight + bias) + residual`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Conv<'a> {
+    pub(crate) shape: ConvShape,
+    /// `[B, H, W, C]`
+    pub(crate) x: &'a [f32],
+    /// As `x`: where this is not positive, `x` counts as zero.
+    pub(crate) cut: Option<&'a [f32]>,
+    pub(crate) weight: Kernel<'a>,
+    /// `[O]`, or empty.
+    pub(crate) bias: &'a [f32],
+    pub(crate) activation: Activation,
+    /// As the output.
+    pub(crate) residual: Option<&'a [f32]>,
+    pub(crate) placement: Placement,
+}
+
+impl Conv<'_> {
+    /// # Shapes
+    /// -> see [`Placement`]
+    pub(crate) fn run(&self, isa: Isa, arithmetic: Arithmetic) -> Vec<f32> {
+        match arithmetic {
+            Arithmetic::F32 | Arithmetic::F16 => self.run_in::<f32>(isa),
+            Arithmetic::Bf16 => self.run_in::<Bf16Pair>(isa),
+        }
     }
 
-    /// Gathers the patches of `rows` rows of the output of one image: `[rows·columns, side·side·C]`.
-    fn gather(self, image: &[f32], first: usize, rows: usize, patches: &mut [f32]) {
-        let Self {
+    fn run_in<T: StripOperand>(&self, isa: Isa) -> Vec<f32> {
+        let shape = self.shape;
+        let [rows, columns] = shape.grid();
+        let outputs = shape.batch * rows * columns * shape.output;
+        let inputs = shape.batch * shape.height * shape.width * shape.input;
+        let weights = shape.taps() * shape.input * shape.output;
+        let fits = |part: Option<&[f32]>, count: usize| part.is_none_or(|p| p.len() == count);
+        assert_eq!(self.x.len(), inputs, "x is [B, H, W, C]");
+        assert_eq!(
+            self.weight.values().len(),
+            weights,
+            "weight is [s, s, C, O]"
+        );
+        assert!(fits(self.cut, inputs), "what cuts x is [B, H, W, C]");
+        assert!(fits(self.residual, outputs), "residual is as the output");
+        assert!(
+            self.bias.is_empty() || self.bias.len() == shape.output,
+            "bias is [O]"
+        );
+        assert!(
+            self.placement == Placement::Pixels || shape.output.is_multiple_of(4),
+            "each pixel becomes four"
+        );
+        let task = Task {
+            conv: self,
+            lines: Lines::new(shape, self.placement),
+            weights: pack::<T>(isa, shape, self.weight),
+            bias: padded(self.bias, shape.output),
+            isa,
+        };
+        #[expect(unsafe_code, reason = "output that is written once")]
+        // SAFETY: the bands cover all rows of all images, and `band` writes all of each.
+        unsafe {
+            uninit::filled(outputs, |out| task.fill(out))
+        }
+    }
+}
+
+/// Columns up to whole panels.
+fn padded(bias: &[f32], output: usize) -> Vec<f32> {
+    let mut padded = vec![0.0; output.next_multiple_of(PANEL)];
+    padded[..bias.len()].copy_from_slice(bias);
+    padded
+}
+
+/// Lines of output pixels.
+#[derive(Debug, Clone, Copy)]
+struct Lines {
+    planes: usize,
+    /// Of a plane.
+    count: usize,
+    width: usize,
+    /// Pixels of a plane: the last line may be shorter.
+    pixels: usize,
+    /// Whether these are lines of all pixels together, of a map whose pixels have no neighbours.
+    flat: bool,
+}
+
+impl Lines {
+    fn new(shape: ConvShape, placement: Placement) -> Self {
+        let [rows, columns] = shape.grid();
+        if shape.is_pointwise() && placement == Placement::Pixels {
+            let pixels = shape.batch * rows * columns;
+            return Self {
+                planes: 1,
+                count: pixels.div_ceil(FLAT_LINE),
+                width: FLAT_LINE.min(pixels),
+                pixels,
+                flat: true,
+            };
+        }
+        Self {
+            planes: shape.batch,
+            count: rows,
+            width: columns,
+            pixels: rows * columns,
+            flat: false,
+        }
+    }
+
+    /// Pixels of a line.
+    fn length(&self, line: usize) -> usize {
+        self.width.min(self.pixels - line * self.width)
+    }
+}
+
+/// The weights as `[panel][tap][words of C][PANEL]`.
+fn pack<T: StripOperand>(isa: Isa, shape: ConvShape, kernel: Kernel<'_>) -> Vec<T> {
+    let ConvShape { input, output, .. } = shape;
+    let (taps, words) = (shape.taps(), input.div_ceil(T::PER_WORD));
+    let mut packed = vec![T::default(); taps * words * output.next_multiple_of(PANEL)];
+    let size = (taps * words * PANEL).max(1);
+    packed
+        .par_chunks_mut(size)
+        .enumerate()
+        .for_each(|(i, panel)| {
+            let columns = i * PANEL..output.min((i + 1) * PANEL);
+            let mut lines = vec![T::default(); words * PANEL];
+            for (tap, panel) in panel.chunks_exact_mut((words * PANEL).max(1)).enumerate() {
+                let row = |column: usize| match kernel {
+                    Kernel::Plain(_) => unreachable!("handled by rows"),
+                    Kernel::Turned(w) => {
+                        &w[((taps - 1 - tap) * output + column) * input..][..input]
+                    }
+                    Kernel::Transposed(w) => &w[(column * taps + tap) * input..][..input],
+                };
+                if let Kernel::Plain(weight) = kernel {
+                    let rows = &weight[tap * input * output + columns.start..];
+                    let size = [input, columns.len(), output];
+                    T::columns(isa, rows, size, PANEL, panel);
+                } else {
+                    for (line, column) in lines.chunks_exact_mut(words).zip(columns.clone()) {
+                        T::row_words(isa, row(column), line);
+                    }
+                    T::turn(isa, &lines, PANEL, panel);
+                }
+            }
+        });
+    packed
+}
+
+/// What all tasks of a convolution share.
+struct Task<'a, T> {
+    conv: &'a Conv<'a>,
+    lines: Lines,
+    weights: Vec<T>,
+    bias: Vec<f32>,
+    isa: Isa,
+}
+
+/// Memory of a task.
+#[derive(Default)]
+struct Buffers<T> {
+    band: Vec<T>,
+    row: Vec<f32>,
+}
+
+/// A band's input in the operands' form.
+#[derive(Clone, Copy)]
+struct Band<'b, T> {
+    words: &'b [T],
+    /// Words from a line to the next, and of a pixel.
+    step: usize,
+    pixel: usize,
+}
+
+impl<T: StripOperand> Task<'_, T> {
+    /// Lines of a band.
+    fn band_lines(&self) -> usize {
+        let ConvShape {
+            input,
+            output,
+            stride,
+            ..
+        } = self.conv.shape;
+        let width = self.lines.width.max(1);
+        let words = width * stride * stride * input.div_ceil(T::PER_WORD);
+        let work = width * self.conv.shape.taps() * input * output;
+        let all = self.lines.planes * self.lines.count;
+        let shared = all.div_ceil(4 * rayon::current_num_threads());
+        let worth = (TASK_WORK / work.max(1)).max(1);
+        let cached = (BAND_WORDS / words.max(1)).max(1);
+        shared.max(worth).min(cached).min(self.lines.count.max(1))
+    }
+
+    fn fill(&self, out: &mut [MaybeUninit<f32>]) {
+        let output = self.conv.shape.output;
+        let lines = self.band_lines();
+        let (plane, band) = (
+            self.lines.pixels * output,
+            lines * self.lines.width * output,
+        );
+        out.par_chunks_mut(plane.max(1))
+            .enumerate()
+            .for_each(|(image, out)| {
+                out.par_chunks_mut(band.max(1)).enumerate().for_each_init(
+                    Buffers::default,
+                    |buffers, (i, out)| {
+                        self.band(image, i * lines, out, buffers);
+                    },
+                );
+            });
+    }
+
+    /// Writes all lines of a band from `first` on: as many as `out` holds.
+    fn band(
+        &self,
+        image: usize,
+        first: usize,
+        out: &mut [MaybeUninit<f32>],
+        buffers: &mut Buffers<T>,
+    ) {
+        let Conv {
+            shape,
+            activation,
+            residual,
+            ..
+        } = *self.conv;
+        let line = self.lines.width * shape.output;
+        let lines = out.len().div_ceil(line.max(1));
+        let start = image * self.lines.pixels * shape.output + first * line;
+        let residual = residual.map(|all| &all[start..start + out.len()]);
+        let band = self.input(image, first..first + lines, buffers);
+        for (index, column) in (0..shape.output).step_by(PANEL).enumerate() {
+            for i in 0..lines {
+                let length = self.lines.length(first + i);
+                let part = i * line..i * line + length * shape.output;
+                let residual = residual.map(|all| &all[part.clone()]);
+                self.line(&band, i, [index, column], &mut out[part], residual);
+            }
+        }
+        if activation == Activation::Gelu {
+            #[expect(unsafe_code, reason = "output that is written already")]
+            // SAFETY: `line` has written every pixel's every panel.
+            let values = unsafe { out.assume_init_mut() };
+            gelu(self.isa, values);
+        }
+    }
+
+    /// The input of some lines, with what is around them.
+    fn input<'b>(
+        &'b self,
+        image: usize,
+        lines: std::ops::Range<usize>,
+        buffers: &'b mut Buffers<T>,
+    ) -> Band<'b, T> {
+        let ConvShape {
             height,
             width,
             input,
             side,
             stride,
             ..
-        } = self;
-        let [_, columns] = self.grid();
-        let reach = (side / 2) as isize;
-        for (i, patch) in patches[..rows * columns * self.patch()]
-            .chunks_exact_mut(self.patch())
-            .enumerate()
-        {
-            let [row, col] = [first + i / columns, i % columns].map(|v| (v * stride) as isize);
-            for (dy, line) in patch.chunks_exact_mut(side * input).enumerate() {
-                let y = row + dy as isize - reach;
-                if y < 0 || y >= height as isize {
-                    line.fill(0.0);
-                    continue;
+        } = self.conv.shape;
+        let pixel = input.div_ceil(T::PER_WORD);
+        let (plane, height, width) = if self.lines.flat {
+            (self.conv.x.len(), self.lines.count, self.lines.width)
+        } else {
+            (height * width * input, height, width)
+        };
+        let values = image * plane..(image + 1) * plane;
+        let (x, cut) = (
+            &self.conv.x[values.clone()],
+            self.conv.cut.map(|all| &all[values]),
+        );
+        let reach = self.conv.shape.reach();
+        let shortest = self.lines.length(lines.end - 1);
+        if let (0, None, true, Some(words)) = (reach, cut, shortest >= ROWS, T::in_place(x)) {
+            let step = width * input;
+            let words = &words[lines.start * stride * step..];
+            return Band { words, step, pixel };
+        }
+        let step = (width + 2 * reach) * pixel;
+        let count = (lines.len() - 1) * stride + side;
+        // Strips of short lines end beyond them.
+        let slack = ROWS * stride * pixel;
+        let Buffers { band, row } = buffers;
+        band.resize(count * step + slack, T::default());
+        let (rows, slack) = band.split_at_mut(count * step);
+        slack.fill(T::default());
+        for (i, words) in rows.chunks_exact_mut(step.max(1)).enumerate() {
+            let source = (lines.start * stride + i)
+                .checked_sub(reach)
+                .filter(|&y| y < height);
+            let Some(y) = source else {
+                words.fill(T::default());
+                continue;
+            };
+            let part = y * width * input..x.len().min((y + 1) * width * input);
+            let values = match cut {
+                Some(cut) => cut_row(self.isa, &x[part.clone()], &cut[part], row),
+                None => &x[part],
+            };
+            let end = reach * pixel + values.len() / input * pixel;
+            words[..reach * pixel].fill(T::default());
+            to_words(self.isa, values, input, &mut words[reach * pixel..end]);
+            words[end..].fill(T::default());
+        }
+        Band {
+            words: band,
+            step,
+            pixel,
+        }
+    }
+
+    /// Writes a panel's columns of line `line` of a band.
+    fn line(
+        &self,
+        band: &Band<'_, T>,
+        line: usize,
+        [panel, column]: [usize; 2],
+        out: &mut [MaybeUninit<f32>],
+        residual: Option<&[f32]>,
+    ) {
+        let ConvShape {
+            output,
+            side,
+            stride,
+            ..
+        } = self.conv.shape;
+        let words = side * band.pixel;
+        let weights = &self.weights[panel * side * words * PANEL..][..side * words * PANEL];
+        let (length, columns) = (out.len() / output, PANEL.min(output - column));
+        // Columns of `out` that lie together, where they begin, and where a pixel's next lie.
+        let (run, pitch) = match self.conv.placement {
+            Placement::Pixels => (output, output),
+            Placement::Spread => (output / 2, output / 2),
+        };
+        let place = |pixel: usize, column: usize| {
+            column / run * (length * run) + pixel * pitch + column % run
+        };
+        let whole = columns.is_multiple_of(LANES)
+            && length >= ROWS
+            && column / run == (column + columns - 1) / run;
+        for first in (0..length).step_by(ROWS) {
+            // The last strip of a line begins earlier, and writes some pixels again.
+            let first = first.min(length.saturating_sub(ROWS));
+            let patches = &band.words[line * stride * band.step + first * stride * band.pixel..];
+            let (pitch_in, vectors) = (stride * band.pixel, columns.div_ceil(LANES));
+            let needed = (side - 1) * band.step + (ROWS - 1) * pitch_in + words;
+            assert!(patches.len() >= needed, "the band holds the patches");
+            let mut tile = [0.0_f32; ROWS * PANEL];
+            let at = place(first, column);
+            let strip = Strip {
+                patches: patches.as_ptr(),
+                pitch: pitch_in,
+                lines: side,
+                words,
+                step: band.step,
+                weights: weights.as_ptr(),
+                vectors,
+                bias: self.bias[column..][..PANEL].as_ptr(),
+                floor: match self.conv.activation {
+                    Activation::Relu => 0.0,
+                    Activation::None | Activation::Gelu => f32::NEG_INFINITY,
+                },
+                residual: match residual {
+                    Some(residual) if whole => residual[at..][..7 * pitch + columns].as_ptr(),
+                    _ => std::ptr::null(),
+                },
+                out: if whole {
+                    out[at..][..7 * pitch + columns].as_mut_ptr().cast()
+                } else {
+                    tile.as_mut_ptr()
+                },
+                stride: if whole { pitch } else { PANEL },
+            };
+            #[expect(
+                unsafe_code,
+                reason = "the strip takes pointers; bounds are asserted above"
+            )]
+            // SAFETY: patches, weights, bias, residual and output are within their slices, as asserted and by their
+            // lengths; the output is borrowed mutably.
+            unsafe {
+                T::strip(self.isa, &strip);
+            }
+            if !whole {
+                for pixel in first..length.min(first + ROWS) {
+                    for j in 0..columns {
+                        let at = place(pixel, column + j);
+                        let value = tile[(pixel - first) * PANEL + j];
+                        out[at].write(value + residual.map_or(0.0, |all| all[at]));
+                    }
                 }
-                let source = &image[y as usize * width * input..][..width * input];
-                let (from, to) = ((col - reach).max(0), (col + reach + 1).min(width as isize));
-                let skip = (from - (col - reach)) as usize * input;
-                let len = (to - from) as usize * input;
-                line[..skip].fill(0.0);
-                line[skip..skip + len].copy_from_slice(&source[from as usize * input..][..len]);
-                line[skip + len..].fill(0.0);
             }
         }
     }
-
-    /// The patches of one tile: the input itself where the kernel is 1×1.
-    fn patches<'a>(
-        self,
-        x: &'a [f32],
-        (image, row, rows): (usize, usize, usize),
-        buffer: &'a mut Vec<f32>,
-    ) -> &'a [f32] {
-        let plane = self.height * self.width * self.input;
-        let image = &x[image * plane..][..plane];
-        if self.side == 1 && self.stride == 1 {
-            return &image[row * self.width * self.input..][..rows * self.width * self.input];
-        }
-        let line = self.grid()[1] * self.patch();
-        buffer.resize(self.tile_rows() * line, 0.0);
-        self.gather(image, row, rows, buffer);
-        &buffer[..rows * line]
-    }
 }
 
-/// A dense row-major matrix, or its transpose.
-#[derive(Clone, Copy)]
-struct Matrix<'a> {
-    data: &'a [f32],
-    rows: usize,
-    cols: usize,
-    row_stride: isize,
-    col_stride: isize,
-}
-
-impl<'a> Matrix<'a> {
-    fn new(data: &'a [f32], rows: usize, cols: usize) -> Self {
-        assert_eq!(data.len(), rows * cols, "matrix data fit their shape");
-        Self {
-            data,
-            rows,
-            cols,
-            row_stride: cols as isize,
-            col_stride: 1,
-        }
-    }
-
-    fn transposed(self) -> Self {
-        Self {
-            data: self.data,
-            rows: self.cols,
-            cols: self.rows,
-            row_stride: self.col_stride,
-            col_stride: self.row_stride,
-        }
-    }
-}
-
-/// `out = a · b`, or `out += a · b`; `out` is row-major.
-fn product(a: Matrix, b: Matrix, out: &mut [f32], accumulate: bool, threads: Parallelism) {
-    assert_eq!(a.cols, b.rows, "inner dimensions agree");
-    assert_eq!(out.len(), a.rows * b.cols, "output fits");
-    if out.is_empty() {
-        return;
-    }
-    // SAFETY: the three matrices lie within their slices, as checked when they were made and above;
-    // `out` is borrowed mutably, so it overlaps neither operand.
-    #[expect(
-        unsafe_code,
-        reason = "the product's interface takes pointers; bounds are asserted above"
-    )]
-    unsafe {
-        gemm::gemm(
-            a.rows,
-            b.cols,
-            a.cols,
-            out.as_mut_ptr(),
-            1,
-            b.cols as isize,
-            accumulate,
-            a.data.as_ptr(),
-            a.col_stride,
-            a.row_stride,
-            b.data.as_ptr(),
-            b.col_stride,
-            b.row_stride,
-            1.0_f32,
-            1.0_f32,
-            false,
-            false,
-            false,
-            threads,
-        );
-    }
-}
-
-/// Convolution, bias and nonlinearity.
-///
-/// `x`: `[B, H, W, C]`, `weight`: `[side, side, C, O]`, `bias`: `[O]` or empty; returns `[B, rows, columns, O]`.
-pub(crate) fn conv(
+/// A line of pixels as words, each pixel's own.
+pub(super) fn to_words<T: StripOperand>(
     isa: Isa,
-    shape: ConvShape,
-    x: &[f32],
-    weight: &[f32],
-    bias: &[f32],
-    activation: Activation,
-) -> Vec<f32> {
-    let ([height, width], output) = (shape.grid(), shape.output);
-    let mut out = vec![0.0; shape.pixels() * output];
-    let weight = Matrix::new(weight, shape.patch(), output);
-    let step = shape.tile_rows();
-    let tile = |image: usize, index: usize, out: &mut [f32], buffer: &mut Vec<f32>| {
-        let rows = out.len() / (width * output);
-        let patches = shape.patches(x, (image, index * step, rows), buffer);
-        product(
-            Matrix::new(patches, rows * width, shape.patch()),
-            weight,
-            out,
-            false,
-            Parallelism::None,
-        );
-        finish(isa, out, bias, activation);
-    };
-    out.par_chunks_mut((height * width * output).max(1))
-        .enumerate()
-        .for_each(|(image, plane)| {
-            plane
-                .par_chunks_mut((step * width * output).max(1))
-                .enumerate()
-                .for_each_init(Vec::new, |buffer, (index, out)| {
-                    tile(image, index, out, buffer);
-                });
-        });
-    out
+    values: &[f32],
+    channels: usize,
+    words: &mut [T],
+) {
+    if channels.is_multiple_of(T::PER_WORD) {
+        return T::row_words(isa, values, words);
+    }
+    let pixel = channels.div_ceil(T::PER_WORD);
+    for (values, words) in values
+        .chunks_exact(channels)
+        .zip(words.chunks_exact_mut(pixel))
+    {
+        T::row_words(isa, values, words);
+    }
+}
+
+/// The values of a gradient where a rectifier let its input through; `output` is the rectifier's.
+pub(super) fn cut_row<'r>(
+    isa: Isa,
+    gradient: &[f32],
+    output: &[f32],
+    row: &'r mut Vec<f32>,
+) -> &'r [f32] {
+    multiversion! {
+        fn cut(isa: Isa, gradient: &[f32], output: &[f32], row: &mut [f32]) {
+            for (cut, (&gradient, &output)) in row.iter_mut().zip(gradient.iter().zip(output)) {
+                *cut = if output > 0.0 { gradient } else { 0.0 };
+            }
+        }
+    }
+    row.resize(gradient.len(), 0.0);
+    cut(isa, gradient, output, row);
+    row
 }
 
 multiversion! {
-    /// Adds `bias`, if there is one, to every pixel, and applies the nonlinearity.
-    fn finish(isa: Isa, out: &mut [f32], bias: &[f32], activation: Activation) {
-        if !bias.is_empty() {
-            for pixel in out.chunks_exact_mut(bias.len()) {
-                pixel.iter_mut().zip(bias).for_each(|(v, b)| *v += b);
-            }
-        }
-        match activation {
-            Activation::None => {}
-            Activation::Relu => out.iter_mut().for_each(|v| *v = v.max(0.0)),
-            Activation::Gelu => {
-                for v in out {
-                    *v = gelu_of(*v);
-                }
-            }
+    fn gelu(isa: Isa, values: &mut [f32]) {
+        for v in values {
+            *v = gelu_of(*v);
         }
     }
-}
-
-/// Gradient of [`conv`] by its input: the convolution of the output's gradient with the kernel turned
-/// by 180° and its channels swapped.
-pub(crate) fn conv_input_grad(
-    isa: Isa,
-    shape: ConvShape,
-    grad: &[f32],
-    weight: &[f32],
-) -> Vec<f32> {
-    assert_eq!(shape.stride, 1, "gradients are those of stride 1");
-    let ConvShape {
-        input,
-        output,
-        side,
-        ..
-    } = shape;
-    let taps = side * side;
-    let mut turned = vec![0.0; weight.len()];
-    for (tap, block) in turned.chunks_exact_mut((input * output).max(1)).enumerate() {
-        let source = &weight[(taps - 1 - tap) * input * output..][..input * output];
-        for (o, row) in block.chunks_exact_mut(input.max(1)).enumerate() {
-            row.iter_mut()
-                .enumerate()
-                .for_each(|(c, v)| *v = source[c * output + o]);
-        }
-    }
-    let turned_shape = ConvShape {
-        input: output,
-        output: input,
-        ..shape
-    };
-    conv(isa, turned_shape, grad, &turned, &[], Activation::None)
-}
-
-/// Gradients of [`conv`] by weight and bias: `[side, side, C, O]` followed by `[O]`.
-pub(crate) fn conv_param_grad(shape: ConvShape, x: &[f32], grad: &[f32]) -> Vec<f32> {
-    assert_eq!(shape.stride, 1, "gradients are those of stride 1");
-    let ConvShape {
-        height,
-        width,
-        output,
-        ..
-    } = shape;
-    let weights = shape.patch() * output;
-    let tiles = shape.tiles();
-    sum_parts(tiles.len(), weights + output, |range, sum| {
-        let mut buffer = Vec::new();
-        for &(image, row, rows) in &tiles[range] {
-            let grad = &grad[(image * height + row) * width * output..][..rows * width * output];
-            let patches = shape.patches(x, (image, row, rows), &mut buffer);
-            let patches = Matrix::new(patches, rows * width, shape.patch());
-            let (by_weight, by_bias) = sum.split_at_mut(weights);
-            let grad_matrix = Matrix::new(grad, rows * width, output);
-            product(
-                patches.transposed(),
-                grad_matrix,
-                by_weight,
-                true,
-                Parallelism::None,
-            );
-            for pixel in grad.chunks_exact(output) {
-                by_bias.iter_mut().zip(pixel).for_each(|(s, g)| *s += g);
-            }
-        }
-    })
 }

@@ -13,58 +13,37 @@
 
 mod activation;
 mod conv;
+mod conv_grad;
+#[cfg(test)]
+mod conv_tests;
 mod depthwise;
 mod isa;
 mod linear;
 mod mask_head;
 mod norm;
 mod online_softmax;
+mod strip;
 mod tile;
 mod two_way_attention;
 mod uninit;
 mod window_attention;
 
-use rayon::prelude::*;
-
 pub(crate) use activation::{gelu, gelu_grad};
-pub(crate) use conv::{ConvShape, conv, conv_input_grad, conv_param_grad};
+pub(crate) use conv::{Conv, ConvShape, Kernel, Placement};
+pub(crate) use conv_grad::ParamGrad;
 pub(crate) use depthwise::Depthwise;
 pub(crate) use isa::Isa;
 pub(crate) use linear::Linear;
 pub use linear::{Activation, Arithmetic};
 pub(crate) use mask_head::MaskHead;
-pub(crate) use norm::{
-    layer_norm, layer_norm_in_place, layer_norm_input_grad, layer_norm_param_grad,
-};
+pub(crate) use norm::{layer_norm, layer_norm_grads, layer_norm_in_place};
 pub(crate) use two_way_attention::{ImageKeys, ImageToTokens, SharedAttention, TokensToImage};
 pub(crate) use window_attention::{Bias, Layout, WindowAttention};
 
 /// Elements per task of an element-wise pass.
 const CHUNK: usize = 1 << 14;
-/// Parts of a sum over pixels (weight gradients); fixed so that the result is.
+/// Parts of a sum over rows; fixed so that the result is.
 const SUM_PARTS: usize = 4;
-
-/// Adds up `part(range, sum)` over [`SUM_PARTS`] ranges of `0..count`, in order.
-fn sum_parts(
-    count: usize,
-    len: usize,
-    part: impl Fn(std::ops::Range<usize>, &mut [f32]) + Sync,
-) -> Vec<f32> {
-    let step = count.div_ceil(SUM_PARTS).max(1);
-    let sums: Vec<Vec<f32>> = (0..count.div_ceil(step))
-        .into_par_iter()
-        .map(|i| {
-            let mut sum = vec![0.0; len];
-            part(i * step..((i + 1) * step).min(count), &mut sum);
-            sum
-        })
-        .collect();
-    let mut total = vec![0.0; len];
-    for sum in &sums {
-        total.iter_mut().zip(sum).for_each(|(t, s)| *t += s);
-    }
-    total
-}
 
 #[cfg(test)]
 mod testing {
@@ -82,10 +61,12 @@ mod testing {
     /// Largest difference relative to the largest value of `expected`.
     pub(super) fn worst(got: &[f32], expected: &[f32]) -> f32 {
         assert_eq!(got.len(), expected.len());
-        let largest = expected
-            .iter()
-            .fold(f32::MIN_POSITIVE, |m, v| m.max(v.abs()));
         let differences = got.iter().zip(expected).map(|(g, e)| (g - e).abs());
-        differences.fold(0.0, f32::max) / largest
+        differences.fold(0.0, f32::max) / largest(expected)
+    }
+
+    /// Largest magnitude.
+    pub(super) fn largest(values: &[f32]) -> f32 {
+        values.iter().fold(f32::MIN_POSITIVE, |m, v| m.max(v.abs()))
     }
 }

@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use rayon::prelude::*;
 
 use super::isa::{Isa, multiversion};
-use super::{CHUNK, sum_parts, uninit};
+use super::{CHUNK, SUM_PARTS, uninit};
 
 /// Mean and reciprocal standard deviation (biased variance) of one row.
 #[inline(always)]
@@ -106,70 +106,143 @@ pub(crate) fn layer_norm_in_place(
         .for_each(|x| rows(isa, x, gamma, beta, epsilon));
 }
 
-/// Gradient of [`layer_norm`] by its input.
-pub(crate) fn layer_norm_input_grad(
+/// Gradients of [`layer_norm`] by its input, `[M, C]`, and by `gamma` and `beta`, `[C]` each.
+pub(crate) fn layer_norm_grads(
     isa: Isa,
     x: &[f32],
     gamma: &[f32],
     grad: &[f32],
     epsilon: f32,
-) -> Vec<f32> {
-    multiversion! {
-        /// `out` holds the output's gradient and receives the input's.
-        fn rows(isa: Isa, out: &mut [f32], x: &[f32], gamma: &[f32], epsilon: f32) {
-            let channels = gamma.len();
-            let n = channels as f32;
-            for (out, x) in out.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
-                let (mean, scale) = moments(x, epsilon);
-                for i in 0..channels {
-                    out[i] *= gamma[i];
-                }
-                let sum = lane_sum(out, |v| v) / n;
-                let dot = lane_dot(out, x, |v| (v - mean) * scale) / n;
-                for i in 0..channels {
-                    out[i] = (out[i] - sum - (x[i] - mean) * scale * dot) * scale;
-                }
-            }
-        }
+) -> [Vec<f32>; 3] {
+    assert!(x.len().is_multiple_of(gamma.len()), "x is [M, C]");
+    assert_eq!(x.len(), grad.len(), "grad is as x");
+    let channels = gamma.len();
+    let step = (x.len() / channels).div_ceil(SUM_PARTS).max(1) * channels;
+    let mut sums = vec![0.0; x.len().div_ceil(step) * 2 * channels];
+    let fill = |out: &mut [MaybeUninit<f32>]| {
+        out.par_chunks_mut(step)
+            .zip(x.par_chunks(step).zip(grad.par_chunks(step)))
+            .zip(sums.par_chunks_mut(2 * channels))
+            .for_each(|((out, (x, grad)), sums)| {
+                row_grads(isa, out, [x, grad, gamma], epsilon, sums);
+            });
+    };
+    #[expect(unsafe_code, reason = "output that is written once")]
+    // SAFETY: the chunks are those of `x`, whole rows, and `row_grads` writes all channels of each.
+    let by_x = unsafe { uninit::filled(x.len(), fill) };
+    let [mut by_gamma, mut by_beta] = [vec![0.0; channels], vec![0.0; channels]];
+    for part in sums.chunks_exact(2 * channels) {
+        let (gamma, beta) = part.split_at(channels);
+        by_gamma.iter_mut().zip(gamma).for_each(|(s, v)| *s += v);
+        by_beta.iter_mut().zip(beta).for_each(|(s, v)| *s += v);
     }
-    let task = task(gamma.len());
-    let mut out = grad.to_vec();
-    out.par_chunks_mut(task)
-        .zip(x.par_chunks(task))
-        .for_each(|(out, x)| rows(isa, out, x, gamma, epsilon));
-    out
+    [by_x, by_gamma, by_beta]
 }
 
-/// Gradients of [`layer_norm`] by `gamma` and `beta`, one after the other: `[2·C]`.
-pub(crate) fn layer_norm_param_grad(
-    isa: Isa,
-    x: &[f32],
-    grad: &[f32],
-    channels: usize,
-    epsilon: f32,
-) -> Vec<f32> {
-    multiversion! {
-        fn rows(isa: Isa, by_gamma: &mut [f32], by_beta: &mut [f32], x: &[f32], grad: &[f32], epsilon: f32) {
-            let channels = by_gamma.len();
-            for (x, grad) in x.chunks_exact(channels).zip(grad.chunks_exact(channels)) {
-                let (mean, scale) = moments(x, epsilon);
-                for i in 0..channels {
-                    by_gamma[i] += grad[i] * (x[i] - mean) * scale;
-                    by_beta[i] += grad[i];
+multiversion! {
+    /// Writes the gradients of some rows of `x`, `grad` (and of `gamma`), and adds theirs by `gamma` and `beta`.
+    fn row_grads(
+        isa: Isa,
+        out: &mut [MaybeUninit<f32>],
+        inputs: [&[f32]; 3],
+        epsilon: f32,
+        sums: &mut [f32],
+    ) {
+        let [x, grad, gamma] = inputs;
+        let channels = gamma.len();
+        let (by_gamma, by_beta) = sums.split_at_mut(channels);
+        let n = channels as f32;
+        let rows = x.chunks_exact(channels).zip(grad.chunks_exact(channels));
+        for (out, (x, grad)) in out.chunks_exact_mut(channels).zip(rows) {
+            let (mean, scale) = moments(x, epsilon);
+            let sum = lane_dot(grad, gamma, |v| v) / n;
+            // Σ grad · gamma · normalised x
+            let mut lanes = [0.0_f32; 16];
+            for first in (0..channels).step_by(16) {
+                let lane = 16.min(channels - first);
+                let at = first..first + lane;
+                let (x, grad, gamma) = (&x[at.clone()], &grad[at.clone()], &gamma[at.clone()]);
+                let (by_gamma, by_beta) = (&mut by_gamma[at.clone()], &mut by_beta[at]);
+                // A constant number of lanes becomes vector instructions.
+                if lane == 16 {
+                    for i in 0..16 {
+                        let product = grad[i] * ((x[i] - mean) * scale);
+                        lanes[i] += product * gamma[i];
+                        by_gamma[i] += product;
+                        by_beta[i] += grad[i];
+                    }
+                } else {
+                    for i in 0..lane {
+                        let product = grad[i] * ((x[i] - mean) * scale);
+                        lanes[i] += product * gamma[i];
+                        by_gamma[i] += product;
+                        by_beta[i] += grad[i];
+                    }
+                }
+            }
+            let dot = lanes.iter().sum::<f32>() / n;
+            for i in 0..channels {
+                let normalised = (x[i] - mean) * scale;
+                out[i].write((grad[i] * gamma[i] - sum - normalised * dot) * scale);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::testing::{noise, worst};
+
+    /// Derivatives of `Σ grad · layer_norm(x)` by its definition, in double precision.
+    fn plain(x: &[f32], gamma: &[f32], grad: &[f32], epsilon: f64) -> [Vec<f32>; 3] {
+        let channels = gamma.len();
+        let n = channels as f64;
+        let (mut by_x, mut by_gamma, mut by_beta) =
+            (Vec::new(), vec![0.0; channels], vec![0.0; channels]);
+        for (x, grad) in x.chunks(channels).zip(grad.chunks(channels)) {
+            let x: Vec<f64> = x.iter().map(|&v| f64::from(v)).collect();
+            let mean = x.iter().sum::<f64>() / n;
+            let variance = x.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n;
+            let scale = 1.0 / (variance + epsilon).sqrt();
+            let normal: Vec<f64> = x.iter().map(|v| (v - mean) * scale).collect();
+            let by_normal: Vec<f64> = (0..channels)
+                .map(|i| f64::from(grad[i]) * f64::from(gamma[i]))
+                .collect();
+            let sum = by_normal.iter().sum::<f64>() / n;
+            let dot = by_normal
+                .iter()
+                .zip(&normal)
+                .map(|(g, v)| g * v)
+                .sum::<f64>()
+                / n;
+            for i in 0..channels {
+                by_x.push((scale * (by_normal[i] - sum - normal[i] * dot)) as f32);
+                by_gamma[i] += f64::from(grad[i]) * normal[i];
+                by_beta[i] += f64::from(grad[i]);
+            }
+        }
+        let single = |values: Vec<f64>| values.into_iter().map(|v| v as f32).collect();
+        [by_x, single(by_gamma), single(by_beta)]
+    }
+
+    #[test]
+    fn gradients_are_the_definition_with_every_instruction_set() {
+        // Fewer rows than parts, rows that no number of parts divides; channels that fill no vector.
+        for (rows, channels) in [(1, 5), (3, 16), (7, 33), (50, 64)] {
+            let (x, grad) = (noise(rows * channels, 1), noise(rows * channels, 2));
+            let gamma = noise(channels, 3);
+            let expected = plain(&x, &gamma, &grad, 0.05);
+            for isa in Isa::all() {
+                let got = layer_norm_grads(isa, &x, &gamma, &grad, 0.05);
+                for (i, (got, expected)) in got.iter().zip(&expected).enumerate() {
+                    let error = worst(got, expected);
+                    assert!(
+                        error < 1e-5,
+                        "{isa:?} {rows} {channels} {i}: off by {error}"
+                    );
                 }
             }
         }
     }
-    sum_parts(x.len() / channels, 2 * channels, |range, sum| {
-        let (by_gamma, by_beta) = sum.split_at_mut(channels);
-        let range = range.start * channels..range.end * channels;
-        rows(
-            isa,
-            by_gamma,
-            by_beta,
-            &x[range.clone()],
-            &grad[range],
-            epsilon,
-        );
-    })
 }

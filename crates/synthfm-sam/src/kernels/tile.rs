@@ -58,6 +58,10 @@ pub(crate) trait Operand: Copy + Default + Send + Sync + 'static {
     /// A row of values as words; there may be one value less than the words hold.
     fn row_words(isa: Isa, row: &[f32], words: &mut [Self]);
 
+    /// The first `width` columns of `k` rows, each `stride` values after the last, as `[words][side]`; columns beyond
+    /// those are zero.
+    fn columns(isa: Isa, rows: &[f32], size: [usize; 3], side: usize, words: &mut [Self]);
+
     /// Values that are words as they lie.
     fn in_place(values: &[f32]) -> Option<&[Self]> {
         let _ = values;
@@ -117,6 +121,19 @@ impl Operand for f32 {
 
     fn in_place(values: &[f32]) -> Option<&[Self]> {
         Some(values)
+    }
+
+    fn columns(
+        _: Isa,
+        rows: &[f32],
+        [k, width, stride]: [usize; 3],
+        side: usize,
+        words: &mut [Self],
+    ) {
+        for (i, words) in words.chunks_exact_mut(side).enumerate().take(k) {
+            words[..width].copy_from_slice(&rows[i * stride..][..width]);
+            words[width..].fill(0.0);
+        }
     }
 
     fn row_words(_: Isa, row: &[f32], words: &mut [Self]) {
@@ -185,7 +202,23 @@ impl Operand for Bf16Pair {
         pair_lines(isa, lines, width, words);
     }
 
+    fn columns(isa: Isa, rows: &[f32], size: [usize; 3], side: usize, words: &mut [Self]) {
+        pair_columns(isa, rows, size, side, words);
+    }
+
     fn row_words(isa: Isa, row: &[f32], words: &mut [Self]) {
+        #[cfg(target_arch = "x86_64")]
+        if isa == Isa::Avx512Bf16 {
+            let whole = row.len() - row.len() % 32;
+            assert!(words.len() >= row.len().div_ceil(2), "a word per pair");
+            #[expect(unsafe_code, reason = "vector loads and stores")]
+            // SAFETY: `whole` values are within the row and their words within `words`; `Isa` vouches for the
+            // instructions.
+            unsafe {
+                x86::pair_row(row.as_ptr(), whole, words.as_mut_ptr());
+            }
+            return pair_row(isa, &row[whole..], &mut words[whole / 2..]);
+        }
         pair_row(isa, row, words);
     }
 
@@ -239,6 +272,28 @@ multiversion! {
 }
 
 multiversion! {
+    /// See [`Operand::columns`].
+    fn pair_columns(isa: Isa, rows: &[f32], size: [usize; 3], side: usize, words: &mut [Bf16Pair]) {
+        let [k, width, stride] = size;
+        for (i, words) in words.chunks_exact_mut(side).enumerate().take(k.div_ceil(2)) {
+            let (words, rest) = words.split_at_mut(width);
+            rest.fill(Bf16Pair::default());
+            let even = &rows[2 * i * stride..][..width];
+            if 2 * i + 1 < k {
+                let odd = &rows[(2 * i + 1) * stride..][..width];
+                for (word, (&even, &odd)) in words.iter_mut().zip(even.iter().zip(odd)) {
+                    *word = Bf16Pair::word(even, odd);
+                }
+            } else {
+                for (word, &even) in words.iter_mut().zip(even) {
+                    *word = Bf16Pair::word(even, 0.0);
+                }
+            }
+        }
+    }
+}
+
+multiversion! {
     fn pair_row(isa: Isa, row: &[f32], words: &mut [Bf16Pair]) {
         let (pairs, rest) = row.as_chunks::<2>();
         for (word, &[even, odd]) in words.iter_mut().zip(pairs) {
@@ -256,11 +311,15 @@ fn turn<T: Copy>(isa: Isa, lines: &[T], rows: usize, turned: &mut [T]) {
     let words = lines.len() / rows;
     #[cfg(target_arch = "x86_64")]
     let done = match isa {
-        Isa::Avx512 | Isa::Avx512Bf16 if rows == 8 && size_of::<T>() == 4 => {
-            #[expect(unsafe_code, reason = "vector loads and stores")]
-            // SAFETY: both are 8 lines' words of 32 bits, and `Isa` vouches for the instructions.
-            unsafe {
-                x86::turn_8(lines.as_ptr().cast(), words, turned.as_mut_ptr().cast());
+        Isa::Avx512 | Isa::Avx512Bf16 if rows.is_multiple_of(8) && size_of::<T>() == 4 => {
+            for first in (0..rows).step_by(8) {
+                #[expect(unsafe_code, reason = "vector loads and stores")]
+                // SAFETY: 8 lines from `first` on are within `lines`, and their columns within each of as many words of
+                // `turned`; all are 32 bits, and `Isa` vouches for the instructions.
+                unsafe {
+                    let lines = lines.as_ptr().add(first * words).cast();
+                    x86::turn_8(lines, words, turned.as_mut_ptr().add(first).cast(), rows);
+                }
             }
             words - words % 8
         }
@@ -276,7 +335,7 @@ fn turn<T: Copy>(isa: Isa, lines: &[T], rows: usize, turned: &mut [T]) {
 }
 
 #[inline]
-fn multiply_add(sum: f32, a: f32, b: f32) -> f32 {
+pub(super) fn multiply_add(sum: f32, a: f32, b: f32) -> f32 {
     // Part of the base instruction set there, and a call into a library elsewhere.
     if cfg!(target_arch = "aarch64") {
         a.mul_add(b, sum)
@@ -287,7 +346,7 @@ fn multiply_add(sum: f32, a: f32, b: f32) -> f32 {
 
 /// The odd product first, as the AVX-512 instruction does it.
 #[inline]
-fn multiply_add_pair(sum: f32, a: Bf16Pair, b: Bf16Pair) -> f32 {
+pub(super) fn multiply_add_pair(sum: f32, a: Bf16Pair, b: Bf16Pair) -> f32 {
     let odd = |w: Bf16Pair| f32::from_bits(w.0 & 0xffff_0000);
     let even = |w: Bf16Pair| f32::from_bits(w.0 << 16);
     sum + odd(a) * odd(b) + even(a) * even(b)
@@ -339,19 +398,39 @@ mod x86 {
     use std::arch::x86_64::{
         __m512, __m512bh, __m512i, _mm256_add_ps, _mm256_fmadd_ps, _mm256_loadu_ps,
         _mm256_permute2f128_ps, _mm256_set1_ps, _mm256_setzero_ps, _mm256_shuffle_ps,
-        _mm256_storeu_ps, _mm256_unpackhi_ps, _mm256_unpacklo_ps, _mm512_add_ps, _mm512_dpbf16_ps,
-        _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_set1_epi32, _mm512_set1_ps,
-        _mm512_setzero_ps, _mm512_storeu_ps,
+        _mm256_storeu_ps, _mm256_unpackhi_ps, _mm256_unpacklo_ps, _mm512_add_ps,
+        _mm512_cvtne2ps_pbh, _mm512_dpbf16_ps, _mm512_fmadd_ps, _mm512_loadu_ps,
+        _mm512_loadu_si512, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps,
+        _mm512_storeu_si512,
     };
 
     use super::{AVX2_ROWS, Bf16Pair, LANES, Tile};
 
+    /// Values by pairs, 32 at a time.
+    ///
+    /// # Safety
+    /// `row` holds `count` values, a multiple of 32, and `words` has room for half as many.
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    pub(super) unsafe fn pair_row(row: *const f32, count: usize, words: *mut Bf16Pair) {
+        for i in (0..count).step_by(32) {
+            // SAFETY: 32 values from `i` on are within the row, and their 16 words within `words`.
+            unsafe {
+                let (low, high) = (
+                    _mm512_loadu_ps(row.add(i)),
+                    _mm512_loadu_ps(row.add(i + 16)),
+                );
+                let pairs: __m512i = std::mem::transmute(_mm512_cvtne2ps_pbh(high, low));
+                _mm512_storeu_si512(words.add(i / 2).cast(), pairs);
+            }
+        }
+    }
+
     /// 8 lines of words in blocks of 8; the words beyond whole blocks are left.
     ///
     /// # Safety
-    /// `lines` holds `[8][words]`, and `turned` has room for as much.
+    /// `lines` holds `[8][words]`, and `turned` 8 of `stride` places for each of the words.
     #[target_feature(enable = "avx2")]
-    pub(super) unsafe fn turn_8(lines: *const f32, words: usize, turned: *mut f32) {
+    pub(super) unsafe fn turn_8(lines: *const f32, words: usize, turned: *mut f32, stride: usize) {
         for w in (0..words - words % 8).step_by(8) {
             // SAFETY: 8 words from `w` on are within each line, and 64 within `turned`.
             unsafe {
@@ -369,9 +448,10 @@ mod x86 {
                 }
                 for i in 0..4 {
                     let (first, second) = (fours[i], fours[i + 4]);
-                    let out = turned.add((w + i) * 8);
+                    let out = turned.add((w + i) * stride);
                     _mm256_storeu_ps(out, _mm256_permute2f128_ps::<0x20>(first, second));
-                    _mm256_storeu_ps(out.add(32), _mm256_permute2f128_ps::<0x31>(first, second));
+                    let out = out.add(4 * stride);
+                    _mm256_storeu_ps(out, _mm256_permute2f128_ps::<0x31>(first, second));
                 }
             }
         }
@@ -486,107 +566,4 @@ mod x86 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Small integers: exact in `f32` and in bf16.
-    fn integers(count: usize, salt: usize) -> Vec<f32> {
-        (0..count)
-            .map(|i| ((i * 37 + salt) % 13) as f32 - 6.0)
-            .collect()
-    }
-
-    fn words<T: Operand>(values: &[f32], k: usize, stride: usize) -> Vec<T> {
-        let at = |k: usize, i: usize| values.get(k * stride + i).copied().unwrap_or(0.0);
-        let count = k.div_ceil(T::PER_WORD);
-        (0..count * stride)
-            .map(|i| {
-                let (word, i) = (i / stride, i % stride);
-                T::word(at(word * T::PER_WORD, i), at(word * T::PER_WORD + 1, i))
-            })
-            .collect()
-    }
-
-    #[expect(unsafe_code, reason = "calls the kernel on whole vectors")]
-    fn check<T: Operand>(isa: Isa, vectors: usize) {
-        let (k, a_stride, b_stride, c_stride) = (7, 11, 67, 71);
-        let rows = T::rows(isa, vectors);
-        let (a, b) = (integers(k * a_stride, 1), integers(k * b_stride, 2));
-        for accumulate in [false, true] {
-            let mut c = vec![3.0; rows * c_stride];
-            let (a_words, b_words) = (words::<T>(&a, k, a_stride), words::<T>(&b, k, b_stride));
-            let tile = Tile {
-                k: k.div_ceil(T::PER_WORD),
-                a: a_words.as_ptr(),
-                a_stride,
-                b: b_words.as_ptr(),
-                b_stride,
-                vectors,
-                c: c.as_mut_ptr(),
-                c_stride,
-                accumulate,
-            };
-            // SAFETY: the vectors have k words of the strides, which exceed the tile's sides.
-            unsafe { T::tile(isa, tile) };
-            for (r, row) in c.chunks_exact(c_stride).enumerate() {
-                for (j, &got) in row.iter().enumerate() {
-                    let sum: f32 = (0..k)
-                        .map(|k| a[k * a_stride + r] * b[k * b_stride + j.min(66)])
-                        .sum();
-                    let expected = match (j < vectors * LANES, accumulate) {
-                        (false, _) => 3.0,
-                        (true, false) => sum,
-                        (true, true) => sum + 3.0,
-                    };
-                    assert!(
-                        (got - expected).abs() < 1e-6,
-                        "{isa:?} {vectors} {r} {j}: {got}, {expected}"
-                    );
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn every_tile_is_the_product() {
-        for isa in Isa::all() {
-            for vectors in 1..=MAX_VECTORS {
-                check::<f32>(isa, vectors);
-                check::<Bf16Pair>(isa, vectors);
-            }
-        }
-    }
-
-    #[test]
-    fn turning_moves_every_word() {
-        for isa in Isa::all() {
-            for (rows, words) in [(8, 1), (8, 8), (8, 37), (6, 19), (4, 16)] {
-                let lines = integers(rows * words, 3);
-                let mut turned = vec![f32::NAN; lines.len()];
-                f32::turn(isa, &lines, rows, &mut turned);
-                for (i, &got) in turned.iter().enumerate() {
-                    let (word, row) = (i / rows, i % rows);
-                    assert_eq!(
-                        got.to_bits(),
-                        lines[row * words + word].to_bits(),
-                        "{isa:?} {rows} {words} {i}"
-                    );
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn bf16_rounds_to_nearest_ties_to_even() {
-        // 8 bits of significand: 1 + 2^-8 lies halfway between 1 and 1 + 2^-7.
-        let cases = [
-            (1.0, 1.0),
-            (1.0 + 1.0 / 256.0, 1.0),
-            (1.0 + 3.0 / 256.0, 1.0 + 4.0 / 256.0),
-            (-1.0 - 1.1 / 256.0, -1.0 - 2.0 / 256.0),
-        ];
-        for (x, rounded) in cases {
-            assert_eq!(f32::from_bits(to_bf16(x)).to_bits(), f32::to_bits(rounded));
-        }
-    }
-}
+mod tests;

@@ -6,44 +6,64 @@ use burn::backend::autodiff::{
     ops::{Backward, Ops, OpsKind},
 };
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, TensorMetadata};
+use burn::backend::{Autodiff, Backend};
 
-use super::{Activation, Arithmetic, SamOps, activate};
+use super::gradients::SamGradients;
+use super::{Activation, Arithmetic, SamOps, Sampling, activate};
 
-/// What the backward pass of a convolution keeps: input, weight, and the output if a rectifier cut it.
+/// What the backward pass of a convolution keeps; its parents are input, weight, bias and, if there is one, the
+/// residual.
+#[derive(Debug, Clone)]
+struct ConvState<B: Backend> {
+    x: FloatTensor<B>,
+    weight: FloatTensor<B>,
+    /// If a rectifier cut it.
+    output: Option<FloatTensor<B>>,
+    sampling: Sampling,
+    arithmetic: Arithmetic,
+}
+
 #[derive(Debug)]
 struct ConvBackward;
 
-impl<B: SamOps> Backward<B, 3> for ConvBackward {
-    type State = (FloatTensor<B>, FloatTensor<B>, Option<FloatTensor<B>>);
+impl<B: SamGradients, const N: usize> Backward<B, N> for ConvBackward {
+    type State = ConvState<B>;
 
-    fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let [x_node, weight_node, bias_node] = ops.parents;
-        let (x, weight, output) = ops.state;
-        let mut grad = grads.consume::<B>(&ops.node);
-        if let Some(output) = output {
-            grad = B::relu_backward(output, grad);
-        }
+    fn backward(self, ops: Ops<Self::State, N>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let mut parents = ops.parents.into_iter();
+        let mut next = || parents.next().flatten();
+        let [x_node, weight_node, bias_node, residual_node] = [next(), next(), next(), next()];
+        let ConvState {
+            x,
+            weight,
+            output,
+            sampling,
+            arithmetic,
+        } = ops.state;
+        let grad = grads.consume::<B>(&ops.node);
         if let Some(node) = x_node {
-            grads.register::<B>(
-                node.id,
-                B::conv_input_grad(x.clone(), weight.clone(), grad.clone()),
+            let by_x = B::conv_input_grad(
+                x.clone(),
+                weight.clone(),
+                grad.clone(),
+                output.clone(),
+                sampling,
+                arithmetic,
             );
+            grads.register::<B>(node.id, by_x);
         }
         if weight_node.is_some() || bias_node.is_some() {
-            let shape = weight.shape();
-            let (weights, outputs) = (shape.num_elements(), shape[3]);
-            let both = B::conv_param_grad(x, weight, grad);
+            let (by_weight, by_bias) =
+                B::conv_param_grad(x, weight, grad.clone(), output, sampling, arithmetic);
             if let Some(node) = weight_node {
-                let by_weight = B::float_slice(both.clone(), &[(0..weights).into()]);
-                grads.register::<B>(node.id, B::float_reshape(by_weight, shape));
+                grads.register::<B>(node.id, by_weight);
             }
             if let Some(node) = bias_node {
-                grads.register::<B>(
-                    node.id,
-                    B::float_slice(both, &[(weights..weights + outputs).into()]),
-                );
+                grads.register::<B>(node.id, by_bias);
             }
+        }
+        if let Some(node) = residual_node {
+            grads.register::<B>(node.id, grad);
         }
     }
 }
@@ -52,48 +72,44 @@ impl<B: SamOps> Backward<B, 3> for ConvBackward {
 #[derive(Debug)]
 struct ChannelNormBackward;
 
-impl<B: SamOps> Backward<B, 3> for ChannelNormBackward {
+impl<B: SamGradients> Backward<B, 3> for ChannelNormBackward {
     type State = (FloatTensor<B>, FloatTensor<B>, f64);
 
     fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let [x_node, gamma_node, beta_node] = ops.parents;
         let (x, gamma, epsilon) = ops.state;
         let grad = grads.consume::<B>(&ops.node);
-        if gamma_node.is_some() || beta_node.is_some() {
-            let c = gamma.shape()[0];
-            let both = B::channel_norm_param_grad(x.clone(), grad.clone(), epsilon);
-            if let Some(node) = gamma_node {
-                grads.register::<B>(node.id, B::float_slice(both.clone(), &[(0..c).into()]));
+        let by_parent = B::channel_norm_grads(x, gamma, grad, epsilon);
+        for (node, gradient) in ops.parents.into_iter().zip(by_parent) {
+            if let Some(node) = node {
+                grads.register::<B>(node.id, gradient);
             }
-            if let Some(node) = beta_node {
-                grads.register::<B>(node.id, B::float_slice(both, &[(c..2 * c).into()]));
-            }
-        }
-        if let Some(node) = x_node {
-            grads.register::<B>(node.id, B::channel_norm_input_grad(x, gamma, grad, epsilon));
         }
     }
 }
 
-/// What the backward pass of a linear layer keeps: input and weight.
+/// What the backward pass of a linear layer keeps: input, weight, and the output if a rectifier cut it.
 #[derive(Debug)]
-struct AffineBackward;
+struct AffineBackward(Arithmetic);
 
-impl<B: SamOps> Backward<B, 3> for AffineBackward {
-    type State = (FloatTensor<B>, FloatTensor<B>);
+impl<B: SamGradients> Backward<B, 3> for AffineBackward {
+    type State = (FloatTensor<B>, FloatTensor<B>, Option<FloatTensor<B>>);
 
     fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
         let [x_node, weight_node, bias_node] = ops.parents;
-        let (x, weight) = ops.state;
+        let (x, weight, output) = ops.state;
         let grad = grads.consume::<B>(&ops.node);
-        if let Some(node) = bias_node {
-            grads.register::<B>(node.id, B::sum_of_rows(grad.clone()));
-        }
-        if let Some(node) = weight_node {
-            grads.register::<B>(node.id, B::transposed_product(x, grad.clone()));
+        if weight_node.is_some() || bias_node.is_some() {
+            let (by_weight, by_bias) =
+                B::affine_param_grad(x, grad.clone(), output.clone(), self.0);
+            if let Some(node) = weight_node {
+                grads.register::<B>(node.id, by_weight);
+            }
+            if let Some(node) = bias_node {
+                grads.register::<B>(node.id, by_bias);
+            }
         }
         if let Some(node) = x_node {
-            grads.register::<B>(node.id, B::float_matmul(grad, B::float_transpose(weight)));
+            grads.register::<B>(node.id, B::affine_input_grad(weight, grad, output, self.0));
         }
     }
 }
@@ -113,19 +129,68 @@ impl<B: SamOps> Backward<B, 1> for GeluBackward {
     }
 }
 
-impl<B: SamOps, C: CheckpointStrategy> SamOps for Autodiff<B, C> {
+impl<B: SamGradients, C: CheckpointStrategy> SamOps for Autodiff<B, C> {
     fn conv(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
+        sampling: Sampling,
         relu: bool,
+        arithmetic: Arithmetic,
     ) -> FloatTensor<Self> {
         let nodes = [x.node(), weight.node(), bias.node()];
         let (x, weight) = (x.into_primitive(), weight.into_primitive());
-        let output = B::conv(x.clone(), weight.clone(), bias.into_primitive(), relu);
+        let output = B::conv(
+            x.clone(),
+            weight.clone(),
+            bias.into_primitive(),
+            sampling,
+            relu,
+            arithmetic,
+        );
         match ConvBackward.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(prep) => {
-                prep.finish((x, weight, relu.then(|| output.clone())), output)
+                let state = ConvState {
+                    x,
+                    weight,
+                    output: relu.then(|| output.clone()),
+                    sampling,
+                    arithmetic,
+                };
+                prep.finish(state, output)
+            }
+            OpsKind::UnTracked(prep) => prep.finish(output),
+        }
+    }
+
+    fn conv_residual(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        residual: FloatTensor<Self>,
+        sampling: Sampling,
+        arithmetic: Arithmetic,
+    ) -> FloatTensor<Self> {
+        let nodes = [x.node(), weight.node(), bias.node(), residual.node()];
+        let (x, weight) = (x.into_primitive(), weight.into_primitive());
+        let output = B::conv_residual(
+            x.clone(),
+            weight.clone(),
+            bias.into_primitive(),
+            residual.into_primitive(),
+            sampling,
+            arithmetic,
+        );
+        match ConvBackward.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => {
+                let state = ConvState {
+                    x,
+                    weight,
+                    output: None,
+                    sampling,
+                    arithmetic,
+                };
+                prep.finish(state, output)
             }
             OpsKind::UnTracked(prep) => prep.finish(output),
         }
@@ -163,17 +228,24 @@ impl<B: SamOps, C: CheckpointStrategy> SamOps for Autodiff<B, C> {
             weight.into_primitive(),
             bias.into_primitive(),
         );
-        let plain = Activation::None;
-        let output = B::affine(x.clone(), weight.clone(), bias, plain, arithmetic);
-        let output = match AffineBackward
+        // The gradient of GELU needs its input.
+        let (inner, outer) = match activation {
+            Activation::Gelu => (Activation::None, activation),
+            Activation::None | Activation::Relu => (activation, Activation::None),
+        };
+        let output = B::affine(x.clone(), weight.clone(), bias, inner, arithmetic);
+        let output = match AffineBackward(arithmetic)
             .prepare::<C>(nodes)
             .compute_bound()
             .stateful()
         {
-            OpsKind::Tracked(prep) => prep.finish((x, weight), output),
+            OpsKind::Tracked(prep) => {
+                let kept = (inner == Activation::Relu).then(|| output.clone());
+                prep.finish((x, weight, kept), output)
+            }
             OpsKind::UnTracked(prep) => prep.finish(output),
         };
-        activate::<Self>(output, activation)
+        activate::<Self>(output, outer)
     }
 
     fn exact_gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {

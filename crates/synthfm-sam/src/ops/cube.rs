@@ -14,6 +14,7 @@ use cubecl::calculate_cube_count_elemwise;
 use cubecl::prelude::*;
 
 use super::SamOps;
+use super::gradients::SamGradients;
 
 /// Values of an unfolded map at most, 1 GiB (little in tests); larger batches are convolved in parts.
 const MAX_UNFOLDED: usize = if cfg!(test) { 1 << 12 } else { 1 << 28 };
@@ -138,8 +139,10 @@ fn parts_of(rows: usize) -> usize {
     parts
 }
 
+impl SamGradients for CubeBackend {}
+
 impl SamOps for CubeBackend {
-    fn conv(x: Floats, weight: Floats, bias: Floats, relu: bool) -> Floats {
+    fn plain_conv(x: Floats, weight: Floats, bias: Floats, relu: bool) -> Floats {
         let [side, _, c, o] = weight.shape().dims();
         let weight = Self::float_reshape(weight, Shape::from([side * side * c, o]));
         let bias = Self::float_reshape(bias, Shape::from([1, 1, 1, o]));
@@ -147,7 +150,7 @@ impl SamOps for CubeBackend {
         if relu { Self::relu(out) } else { out }
     }
 
-    fn conv_input_grad(_: Floats, weight: Floats, grad: Floats) -> Floats {
+    fn plain_conv_input_grad(_: Floats, weight: Floats, grad: Floats) -> Floats {
         let [side, _, c, o] = weight.shape().dims();
         let turned = Self::float_flip(weight, &[0, 1]);
         let turned = Self::float_permute(turned, &[0, 1, 3, 2]);
@@ -155,7 +158,7 @@ impl SamOps for CubeBackend {
         convolve(&grad, &turned, side)
     }
 
-    fn conv_param_grad(x: Floats, weight: Floats, grad: Floats) -> Floats {
+    fn plain_conv_param_grad(x: Floats, weight: Floats, grad: Floats) -> Floats {
         let [side, _, c, o] = weight.shape().dims();
         let [_, h, w, _] = x.shape().dims();
         let by_weight = in_parts(&[&x, &grad], h * w * side * side * c, |parts| {

@@ -4,14 +4,15 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Flex, TensorMetadata};
 use burn::tensor::{Shape, TensorData};
 
-use super::{SamOps, two_way};
+use super::gradients::SamGradients;
+use super::{SamOps, Sampling, two_way};
 use crate::kernels::{
-    self, Activation, Arithmetic, Bias, ConvShape, Depthwise, ImageKeys, ImageToTokens, Isa,
-    Layout, Linear, MaskHead, SharedAttention, TokensToImage, WindowAttention,
+    self, Activation, Arithmetic, Bias, Conv, ConvShape, Depthwise, ImageKeys, ImageToTokens, Isa,
+    Kernel, Layout, Linear, MaskHead, Placement, SharedAttention, TokensToImage, WindowAttention,
 };
 
 /// The values of a CPU tensor; the modules of this crate compute in `f32`.
-fn values(tensor: &FloatTensor<Flex>) -> &[f32] {
+pub(super) fn values(tensor: &FloatTensor<Flex>) -> &[f32] {
     tensor.as_slice().expect("a contiguous f32 tensor")
 }
 
@@ -25,34 +26,66 @@ fn own(tensor: &mut FloatTensor<Flex>) -> Option<&mut [f32]> {
     (storage.len() == count).then_some(storage)
 }
 
-fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> FloatTensor<Flex> {
+pub(super) fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> FloatTensor<Flex> {
     FloatTensor::<Flex>::from_data(TensorData::new(values, shape))
 }
 
-fn conv_shape(x: &Shape, weight: &Shape, stride: usize) -> ConvShape {
+/// The shape of a convolution, and where its result goes.
+pub(super) fn conv_shape(x: &Shape, weight: &Shape, sampling: Sampling) -> (ConvShape, Placement) {
     let ([batch, height, width, input], [side, _, _, output]) = (x.dims(), weight.dims());
-    ConvShape {
+    let shape = ConvShape {
         batch,
         height,
         width,
         input,
         output,
         side,
-        stride,
+        stride: 1,
+    };
+    match sampling {
+        Sampling::Same => (shape, Placement::Pixels),
+        Sampling::Patches => (
+            ConvShape {
+                stride: side,
+                ..shape
+            },
+            Placement::Pixels,
+        ),
+        Sampling::Spread => (shape, Placement::Spread),
+    }
+}
+
+/// The result of a convolution as a tensor.
+pub(super) fn placed(out: Vec<f32>, shape: ConvShape, placement: Placement) -> FloatTensor<Flex> {
+    let [rows, columns] = shape.grid();
+    match placement {
+        Placement::Pixels => tensor(out, [shape.batch, rows, columns, shape.output]),
+        Placement::Spread => {
+            let output = shape.output / 4;
+            tensor(out, [shape.batch, 2 * rows, 2 * columns, output])
+        }
     }
 }
 
 fn run_conv(
     [x, weight, bias]: [FloatTensor<Flex>; 3],
-    stride: usize,
+    (shape, placement): (ConvShape, Placement),
     activation: Activation,
+    residual: Option<&[f32]>,
+    arithmetic: Arithmetic,
 ) -> FloatTensor<Flex> {
     let [x, weight, bias] = [x, weight, bias].map(|t| t.to_contiguous());
-    let shape = conv_shape(&x.shape(), &weight.shape(), stride);
-    let (x, weight, bias) = (values(&x), values(&weight), values(&bias));
-    let out = kernels::conv(Isa::best(), shape, x, weight, bias, activation);
-    let [rows, columns] = shape.grid();
-    tensor(out, [shape.batch, rows, columns, shape.output])
+    let conv = Conv {
+        shape,
+        x: values(&x),
+        cut: None,
+        weight: Kernel::Plain(values(&weight)),
+        bias: values(&bias),
+        activation,
+        residual,
+        placement,
+    };
+    placed(conv.run(Isa::best(), arithmetic), shape, placement)
 }
 
 /// Whether fewer products with the map are left when its projection is folded into the tokens.
@@ -132,14 +165,36 @@ impl SamOps for Flex {
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
+        sampling: Sampling,
         relu: bool,
+        arithmetic: Arithmetic,
     ) -> FloatTensor<Self> {
         let activation = if relu {
             Activation::Relu
         } else {
             Activation::None
         };
-        run_conv([x, weight, bias], 1, activation)
+        let geometry = conv_shape(&x.shape(), &weight.shape(), sampling);
+        run_conv([x, weight, bias], geometry, activation, None, arithmetic)
+    }
+
+    fn conv_residual(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        residual: FloatTensor<Self>,
+        sampling: Sampling,
+        arithmetic: Arithmetic,
+    ) -> FloatTensor<Self> {
+        let geometry = conv_shape(&x.shape(), &weight.shape(), sampling);
+        let (residual, none) = (residual.to_contiguous(), Activation::None);
+        run_conv(
+            [x, weight, bias],
+            geometry,
+            none,
+            Some(values(&residual)),
+            arithmetic,
+        )
     }
 
     fn strided_conv(
@@ -149,7 +204,15 @@ impl SamOps for Flex {
         stride: usize,
         activation: Activation,
     ) -> FloatTensor<Self> {
-        run_conv([x, weight, bias], stride, activation)
+        let (shape, placement) = conv_shape(&x.shape(), &weight.shape(), Sampling::Same);
+        let geometry = (ConvShape { stride, ..shape }, placement);
+        run_conv(
+            [x, weight, bias],
+            geometry,
+            activation,
+            None,
+            Arithmetic::F32,
+        )
     }
 
     fn depthwise(
@@ -174,30 +237,8 @@ impl SamOps for Flex {
         tensor(conv.run(Isa::best()), [batch, rows, columns, channels])
     }
 
-    fn conv_input_grad(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        grad: FloatTensor<Self>,
-    ) -> FloatTensor<Self> {
-        let (weight, grad) = (weight.to_contiguous(), grad.to_contiguous());
-        let s = conv_shape(&x.shape(), &weight.shape(), 1);
-        let out = kernels::conv_input_grad(Isa::best(), s, values(&grad), values(&weight));
-        tensor(out, [s.batch, s.height, s.width, s.input])
-    }
-
-    fn conv_param_grad(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        grad: FloatTensor<Self>,
-    ) -> FloatTensor<Self> {
-        let (x, grad) = (x.to_contiguous(), grad.to_contiguous());
-        let out = kernels::conv_param_grad(
-            conv_shape(&x.shape(), &weight.shape(), 1),
-            values(&x),
-            values(&grad),
-        );
-        let len = out.len();
-        tensor(out, [len])
+    fn transposed_product(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::affine_param_grad(a, b, None, Arithmetic::F32).0
     }
 
     fn channel_norm(
@@ -224,46 +265,6 @@ impl SamOps for Flex {
             epsilon as f32,
         );
         tensor::<2>(out, x.shape().dims())
-    }
-
-    fn channel_norm_input_grad(
-        x: FloatTensor<Self>,
-        gamma: FloatTensor<Self>,
-        grad: FloatTensor<Self>,
-        epsilon: f64,
-    ) -> FloatTensor<Self> {
-        let (x, gamma, grad) = (
-            x.to_contiguous(),
-            gamma.to_contiguous(),
-            grad.to_contiguous(),
-        );
-        let out = kernels::layer_norm_input_grad(
-            Isa::best(),
-            values(&x),
-            values(&gamma),
-            values(&grad),
-            epsilon as f32,
-        );
-        tensor::<2>(out, x.shape().dims())
-    }
-
-    fn channel_norm_param_grad(
-        x: FloatTensor<Self>,
-        grad: FloatTensor<Self>,
-        epsilon: f64,
-    ) -> FloatTensor<Self> {
-        let (x, grad) = (x.to_contiguous(), grad.to_contiguous());
-        let c = x.shape()[1];
-        tensor(
-            kernels::layer_norm_param_grad(
-                Isa::best(),
-                values(&x),
-                values(&grad),
-                c,
-                epsilon as f32,
-            ),
-            [2 * c],
-        )
     }
 
     fn affine(

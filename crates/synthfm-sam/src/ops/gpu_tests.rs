@@ -2,7 +2,7 @@
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
-use super::{Activation, Arithmetic};
+use super::{Activation, Arithmetic, Sampling};
 use crate::ops;
 use crate::testing::{gpus, values, worst_difference};
 
@@ -76,7 +76,8 @@ fn convolution() {
                 t[0].clone().reshape([b, h, w, c]),
                 t[1].clone().reshape([side, side, c, o]),
             );
-            ops::conv(x, weight, t[2].clone(), relu).flatten(0, 3)
+            let parts = (weight, t[2].clone());
+            ops::conv(x, parts, Sampling::Same, relu, Arithmetic::F32).flatten(0, 3)
         });
     }
 }

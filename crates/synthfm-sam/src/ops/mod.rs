@@ -8,8 +8,11 @@ mod autodiff;
 #[cfg(feature = "gpu")]
 mod cube;
 mod flex;
+mod flex_gradients;
 #[cfg(all(test, feature = "gpu"))]
 mod gpu_tests;
+mod gradients;
+mod sampling;
 mod two_way;
 
 use burn::backend::tensor::FloatTensor;
@@ -18,13 +21,41 @@ use burn::tensor::ops::ConvOptions;
 use burn::tensor::{FloatDType, Shape, Tensor};
 
 pub use crate::kernels::{Activation, Arithmetic};
+pub use sampling::Sampling;
 
 /// SAM's hot operations. Tensors are channels-last; weights as the modules store them.
 #[cfg_attr(feature = "gpu", backend_extension(Flex, Cube, Autodiff))]
 #[cfg_attr(not(feature = "gpu"), backend_extension(Flex, Autodiff))]
 pub trait SamOps: Backend {
-    /// `x`: `[B, H, W, C]`, `weight`: `[s, s, C, O]`, `bias`: `[O]` -> `[B, H, W, O]`; `ReLU` if asked.
+    /// Convolution, bias, and `ReLU` if asked; `x`: `[B, H, W, C]`, weight, bias and result see [`Sampling`].
     fn conv(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        sampling: Sampling,
+        relu: bool,
+        arithmetic: Arithmetic,
+    ) -> FloatTensor<Self> {
+        let _ = arithmetic;
+        let (x, weight) = (sampling.gathered::<Self>(x), sampling.flat::<Self>(weight));
+        sampling.placed::<Self>(Self::plain_conv(x, weight, bias, relu))
+    }
+
+    /// The same without `ReLU`, plus a residual, which is as the result.
+    fn conv_residual(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        residual: FloatTensor<Self>,
+        sampling: Sampling,
+        arithmetic: Arithmetic,
+    ) -> FloatTensor<Self> {
+        let out = Self::conv(x, weight, bias, sampling, false, arithmetic);
+        Self::float_add(out, residual)
+    }
+
+    /// `x`: `[B, H, W, C]`, `weight`: `[s, s, C, O]`, `bias`: `[O]` -> `[B, H, W, O]`; `ReLU` if asked.
+    fn plain_conv(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
@@ -71,8 +102,8 @@ pub trait SamOps: Backend {
         activate::<Self>(Self::float_permute(out, &[0, 2, 3, 1]), activation)
     }
 
-    /// Gradient of [`SamOps::conv`] (without `ReLU`) by its input; `grad`: `[B, H, W, O]`.
-    fn conv_input_grad(
+    /// Gradient of [`SamOps::plain_conv`] (without `ReLU`) by its input; `grad`: `[B, H, W, O]`.
+    fn plain_conv_input_grad(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         grad: FloatTensor<Self>,
@@ -87,8 +118,8 @@ pub trait SamOps: Backend {
         Self::float_permute(grad, &[0, 2, 3, 1])
     }
 
-    /// Gradients of [`SamOps::conv`] by weight, flattened, and bias, one after the other.
-    fn conv_param_grad(
+    /// Gradients of [`SamOps::plain_conv`] by weight, flattened, and bias, one after the other.
+    fn plain_conv_param_grad(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         grad: FloatTensor<Self>,
@@ -376,16 +407,45 @@ fn standardise<B: Backend>(x: FloatTensor<B>, epsilon: f64) -> (FloatTensor<B>, 
     (centred, scale)
 }
 
-/// Convolution with stride 1 and zero padding that keeps the size; `ReLU` if asked.
+/// Convolution; `ReLU` if asked.
 ///
 /// # Shapes
-/// `x`: `[B, H, W, C]`, `weight`: `[s, s, C, O]` (s odd), `bias`: `[O]` -> `[B, H, W, O]`
-pub fn conv(x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>, relu: bool) -> Tensor<4> {
+/// `x`: `[B, H, W, C]`, the others see [`Sampling`]
+pub fn conv(
+    x: Tensor<4>,
+    (weight, bias): (Tensor<4>, Tensor<1>),
+    sampling: Sampling,
+    relu: bool,
+    arithmetic: Arithmetic,
+) -> Tensor<4> {
     Tensor::from_dispatch(<Dispatch as SamOps>::conv(
         x.into_dispatch(),
         weight.into_dispatch(),
         bias.into_dispatch(),
+        sampling,
         relu,
+        arithmetic,
+    ))
+}
+
+/// Convolution plus `residual`.
+///
+/// # Shapes
+/// `x`: `[B, H, W, C]`, the others see [`Sampling`]; `residual` as the result
+pub fn conv_residual(
+    x: Tensor<4>,
+    (weight, bias): (Tensor<4>, Tensor<1>),
+    residual: Tensor<4>,
+    sampling: Sampling,
+    arithmetic: Arithmetic,
+) -> Tensor<4> {
+    Tensor::from_dispatch(<Dispatch as SamOps>::conv_residual(
+        x.into_dispatch(),
+        weight.into_dispatch(),
+        bias.into_dispatch(),
+        residual.into_dispatch(),
+        sampling,
+        arithmetic,
     ))
 }
 

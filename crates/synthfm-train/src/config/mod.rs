@@ -52,6 +52,10 @@ pub struct TrainConfig {
     pub first_index: u64,
     /// Checkpoint whose image encoder is used (`.pth`, `.safetensors` or a model folder).
     pub encoder: Option<PathBuf>,
+    /// Precision of the products of a step, forward and backward: `f32`, `bf16` (processors with AVX512-BF16; sums, weights,
+    /// moments and what lies between products are in single precision), or `auto`, which takes bf16 where the processor
+    /// has it, so that the run is another one elsewhere.
+    pub precision: PrecisionChoice,
     /// Precision of products in a frozen image encoder: `f32`, `bf16` (processors with AVX512-BF16), `f16` (GPUs), or
     /// `auto`, which takes what the device has, so that the run is another one elsewhere.
     pub encoder_precision: PrecisionChoice,
@@ -105,6 +109,7 @@ impl Default for TrainConfig {
             nested_targets: 1.0,
             first_index: 0,
             encoder: None,
+            precision: PrecisionChoice::F32,
             encoder_precision: PrecisionChoice::F32,
             freeze_prompt_encoder: false,
             init: None,
@@ -194,6 +199,10 @@ impl TrainConfig {
                 "nested_targets: {} is outside 0 to 1",
                 self.nested_targets
             )));
+        }
+        if self.precision == PrecisionChoice::F16 {
+            let problem = "precision: f16 is not trained in; use f32, bf16 or auto";
+            return Err(Error::Parameter(problem.to_owned()));
         }
         if self.encoder_precision != PrecisionChoice::F32 && self.mode != Mode::Decoder {
             return Err(Error::Parameter(format!(

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
 mod modes;
+mod precision;
 mod runs;
 
 use std::collections::BTreeMap;
@@ -449,6 +450,7 @@ fn mistakes_are_explained() {
             "encoder_precision",
         ),
         ("encoder_precision = \"f8\"", "f8"),
+        ("precision = \"f16\"", "precision: f16"),
         ("finetune = { lr_factor = 0.0 }", "finetune.lr_factor"),
         ("loss = { multimask = true }", "loss.multimask"),
         ("checkpoint_every = 4\nkeep_every = 6", "keep_every"),

@@ -2,7 +2,8 @@
 
 use anyhow::{Context, Result};
 use serde::Serialize;
-use synthfm_sam::{EncoderConfig, MaskOutput, Predictor, Prompts};
+use synthfm_sam::ops::Arithmetic;
+use synthfm_sam::{EncoderConfig, MaskOutput, PrecisionChoice, Predictor, Prompts};
 use synthfm_train::{AdamW, BatchMaker, Learner, Mode, ModelSpec, TrainConfig};
 
 use super::{SIDES, encode, image_with_click, memory_text, peak_memory_mb, spread};
@@ -52,7 +53,7 @@ pub(super) fn run(args: &BenchArgs, session: &Session) -> Result<()> {
         EncoderConfig::Small(_) => Mode::All,
         EncoderConfig::Vit(_) | EncoderConfig::TinyVit(_) => Mode::Decoder,
     };
-    let training_step_ms = training(&model, mode, repeats, session)?;
+    let training_step_ms = training(&model, mode, args, session)?;
     busy.finish_and_clear();
     let timings = Timings {
         model: model.name,
@@ -75,7 +76,7 @@ fn click_once(predictor: &Predictor, prompts: &Prompts) -> Result<()> {
     Ok(())
 }
 
-fn training(model: &Model, mode: Mode, repeats: usize, session: &Session) -> Result<f64> {
+fn training(model: &Model, mode: Mode, args: &BenchArgs, session: &Session) -> Result<f64> {
     allocator::keep_freed_memory(allocator::Keep::Always);
     let sizes = model.file.config().clone();
     let mut config = TrainConfig {
@@ -87,10 +88,16 @@ fn training(model: &Model, mode: Mode, repeats: usize, session: &Session) -> Res
     (config.generator.size.height, config.generator.size.width) = (side, side);
     let device = session.device()?.device;
     let sam = model.file.load(&device)?;
-    let mut learner = Learner::new(sam, sizes.clone(), mode, config.loss, &device);
+    // Half precision is for encoding alone.
+    let step = match args.precision {
+        PrecisionChoice::F16 => Arithmetic::F32,
+        other => other.for_training(&device)?,
+    };
+    let learner = Learner::new(sam, sizes.clone(), mode, config.loss, &device);
+    let mut learner = learner.with_step_in(step);
     let mut optimizer = AdamW::new(config.optimizer);
     let batch = BatchMaker::new(config, sizes).batch(0);
-    let times = spread(repeats, || {
+    let times = spread(usize::from(args.repeats), || {
         let output = learner
             .forward(&batch)?
             .context("the sample holds no structure")?;
