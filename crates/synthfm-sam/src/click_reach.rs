@@ -20,6 +20,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rayon::prelude::*;
 
 use crate::conv_blocks::{Conv, space_to_depth};
+use crate::kernels::{Isa, Lanes, SETS, ValueGrid, exp_of_negated};
 use crate::prompt_encoder::{LABEL_BACKGROUND, LABEL_FOREGROUND, PromptBatch};
 
 /// A guide's maps, and where they are among all: positive clicks', then negative clicks'.
@@ -40,6 +41,11 @@ impl Layout {
     /// Maps of one kind of click.
     const fn maps(&self) -> usize {
         self.geodesic.len() + self.flood.len() + 1
+    }
+
+    /// A position in cells of the logits in cells of the guide.
+    fn coarse(&self, v: f32) -> f32 {
+        (v + 0.5) / self.per_cell as f32 - 0.5
     }
 
     /// The map after those of the clicks.
@@ -83,8 +89,8 @@ const BROAD: Layout = Layout {
 };
 /// In the order of [`Guides`].
 const LAYOUTS: [Layout; 4] = [FINE, PLAIN, TEXTURE, BROAD];
-/// Tasks of an object: a guide and a kind of click each.
-const TASKS: usize = 2 * LAYOUTS.len();
+/// Rows of the maps that are written together: whole cells of every guide.
+const BAND: usize = 4;
 /// All maps.
 pub(crate) const MAPS: usize = 36;
 const _: () = assert!(
@@ -92,10 +98,6 @@ const _: () = assert!(
 );
 /// Cells of the logits along a cell of the embedding.
 const FINER: usize = 4;
-/// What a step of one cell costs where nothing changes: keeps distances apart in flat regions.
-const STEP_COST: f32 = 0.004;
-/// Sweeps over the grid in both directions at most; paths that wind more often are taken for longer than they are.
-const MAX_SWEEPS: usize = 8;
 /// Half the side, in cells of the coarse guides, of the windows of filter and texture.
 const WINDOW: usize = 2;
 /// Variance below which the guided filter takes a window for flat, and that in the broad guide.
@@ -152,55 +154,149 @@ pub(crate) fn reach_maps(
 ) -> Tensor<4> {
     let (objects, m) = (image_of_object.len(), guides[0].side());
     let prompts = HostPrompts::of(prompts, objects, m as f32 / image_size as f32);
-    let distances: Vec<Distances> = (0..TASKS * objects)
-        .into_par_iter()
-        .map(|task| {
-            let (object, guide, positive) = (task / TASKS, task % TASKS / 2, task % 2 == 0);
-            let grid = &guides[image_of_object[object]].grids[guide];
-            prompts.distances(object, positive, grid, &LAYOUTS[guide])
-        })
-        .collect();
-    let size = m * m * MAPS;
-    let mut maps = vec![0.0; objects * size];
-    maps.par_chunks_exact_mut(m * MAPS)
+    let distances = SetDistances::of(&prompts, guides, image_of_object);
+    let mut maps = vec![0.0; objects * m * m * MAPS];
+    let bands = m / BAND;
+    maps.par_chunks_exact_mut((BAND * m * MAPS).max(1))
         .enumerate()
-        .for_each(|(line, maps)| {
-            let (object, row) = (line / m, line % m);
-            write_line(&distances[TASKS * object..][..TASKS], row, m, maps);
+        .for_each_init(Vec::new, |line, (i, maps)| {
+            let (object, row) = (i / bands, i % bands * BAND);
+            for (guide, layout) in LAYOUTS.iter().enumerate() {
+                distances.write(object, (guide, layout), row, line, maps);
+            }
             if let Some(box_) = prompts.boxes.get(object) {
-                mark_box(box_, row, maps);
+                for (row, maps) in (row..).zip(maps.chunks_exact_mut(m * MAPS)) {
+                    mark_box(box_, row, maps);
+                }
             }
         });
     Tensor::from_data(TensorData::new(maps, [objects, m, m, MAPS]), device)
 }
 
-/// One row of an object's maps from the distances of its tasks.
-fn write_line(distances: &[Distances], row: usize, m: usize, maps: &mut [f32]) {
-    for (layout, kinds) in LAYOUTS.iter().zip(distances.chunks_exact(2)) {
-        let per_cell = layout.per_cell;
-        let line = row / per_cell * (m / per_cell);
-        let mut map = layout.at;
-        for distances in kinds {
-            let lists = [
-                (&distances.geodesic, layout.geodesic),
-                (&distances.flood, layout.flood),
-                (&distances.difference, &[layout.difference]),
-            ];
-            for (values, scales) in lists {
-                for scale in scales {
-                    for (column, maps) in maps.chunks_exact_mut(MAPS).enumerate() {
-                        maps[map] = (-values[line + column / per_cell] / scale).exp();
-                    }
-                    map += 1;
+/// Clicks of one kind on one object.
+#[derive(Debug, Clone, Copy)]
+struct ClickSet {
+    object: usize,
+    positive: bool,
+}
+
+/// Kinds of distance: along a path, by flooding, and in value.
+const KINDS: usize = 3;
+
+/// Distances of every set of clicks that is not empty.
+struct SetDistances {
+    /// By group of [`SETS`] sets on one image, guide and kind.
+    distances: Vec<Vec<Lanes>>,
+    /// Group and lane of each object's positive and negative clicks.
+    places: Vec<[Option<(usize, usize)>; 2]>,
+}
+
+impl SetDistances {
+    fn of(prompts: &HostPrompts, guides: &[Guides], image_of_object: &[usize]) -> Self {
+        let mut places = vec![[None; 2]; image_of_object.len()];
+        let mut groups: Vec<(usize, Vec<ClickSet>)> = Vec::new();
+        for image in 0..guides.len() {
+            let objects = (0..image_of_object.len()).filter(|&i| image_of_object[i] == image);
+            let sets = objects
+                .flat_map(|object| [true, false].map(|positive| ClickSet { object, positive }))
+                .filter(|&set| prompts.has(set))
+                .collect::<Vec<_>>();
+            for sets in sets.chunks(SETS) {
+                for (lane, set) in sets.iter().enumerate() {
+                    places[set.object][usize::from(!set.positive)] = Some((groups.len(), lane));
                 }
+                groups.push((image, sets.to_vec()));
             }
         }
-        let Some(nearer) = layout.nearer else {
-            continue;
-        };
-        for (column, maps) in maps.chunks_exact_mut(MAPS).enumerate() {
-            let at = line + column / per_cell;
-            maps[nearer] = share(kinds[0].geodesic[at], kinds[1].geodesic[at]);
+        let tasks = 0..groups.len() * LAYOUTS.len() * KINDS;
+        let distances = tasks.into_par_iter().with_max_len(1).map(|task| {
+            let (group, guide, kind) = (
+                task / KINDS / LAYOUTS.len(),
+                task / KINDS % LAYOUTS.len(),
+                task % KINDS,
+            );
+            let (image, sets) = &groups[group];
+            let (grid, layout) = (&guides[*image].grids[guide], &LAYOUTS[guide]);
+            let cells = sets.iter().map(|&set| match kind {
+                0 => prompts.starts(set, grid, layout),
+                _ => prompts.clicked(set, grid, layout),
+            });
+            let cells: Vec<Vec<usize>> = cells.collect();
+            let grid = grid.values();
+            match kind {
+                0 if layout.geodesic.is_empty() => Vec::new(),
+                0 => grid.geodesic(Isa::best(), &cells),
+                1 => grid.flood(Isa::best(), &cells),
+                _ => grid.difference(Isa::best(), &cells),
+            }
+        });
+        Self {
+            distances: distances.collect(),
+            places,
+        }
+    }
+
+    /// Writes the maps of one guide in [`BAND`] rows of an object, from `row` on. `line` is memory to use.
+    fn write(
+        &self,
+        object: usize,
+        (guide, layout): (usize, &Layout),
+        row: usize,
+        line: &mut Vec<f32>,
+        maps: &mut [f32],
+    ) {
+        let per_cell = layout.per_cell;
+        let side = maps.len() / (BAND * per_cell * MAPS);
+        for (i, maps) in
+            (row / per_cell..).zip(maps.chunks_exact_mut(per_cell * per_cell * side * MAPS))
+        {
+            let cells = i * side..(i + 1) * side;
+            let of = |place: Option<(usize, usize)>, kind: usize| {
+                place.map(|(group, lane)| {
+                    let task = (group * LAYOUTS.len() + guide) * KINDS + kind;
+                    self.distances[task][cells.clone()]
+                        .iter()
+                        .map(move |lanes| lanes[lane])
+                })
+            };
+            let mut map = layout.at;
+            for place in self.places[object] {
+                let scales = [layout.geodesic, layout.flood, &[layout.difference]];
+                for (kind, scales) in scales.into_iter().enumerate() {
+                    for &scale in scales {
+                        if let Some(distances) = of(place, kind) {
+                            line.clear();
+                            line.extend(distances);
+                            exp_of_negated(Isa::best(), line, scale);
+                            write_map(line, map, per_cell, maps);
+                        }
+                        map += 1;
+                    }
+                }
+            }
+            if let Some(map) = layout.nearer {
+                let [positive, negative] = self.places[object].map(|place| of(place, 0));
+                line.clear();
+                match (positive, negative) {
+                    (Some(positive), Some(negative)) => {
+                        line.extend(positive.zip(negative).map(|(p, n)| share(p, n)));
+                    }
+                    (Some(_), None) => line.resize(side, 1.0),
+                    (None, _) => continue,
+                }
+                write_map(line, map, per_cell, maps);
+            }
+        }
+    }
+}
+
+/// Repeats a row of a guide's cells over the rows of `maps` that lie in it.
+fn write_map(line: &[f32], map: usize, per_cell: usize, maps: &mut [f32]) {
+    for maps in maps.chunks_exact_mut(line.len() * per_cell * MAPS) {
+        for (&value, maps) in line.iter().zip(maps.chunks_exact_mut(per_cell * MAPS)) {
+            for maps in maps.chunks_exact_mut(MAPS) {
+                maps[map] = value;
+            }
         }
     }
 }
@@ -255,20 +351,29 @@ impl HostPrompts {
         Self { clicks, boxes }
     }
 
-    /// Distances of one object's clicks of one kind in a guide.
-    fn distances(&self, object: usize, positive: bool, grid: &Grid, layout: &Layout) -> Distances {
-        let coarse = |v: f32| (v + 0.5) / layout.per_cell as f32 - 0.5;
-        let kind = self.clicks[object]
-            .iter()
-            .filter(|click| click.2 == positive);
-        let clicks: Vec<usize> = kind
-            .map(|&(x, y, _)| grid.cell(coarse(x), coarse(y)))
-            .collect();
-        let outline = match self.boxes.get(object) {
-            Some(box_) if !positive => grid.outline(box_.map(coarse)),
-            _ => Vec::new(),
-        };
-        grid.distances(&clicks, &outline, !layout.geodesic.is_empty())
+    /// Whether geodesic paths start anywhere in a set.
+    fn has(&self, set: ClickSet) -> bool {
+        let mut clicks = self.clicks[set.object].iter();
+        clicks.any(|click| click.2 == set.positive)
+            || (!set.positive && self.boxes.len() > set.object)
+    }
+
+    /// The clicked cells of a guide.
+    fn clicked(&self, set: ClickSet, grid: &Grid, layout: &Layout) -> Vec<usize> {
+        let clicks = self.clicks[set.object].iter();
+        clicks
+            .filter(|click| click.2 == set.positive)
+            .map(|&(x, y, _)| grid.cell(layout.coarse(x), layout.coarse(y)))
+            .collect()
+    }
+
+    /// Cells where geodesic paths start: the clicked ones and, for negative clicks, a box's outline.
+    fn starts(&self, set: ClickSet, grid: &Grid, layout: &Layout) -> Vec<usize> {
+        let mut cells = self.clicked(set, grid, layout);
+        if let Some(box_) = self.boxes.get(set.object).filter(|_| !set.positive) {
+            cells.extend(grid.outline(box_.map(|v| layout.coarse(v))));
+        }
+        cells
     }
 }
 
@@ -321,13 +426,6 @@ struct Grid {
     side: usize,
 }
 
-/// Distances of every cell from one kind of click; infinite without any.
-struct Distances {
-    geodesic: Vec<f32>,
-    flood: Vec<f32>,
-    difference: Vec<f32>,
-}
-
 impl Grid {
     /// The nearest cell.
     fn cell(&self, x: f32, y: f32) -> usize {
@@ -340,119 +438,26 @@ impl Grid {
         let (left, top) = (x0.floor() - 1.0, y0.floor() - 1.0);
         let (right, bottom) = (x1.ceil() + 1.0, y1.ceil() + 1.0);
         let mut cells = Vec::new();
-        for cell in 0..self.side * self.side {
-            let (x, y) = ((cell % self.side) as f32, (cell / self.side) as f32);
-            let on_column = (x - left).abs() < 0.5 || (x - right).abs() < 0.5;
-            let on_row = (y - top).abs() < 0.5 || (y - bottom).abs() < 0.5;
-            let within = (left..=right).contains(&x) && (top..=bottom).contains(&y);
-            if within && (on_column || on_row) {
-                cells.push(cell);
+        for row in 0..self.side {
+            let y = row as f32;
+            if !(top..=bottom).contains(&y) {
+                continue;
             }
+            let on_row = (y - top).abs() < 0.5 || (y - bottom).abs() < 0.5;
+            cells.extend((0..self.side).filter_map(|column| {
+                let x = column as f32;
+                let on_column = (x - left).abs() < 0.5 || (x - right).abs() < 0.5;
+                let on = (left..=right).contains(&x) && (on_row || on_column);
+                on.then_some(row * self.side + column)
+            }));
         }
         cells
     }
 
-    /// Cells of an outline start geodesic paths alone. A flooded cell follows the click that reaches it first, whose value
-    /// then counts on the way on.
-    fn distances(&self, clicks: &[usize], outline: &[usize], geodesics: bool) -> Distances {
-        let count = self.side * self.side;
-        let nowhere = || vec![f32::INFINITY; count];
-        let (mut geodesic, mut flood, mut difference) = (nowhere(), nowhere(), nowhere());
-        for &cell in clicks.iter().chain(outline) {
-            geodesic[cell] = 0.0;
-        }
-        let values = &self.values;
-        if geodesics && !(clicks.is_empty() && outline.is_empty()) {
-            self.relax(&mut geodesic, |geodesic, from, to| {
-                let through = geodesic[from] + (values[to] - values[from]).abs() + STEP_COST;
-                let nearer = through < geodesic[to];
-                if nearer {
-                    geodesic[to] = through;
-                }
-                nearer
-            });
-        }
-        if !clicks.is_empty() {
-            let mut reference = vec![0.0; count];
-            for &click in clicks {
-                (flood[click], reference[click]) = (0.0, values[click]);
-                for (difference, &value) in difference.iter_mut().zip(values) {
-                    *difference = difference.min((value - values[click]).abs());
-                }
-            }
-            self.relax(&mut flood, |flood, from, to| {
-                let through = flood[from].max((values[to] - reference[from]).abs());
-                let nearer = through < flood[to];
-                if nearer {
-                    (flood[to], reference[to]) = (through, reference[from]);
-                }
-                nearer
-            });
-        }
-        Distances {
-            geodesic,
-            flood,
-            difference,
-        }
-    }
-
-    /// Tries every step between neighbours, eight to a cell, until none changes anything or [`MAX_SWEEPS`] are done;
-    /// `step` takes the values, a cell and its neighbour, and tells whether it changed the neighbour's.
-    fn relax(&self, values: &mut [f32], mut step: impl FnMut(&mut [f32], usize, usize) -> bool) {
-        let side = self.side;
-        for _ in 0..MAX_SWEEPS {
-            let mut changed = false;
-            let mut from = |values: &mut [f32], from: usize, to: usize| {
-                // What lies as far itself brings nothing nearer.
-                if values[from] < values[to] {
-                    changed |= step(values, from, to);
-                }
-            };
-            for row in 0..side {
-                let first = row * side;
-                for column in 0..side {
-                    let cell = first + column;
-                    if row > 0 {
-                        from(values, cell - side, cell);
-                        if column > 0 {
-                            from(values, cell - side - 1, cell);
-                        }
-                        if column + 1 < side {
-                            from(values, cell - side + 1, cell);
-                        }
-                    }
-                    if column > 0 {
-                        from(values, cell - 1, cell);
-                    }
-                }
-                for cell in (first..first + side - 1).rev() {
-                    from(values, cell + 1, cell);
-                }
-            }
-            for row in (0..side).rev() {
-                let first = row * side;
-                for column in (0..side).rev() {
-                    let cell = first + column;
-                    if row + 1 < side {
-                        from(values, cell + side, cell);
-                        if column > 0 {
-                            from(values, cell + side - 1, cell);
-                        }
-                        if column + 1 < side {
-                            from(values, cell + side + 1, cell);
-                        }
-                    }
-                    if column + 1 < side {
-                        from(values, cell + 1, cell);
-                    }
-                }
-                for cell in first + 1..first + side {
-                    from(values, cell - 1, cell);
-                }
-            }
-            if !changed {
-                break;
-            }
+    fn values(&self) -> ValueGrid<'_> {
+        ValueGrid {
+            values: &self.values,
+            side: self.side,
         }
     }
 }
@@ -531,6 +536,7 @@ mod tests {
     use crate::prompt_encoder::PointPrompts;
 
     const SIDE: usize = 12;
+    const STEP_COST: f32 = 0.004;
 
     /// 1 in the left part, 0 beside it, with a wall of `wall` in column 6.
     fn two_rooms(wall: f32) -> Vec<f32> {
@@ -542,10 +548,20 @@ mod tests {
         (0..SIDE * SIDE).map(value).collect()
     }
 
-    fn grid(values: &[f32]) -> Grid {
-        Grid {
-            values: values.to_vec(),
-            side: SIDE,
+    struct Distances {
+        geodesic: Vec<f32>,
+        flood: Vec<f32>,
+        difference: Vec<f32>,
+    }
+
+    /// Distances from one set of clicks.
+    fn distances(values: &[f32], clicks: &[usize]) -> Distances {
+        let (grid, clicks) = (ValueGrid { values, side: SIDE }, [clicks]);
+        let first = |lanes: Vec<Lanes>| lanes.into_iter().map(|lanes| lanes[0]).collect();
+        Distances {
+            geodesic: first(grid.geodesic(Isa::best(), &clicks)),
+            flood: first(grid.flood(Isa::best(), &clicks)),
+            difference: first(grid.difference(Isa::best(), &clicks)),
         }
     }
 
@@ -553,7 +569,7 @@ mod tests {
     fn distances_follow_the_image() {
         let grey = two_rooms(3.0);
         let (click, far, across) = (2 * SIDE + 1, 9 * SIDE + 5, 2 * SIDE + 9);
-        let d = grid(&grey).distances(&[click], &[], true);
+        let d = distances(&grey, &[click]);
         // Seven diagonal and straight steps in a flat room.
         assert!((d.geodesic[far] - 7.0 * STEP_COST).abs() < 1e-6);
         assert!(d.flood[far].abs() < 1e-6 && d.difference[far].abs() < 1e-6);
@@ -572,7 +588,7 @@ mod tests {
             f32::from(u8::from(row % 2 == 1 && column != gap))
         };
         let grey: Vec<f32> = (0..SIDE * SIDE).map(value).collect();
-        let d = grid(&grey).distances(&[0], &[], true);
+        let d = distances(&grey, &[0]);
         let end = (SIDE - 2) * SIDE + SIDE / 2;
         assert!(d.flood[end].abs() < 1e-6, "{}", d.flood[end]);
         assert!(d.geodesic[end] < 1.0, "{}", d.geodesic[end]);
@@ -582,15 +598,15 @@ mod tests {
     fn several_clicks_take_the_nearest() {
         let grey = two_rooms(3.0);
         let (left, right) = (5 * SIDE + 2, 5 * SIDE + 9);
-        let both = grid(&grey).distances(&[left, right], &[], true);
-        let each = [left, right].map(|click| grid(&grey).distances(&[click], &[], true));
+        let both = distances(&grey, &[left, right]);
+        let each = [left, right].map(|click| distances(&grey, &[click]));
         for cell in 0..SIDE * SIDE {
             let least = |of: fn(&Distances) -> &[f32]| of(&each[0])[cell].min(of(&each[1])[cell]);
             assert!((both.geodesic[cell] - least(|d| &d.geodesic)).abs() < 1e-6);
             assert!((both.flood[cell] - least(|d| &d.flood)).abs() < 1e-6);
             assert!((both.difference[cell] - least(|d| &d.difference)).abs() < 1e-6);
         }
-        let none = grid(&grey).distances(&[], &[], true);
+        let none = distances(&grey, &[]);
         assert!(
             none.flood
                 .iter()
@@ -668,6 +684,44 @@ mod tests {
             "rows and columns are not swapped"
         );
         assert!(maps.iter().all(|v| (0.0..=1.0).contains(v)));
+    }
+
+    #[test]
+    fn objects_of_several_images_equal_one_by_one() {
+        let device = Device::flex();
+        // More sets of clicks than are computed at once, on the second of two images and on the first.
+        let image_of_object = [1, 1, 0, 1, 1, 1, 1, 1, 1];
+        let images = [two_rooms(0.5), two_rooms(2.0)];
+        let guides = Guides::of_images(Tensor::from_data(
+            TensorData::new(images.concat(), [2, 1, SIDE, SIDE]),
+            &device,
+        ));
+        let at = |i: usize| {
+            [
+                (2.0 * i as f32, 21.0, 1),
+                (20.0, 2.5 * i as f32, i as i64 % 2 - 1),
+            ]
+        };
+        let of = |objects: &[usize]| {
+            let points: Vec<_> = objects.iter().flat_map(|&i| at(i)).collect();
+            let PointPrompts { coords, labels } = clicks(&points).points.unwrap();
+            PromptBatch::from_points(
+                coords.reshape([objects.len(), 2, 2]),
+                labels.reshape([objects.len(), 2]),
+            )
+        };
+        let all: Vec<usize> = (0..image_of_object.len()).collect();
+        let together = reach_maps(&guides, &of(&all), &image_of_object, 2 * SIDE, &device);
+        for (i, &image) in image_of_object.iter().enumerate() {
+            let alone = reach_maps(&guides, &of(&[i]), &[image], 2 * SIDE, &device);
+            let bits = |maps: Tensor<4>| -> Vec<u32> {
+                maps.into_data().iter::<f32>().map(f32::to_bits).collect()
+            };
+            assert!(
+                bits(alone) == bits(together.clone().narrow(0, i, 1)),
+                "object {i}"
+            );
+        }
     }
 
     #[test]

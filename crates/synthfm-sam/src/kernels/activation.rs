@@ -20,6 +20,16 @@ pub(super) fn exp_nonpositive(x: f32) -> f32 {
     power * p
 }
 
+multiversion! {
+    /// e^(-x / scale) of every value, in its place; none is negative, and infinite ones give 0.
+    pub(crate) fn exp_of_negated(isa: Isa, values: &mut [f32], scale: f32) {
+        for v in values {
+            let e = exp_nonpositive(-*v / scale);
+            *v = if *v < f32::INFINITY { e } else { 0.0 };
+        }
+    }
+}
+
 /// The integer n nearest to t, and 2^n; t from -127 (then 2^n is 0) to 127.
 #[inline(always)]
 pub(super) fn nearest_power(t: f32) -> (f32, f32) {

@@ -12,6 +12,7 @@
 )]
 
 mod activation;
+mod click_distance;
 mod conv;
 mod conv_grad;
 #[cfg(test)]
@@ -28,7 +29,10 @@ mod two_way_attention;
 mod uninit;
 mod window_attention;
 
-pub(crate) use activation::{gelu, gelu_grad};
+use rayon::prelude::*;
+
+pub(crate) use activation::{exp_of_negated, gelu, gelu_grad};
+pub(crate) use click_distance::{Lanes, SETS, ValueGrid};
 pub(crate) use conv::{Conv, ConvShape, Kernel, Placement};
 pub(crate) use conv_grad::ParamGrad;
 pub(crate) use depthwise::Depthwise;

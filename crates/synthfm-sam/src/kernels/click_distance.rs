@@ -1,0 +1,418 @@
+//! Distances from clicks along paths through an image: several sets of clicks on one grid at once, one in each lane of
+//! a vector.
+//!
+//! Both kinds are taken by sweeps over the grid, down and up again, in which every cell hears from its eight
+//! neighbours. A row is passed over when the row before it has not changed since it was last visited: the sweep would
+//! change nothing there.
+
+use super::isa::{Isa, multiversion};
+
+/// Sets of clicks on one grid that are computed at once.
+pub(crate) const SETS: usize = 8;
+/// Sweeps over the grid in both directions at most; paths that wind more often are taken for longer than they are.
+const MAX_SWEEPS: usize = 8;
+/// Cost of a step of one cell where nothing changes: keeps distances apart in flat regions.
+const STEP_COST: f32 = 0.004;
+
+/// Distance of one cell from each set.
+pub(crate) type Lanes = [f32; SETS];
+
+/// Values on a square grid.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ValueGrid<'a> {
+    /// Row-major.
+    pub(crate) values: &'a [f32],
+    pub(crate) side: usize,
+}
+
+impl<'a> ValueGrid<'a> {
+    /// Least sum of differences along a path from the nearest cell of each set, with [`STEP_COST`] for every step.
+    /// Infinite for lanes without a set and for empty sets.
+    pub(crate) fn geodesic(self, isa: Isa, sets: &[impl AsRef<[usize]>]) -> Vec<Lanes> {
+        let mut distances = vec![[f32::INFINITY; SETS]; self.values.len()];
+        for (lane, set) in sets.iter().enumerate() {
+            for &cell in set.as_ref() {
+                distances[cell][lane] = 0.0;
+            }
+        }
+        self.sweep(sets, |row, before, reversed| {
+            let (side, values) = (self.side, self.values);
+            let (row, before) = neighbours(&mut distances, side, row, before);
+            let row_values = self.row(row.1);
+            let before_values = before.map_or(&[][..], |(_, at)| &values[at * side..][..side]);
+            let before = before.map_or(&[][..], |(lanes, _)| lanes);
+            geodesic_row(isa, row.0, row_values, before, before_values, reversed)
+        });
+        distances
+    }
+
+    /// Bound on the difference to a click's value at which region growing from the click arrives, for each set of
+    /// clicks. A cell follows the click that reaches it first, whose value counts on the way on. Infinite for lanes
+    /// without a set and for empty sets.
+    pub(crate) fn flood(self, isa: Isa, sets: &[impl AsRef<[usize]>]) -> Vec<Lanes> {
+        let mut cells = vec![[[f32::INFINITY; SETS], [0.0; SETS]]; self.values.len()];
+        for (lane, set) in sets.iter().enumerate() {
+            for &cell in set.as_ref() {
+                (cells[cell][0][lane], cells[cell][1][lane]) = (0.0, self.values[cell]);
+            }
+        }
+        self.sweep(sets, |row, before, reversed| {
+            let (row, before) = neighbours(&mut cells, self.side, row, before);
+            let before = before.map_or(&[][..], |(cells, _)| cells);
+            flood_row(isa, row.0, self.row(row.1), before, reversed)
+        });
+        cells.into_iter().map(|[tolerance, _]| tolerance).collect()
+    }
+
+    /// Smallest difference to the value of a click, for each set. Infinite for lanes without a set and for empty sets.
+    pub(crate) fn difference(self, isa: Isa, sets: &[impl AsRef<[usize]>]) -> Vec<Lanes> {
+        let mut differences = vec![[f32::INFINITY; SETS]; self.values.len()];
+        for (lane, set) in sets.iter().enumerate() {
+            for &cell in set.as_ref() {
+                let mut clicked = [f32::INFINITY; SETS];
+                clicked[lane] = self.values[cell];
+                nearest_values(isa, &mut differences, self.values, &clicked);
+            }
+        }
+        differences
+    }
+
+    fn row(self, row: usize) -> &'a [f32] {
+        &self.values[row * self.side..][..self.side]
+    }
+
+    /// Visits rows, down and up again, until none changes or [`MAX_SWEEPS`] are done. `visit` takes a row, the one
+    /// before it in the sweep's direction and whether that is upwards, and tells whether the row changed.
+    fn sweep(
+        self,
+        sets: &[impl AsRef<[usize]>],
+        mut visit: impl FnMut(usize, Option<usize>, bool) -> bool,
+    ) {
+        let side = self.side;
+        // Whether the row above, or below, has changed since the last visit.
+        let (mut down, mut up) = (vec![false; side], vec![false; side]);
+        let mark = |down: &mut [bool], up: &mut [bool], row: usize| {
+            if row + 1 < side {
+                down[row + 1] = true;
+            }
+            if row > 0 {
+                up[row - 1] = true;
+            }
+        };
+        for &cell in sets.iter().flat_map(AsRef::as_ref) {
+            let row = cell / side;
+            (down[row], up[row]) = (true, true);
+            mark(&mut down, &mut up, row);
+        }
+        for _ in 0..MAX_SWEEPS {
+            for row in 0..side {
+                if std::mem::take(&mut down[row]) && visit(row, row.checked_sub(1), false) {
+                    mark(&mut down, &mut up, row);
+                }
+            }
+            for row in (0..side).rev() {
+                let below = Some(row + 1).filter(|&below| below < side);
+                if std::mem::take(&mut up[row]) && visit(row, below, true) {
+                    mark(&mut down, &mut up, row);
+                }
+            }
+            if !down.contains(&true) && !up.contains(&true) {
+                break;
+            }
+        }
+    }
+}
+
+/// A row to change and the one before it, each with its index.
+type Neighbours<'a, T> = ((&'a mut [T], usize), Option<(&'a [T], usize)>);
+
+fn neighbours<T>(
+    cells: &mut [T],
+    side: usize,
+    row: usize,
+    before: Option<usize>,
+) -> Neighbours<'_, T> {
+    match before {
+        None => ((&mut cells[row * side..][..side], row), None),
+        Some(before) if before < row => {
+            let (above, rest) = cells.split_at_mut(row * side);
+            let above = &above[before * side..][..side];
+            ((&mut rest[..side], row), Some((above, before)))
+        }
+        Some(before) => {
+            let (rest, below) = cells.split_at_mut(before * side);
+            let row_cells = &mut rest[row * side..][..side];
+            ((row_cells, row), Some((&below[..side], before)))
+        }
+    }
+}
+
+/// The column after `column` steps along a row of `side`.
+#[inline(always)]
+const fn along(column: usize, side: usize, reversed: bool) -> usize {
+    if reversed { side - 1 - column } else { column }
+}
+
+/// Shortens `to` by the way through `from`; `changed` collects where it did.
+#[inline(always)]
+fn step(to: &mut Lanes, from: &Lanes, difference: f32, changed: &mut [u32; SETS]) {
+    for i in 0..SETS {
+        let through = from[i] + difference + STEP_COST;
+        let nearer = through < to[i];
+        changed[i] |= u32::from(nearer);
+        to[i] = if nearer { through } else { to[i] };
+    }
+}
+
+multiversion! {
+    /// One row of distances by way of the row `before` it, if there is one, and along itself in both directions, the
+    /// sweep's first. Whether any changed.
+    fn geodesic_row(
+        isa: Isa,
+        row: &mut [Lanes],
+        values: &[f32],
+        before: &[Lanes],
+        before_values: &[f32],
+        reversed: bool,
+    ) -> bool {
+        let side = row.len();
+        let values = &values[..side];
+        let mut changed = [0; SETS];
+        if before.len() == side && before_values.len() == side {
+            for column in 0..side {
+                let (mut to, value) = (row[column], values[column]);
+                step(&mut to, &before[column], (value - before_values[column]).abs(), &mut changed);
+                if column > 0 {
+                    let difference = (value - before_values[column - 1]).abs();
+                    step(&mut to, &before[column - 1], difference, &mut changed);
+                }
+                if column + 1 < side {
+                    let difference = (value - before_values[column + 1]).abs();
+                    step(&mut to, &before[column + 1], difference, &mut changed);
+                }
+                row[column] = to;
+            }
+        }
+        for reversed in [reversed, !reversed] {
+            let mut from = row[along(0, side, reversed)];
+            for i in 1..side {
+                let (last, column) = (along(i - 1, side, reversed), along(i, side, reversed));
+                let difference = (values[column] - values[last]).abs();
+                let mut to = row[column];
+                step(&mut to, &from, difference, &mut changed);
+                row[column] = to;
+                from = to;
+            }
+        }
+        changed.iter().any(|&c| c != 0)
+    }
+}
+
+/// Tolerance and value of the click that came first, of each set.
+type Flooded = [Lanes; 2];
+
+/// Floods `to`, whose value is given, from `from`.
+#[inline(always)]
+fn flood_step(to: &mut Flooded, from: &Flooded, value: f32, changed: &mut [u32; SETS]) {
+    for i in 0..SETS {
+        let difference = (value - from[1][i]).abs();
+        let through = if from[0][i] > difference {
+            from[0][i]
+        } else {
+            difference
+        };
+        let nearer = through < to[0][i];
+        changed[i] |= u32::from(nearer);
+        to[0][i] = if nearer { through } else { to[0][i] };
+        to[1][i] = if nearer { from[1][i] } else { to[1][i] };
+    }
+}
+
+multiversion! {
+    /// [`geodesic_row`] for flooding.
+    fn flood_row(
+        isa: Isa,
+        row: &mut [Flooded],
+        values: &[f32],
+        before: &[Flooded],
+        reversed: bool,
+    ) -> bool {
+        let side = row.len();
+        let values = &values[..side];
+        let mut changed = [0; SETS];
+        if before.len() == side {
+            for column in 0..side {
+                let (mut to, value) = (row[column], values[column]);
+                flood_step(&mut to, &before[column], value, &mut changed);
+                if column > 0 {
+                    flood_step(&mut to, &before[column - 1], value, &mut changed);
+                }
+                if column + 1 < side {
+                    flood_step(&mut to, &before[column + 1], value, &mut changed);
+                }
+                row[column] = to;
+            }
+        }
+        for reversed in [reversed, !reversed] {
+            let mut from = row[along(0, side, reversed)];
+            for i in 1..side {
+                let column = along(i, side, reversed);
+                let mut to = row[column];
+                flood_step(&mut to, &from, values[column], &mut changed);
+                row[column] = to;
+                from = to;
+            }
+        }
+        changed.iter().any(|&c| c != 0)
+    }
+}
+
+multiversion! {
+    /// Differences that a click of each lane makes smaller; no click: an infinite value.
+    fn nearest_values(isa: Isa, differences: &mut [Lanes], values: &[f32], clicked: &Lanes) {
+        for (differences, &value) in differences.iter_mut().zip(values) {
+            for i in 0..SETS {
+                let difference = (value - clicked[i]).abs();
+                let smaller = difference < differences[i];
+                differences[i] = if smaller { difference } else { differences[i] };
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::testing::noise;
+
+    /// Sweeps cell by cell over the whole grid, by the definition: `step` takes the values, a cell and its neighbour,
+    /// and tells whether it changed the neighbour's.
+    fn relax(
+        side: usize,
+        values: &mut [f32],
+        mut step: impl FnMut(&mut [f32], usize, usize) -> bool,
+    ) {
+        for _ in 0..MAX_SWEEPS {
+            let mut changed = false;
+            for reversed in [false, true] {
+                for i in 0..side {
+                    let row = along(i, side, reversed);
+                    let before = if reversed {
+                        row + 1
+                    } else {
+                        row.wrapping_sub(1)
+                    };
+                    for j in 0..side {
+                        let column = along(j, side, reversed);
+                        let to = row * side + column;
+                        if before < side {
+                            let straight = before * side + column;
+                            changed |= step(values, straight, to);
+                            if column > 0 {
+                                changed |= step(values, straight - 1, to);
+                            }
+                            if column + 1 < side {
+                                changed |= step(values, straight + 1, to);
+                            }
+                        }
+                        if j > 0 {
+                            changed |= step(values, row * side + along(j - 1, side, reversed), to);
+                        }
+                    }
+                    for j in (0..side - 1).rev() {
+                        let [from, to] = [j + 1, j].map(|j| row * side + along(j, side, reversed));
+                        changed |= step(values, from, to);
+                    }
+                }
+            }
+            if !changed {
+                break;
+            }
+        }
+    }
+
+    fn geodesic(values: &[f32], side: usize, set: &[usize]) -> Vec<f32> {
+        let mut out = vec![f32::INFINITY; values.len()];
+        for &cell in set {
+            out[cell] = 0.0;
+        }
+        relax(side, &mut out, |out, from, to| {
+            let through = out[from] + (values[to] - values[from]).abs() + STEP_COST;
+            let nearer = through < out[to];
+            if nearer {
+                out[to] = through;
+            }
+            nearer
+        });
+        out
+    }
+
+    fn flood(values: &[f32], side: usize, set: &[usize]) -> Vec<f32> {
+        let mut out = vec![f32::INFINITY; values.len()];
+        let mut reference = vec![0.0; values.len()];
+        for &cell in set {
+            (out[cell], reference[cell]) = (0.0, values[cell]);
+        }
+        relax(side, &mut out, |out, from, to| {
+            let through = out[from].max((values[to] - reference[from]).abs());
+            let nearer = through < out[to];
+            if nearer {
+                (out[to], reference[to]) = (through, reference[from]);
+            }
+            nearer
+        });
+        out
+    }
+
+    /// Noise on which paths wind, and steps between flat regions, where many are equal.
+    fn images(side: usize) -> [Vec<f32>; 2] {
+        let noisy = noise(side * side, 3);
+        let stepped = noisy.iter().map(|v| (v * 3.0).round() * 0.25).collect();
+        [noisy, stepped]
+    }
+
+    #[test]
+    fn every_lane_is_swept_as_its_set_alone() {
+        let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect::<Vec<_>>();
+        for side in [1, 2, 5, 17, 40] {
+            let last = side * side - 1;
+            let sets: [&[usize]; 6] = [
+                &[0],
+                &[last],
+                &[last / 2, last / 3, last],
+                &[],
+                &[last / 5, 0],
+                &[last / 7],
+            ];
+            for values in images(side) {
+                let grid = ValueGrid {
+                    values: &values,
+                    side,
+                };
+                for isa in Isa::all() {
+                    let got = [
+                        grid.geodesic(isa, &sets),
+                        grid.flood(isa, &sets),
+                        grid.difference(isa, &sets),
+                    ];
+                    for (lane, set) in sets.iter().enumerate() {
+                        let difference = |value: &f32| {
+                            let each = set.iter().map(|&cell| (value - values[cell]).abs());
+                            each.fold(f32::INFINITY, f32::min)
+                        };
+                        let expected = [
+                            geodesic(&values, side, set),
+                            flood(&values, side, set),
+                            values.iter().map(difference).collect(),
+                        ];
+                        for (got, expected) in got.iter().zip(expected) {
+                            let got = got.iter().map(|lanes| lanes[lane]).collect();
+                            assert_eq!(bits(got), bits(expected), "{isa:?} {side} {set:?}");
+                        }
+                    }
+                    assert!(got.iter().flatten().all(|lanes| lanes[7].is_infinite()));
+                }
+            }
+        }
+    }
+}
