@@ -464,6 +464,77 @@ fn two_way_attention_equals_its_composed_body() {
     }
 }
 
+/// Result and gradients of an operation on seven tensors. With a position code that tracks gradients it is its composed
+/// body, else it has a gradient of its own.
+fn with_gradients(
+    inputs: &[Tensor<3>; 7],
+    composed: bool,
+    run: impl Fn([Tensor<3>; 7], Tensor<3>) -> Tensor<3>,
+) -> Vec<Tensor<3>> {
+    let device = Device::flex().autodiff();
+    let leaves = inputs
+        .clone()
+        .map(|x| Tensor::<3>::from_data(x.into_data(), &device).require_grad());
+    let [_, n, c] = inputs[0].dims();
+    let position = noise([1, n, c], 80, &device).set_require_grad(composed);
+    let out = run(leaves.clone(), position);
+    let mix = noise(out.dims(), 81, &device);
+    let gradients = (out.clone() * mix).sum().backward();
+    let by = leaves.iter().map(|x| x.grad(&gradients).unwrap());
+    std::iter::once(out.inner()).chain(by).collect()
+}
+
+#[test]
+fn gradients_of_two_way_attention_equal_those_of_its_composed_body() {
+    let device = Device::flex();
+    let (objects, c, inner, heads) = (3, 20, 24, 3);
+    for (tokens, n, maps) in [(2, 7, 3), (5, 203, 1), (11, 97, 3)] {
+        let inputs = [
+            noise([maps, n, c], 82, &device),
+            noise([objects, tokens, inner], 83, &device),
+            noise([objects, tokens, inner], 84, &device),
+            noise([1, c, inner], 85, &device),
+            noise([1, 1, inner], 86, &device),
+            noise([1, c, inner], 87, &device),
+            noise([1, 1, inner], 88, &device),
+        ];
+        // The second tokens are added to the query, so that it has a gradient too.
+        let to_image = |[map, q, more, wk, bk, wv, bv]: [Tensor<3>; 7], position: Tensor<3>| {
+            let key = (wk.squeeze_dim(0), bk.flatten(0, 2));
+            let value = (wv.squeeze_dim(0), bv.flatten(0, 2));
+            ops::tokens_to_image(
+                q + more,
+                [map, position],
+                key,
+                value,
+                heads,
+                Arithmetic::F32,
+            )
+        };
+        let to_tokens = |[map, k, v, wq, bq, wo, bo]: [Tensor<3>; 7], position: Tensor<3>| {
+            let query = (wq.squeeze_dim(0), bq.flatten(0, 2));
+            let bias = bo.flatten::<1>(0, 2).narrow(0, 0, c);
+            let out = (wo.squeeze_dim::<2>(0).transpose(), bias);
+            ops::image_to_tokens([map, position], [k, v], query, out, heads, Arithmetic::F32)
+        };
+        let check = |name: &str, fused: Vec<Tensor<3>>, composed: Vec<Tensor<3>>| {
+            // The keys' bias shifts all scores alike: its gradient is rounding.
+            let pairs = fused.into_iter().zip(composed).enumerate();
+            for (i, (got, expected)) in pairs.filter(|(i, _)| name != "image" || *i != 5) {
+                let error = error(got, expected);
+                assert!(
+                    error < 2e-5,
+                    "to the {name}, {tokens} tokens, {maps} maps, {i}: {error}"
+                );
+            }
+        };
+        let [fused, composed] = [false, true].map(|c| with_gradients(&inputs, c, to_image));
+        check("image", fused, composed);
+        let [fused, composed] = [false, true].map(|c| with_gradients(&inputs, c, to_tokens));
+        check("tokens", fused, composed);
+    }
+}
+
 #[test]
 fn a_mask_head_equals_its_composed_body() {
     let device = Device::flex();

@@ -20,16 +20,17 @@ mod conv_tests;
 mod depthwise;
 mod isa;
 mod linear;
+mod map_attention;
+mod map_blocks;
 mod mask_head;
 mod norm;
 mod online_softmax;
 mod strip;
 mod tile;
+mod token_attention;
 mod two_way_attention;
 mod uninit;
 mod window_attention;
-
-use rayon::prelude::*;
 
 pub(crate) use activation::{exp_of_negated, gelu, gelu_grad};
 pub(crate) use click_distance::{Lanes, SETS, ValueGrid};
@@ -39,6 +40,7 @@ pub(crate) use depthwise::Depthwise;
 pub(crate) use isa::Isa;
 pub(crate) use linear::Linear;
 pub use linear::{Activation, Arithmetic};
+pub(crate) use map_attention::{MapToTokens, TokensToMap};
 pub(crate) use mask_head::MaskHead;
 pub(crate) use norm::{layer_norm, layer_norm_grads, layer_norm_in_place};
 pub(crate) use two_way_attention::{ImageKeys, ImageToTokens, SharedAttention, TokensToImage};

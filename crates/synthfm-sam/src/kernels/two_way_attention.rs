@@ -35,13 +35,13 @@ pub(crate) struct ImageKeys<'a> {
 
 impl<'a> ImageKeys<'a> {
     /// `[n, C]` of object `i`.
-    fn of(&self, i: usize) -> &'a [f32] {
+    pub(super) fn of(&self, i: usize) -> &'a [f32] {
         let size = self.position.len();
         let maps = self.map.len() / size.max(1);
         &self.map[i % maps * size..][..size]
     }
 
-    fn maps(&self) -> usize {
+    pub(super) fn maps(&self) -> usize {
         self.map.len() / self.position.len().max(1)
     }
 }

@@ -3,13 +3,16 @@
 use burn::backend::autodiff::{
     checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
     grads::Gradients,
-    ops::{Backward, Ops, OpsKind},
+    ops::{Backward, NodeGuard, Ops, OpsKind},
 };
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend};
 
+use super::fused::FusedBackward;
 use super::gradients::SamGradients;
-use super::{Activation, Arithmetic, SamOps, Sampling, activate};
+use super::{
+    Activation, Arithmetic, FusedGradients, GradientOf, SamOps, Sampling, activate, two_way,
+};
 
 /// What the backward pass of a convolution keeps; its parents are input, weight, bias and, if there is one, the
 /// residual.
@@ -129,7 +132,7 @@ impl<B: SamOps> Backward<B, 1> for GeluBackward {
     }
 }
 
-impl<B: SamGradients, C: CheckpointStrategy> SamOps for Autodiff<B, C> {
+impl<B: SamGradients + FusedGradients, C: CheckpointStrategy> SamOps for Autodiff<B, C> {
     fn conv(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -256,5 +259,109 @@ impl<B: SamGradients, C: CheckpointStrategy> SamOps for Autodiff<B, C> {
             OpsKind::Tracked(prep) => prep.finish(x, output),
             OpsKind::UnTracked(prep) => prep.finish(output),
         }
+    }
+
+    fn tokens_to_image(
+        query: FloatTensor<Self>,
+        map: FloatTensor<Self>,
+        position: FloatTensor<Self>,
+        key_weight: FloatTensor<Self>,
+        key_bias: FloatTensor<Self>,
+        value_weight: FloatTensor<Self>,
+        value_bias: FloatTensor<Self>,
+        heads: usize,
+        arithmetic: Arithmetic,
+    ) -> FloatTensor<Self> {
+        let inputs = [
+            &query,
+            &map,
+            &position,
+            &key_weight,
+            &key_bias,
+            &value_weight,
+            &value_bias,
+        ];
+        let recorded = (!position.is_tracked())
+            .then(|| inputs.map(|input| input.clone().into_primitive()))
+            .and_then(|inputs| B::tokens_to_image_recorded(inputs, heads, arithmetic));
+        let Some((output, gradient)) = recorded else {
+            let weights = [key_weight, key_bias, value_weight, value_bias];
+            return two_way::tokens_to_image::<Self>(
+                query, map, position, weights, heads, arithmetic,
+            );
+        };
+        let nodes = [
+            &query,
+            &map,
+            &key_weight,
+            &key_bias,
+            &value_weight,
+            &value_bias,
+        ];
+        record::<B, C, 6>(nodes.map(<FloatTensor<Self>>::node), output, gradient)
+    }
+
+    fn image_to_tokens(
+        map: FloatTensor<Self>,
+        position: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        query_weight: FloatTensor<Self>,
+        query_bias: FloatTensor<Self>,
+        out_weight: FloatTensor<Self>,
+        out_bias: FloatTensor<Self>,
+        heads: usize,
+        arithmetic: Arithmetic,
+    ) -> FloatTensor<Self> {
+        let inputs = [
+            &map,
+            &position,
+            &key,
+            &value,
+            &query_weight,
+            &query_bias,
+            &out_weight,
+            &out_bias,
+        ];
+        let recorded = (!position.is_tracked())
+            .then(|| inputs.map(|input| input.clone().into_primitive()))
+            .and_then(|inputs| B::image_to_tokens_recorded(inputs, heads, arithmetic));
+        let Some((output, gradient)) = recorded else {
+            let weights = [query_weight, query_bias, out_weight, out_bias];
+            return two_way::image_to_tokens::<Self>(
+                map,
+                position,
+                [key, value],
+                weights,
+                heads,
+                arithmetic,
+            );
+        };
+        let nodes = [
+            &map,
+            &key,
+            &value,
+            &query_weight,
+            &query_bias,
+            &out_weight,
+            &out_bias,
+        ];
+        record::<B, C, 7>(nodes.map(<FloatTensor<Self>>::node), output, gradient)
+    }
+}
+
+/// An output with its gradients by the inputs of the `nodes`.
+fn record<B: FusedGradients, C: CheckpointStrategy, const N: usize>(
+    nodes: [NodeGuard; N],
+    output: FloatTensor<B>,
+    gradient: GradientOf<B>,
+) -> FloatTensor<Autodiff<B, C>> {
+    match FusedBackward::<N>
+        .prepare::<C>(nodes)
+        .compute_bound()
+        .stateful()
+    {
+        OpsKind::Tracked(prep) => prep.finish(gradient, output),
+        OpsKind::UnTracked(prep) => prep.finish(output),
     }
 }

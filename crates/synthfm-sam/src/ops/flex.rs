@@ -4,8 +4,9 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Flex, TensorMetadata};
 use burn::tensor::{Shape, TensorData};
 
+use super::fused::{map_to_tokens, tokens_to_map};
 use super::gradients::SamGradients;
-use super::{SamOps, Sampling, two_way};
+use super::{SamOps, Sampling};
 use crate::kernels::{
     self, Activation, Arithmetic, Bias, Conv, ConvShape, Depthwise, ImageKeys, ImageToTokens, Isa,
     Kernel, Layout, Linear, MaskHead, Placement, SharedAttention, TokensToImage, WindowAttention,
@@ -27,6 +28,10 @@ fn own(tensor: &mut FloatTensor<Flex>) -> Option<&mut [f32]> {
 }
 
 pub(super) fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> FloatTensor<Flex> {
+    FloatTensor::<Flex>::from_data(TensorData::new(values, shape))
+}
+
+pub(super) fn shaped(values: Vec<f32>, shape: Shape) -> FloatTensor<Flex> {
     FloatTensor::<Flex>::from_data(TensorData::new(values, shape))
 }
 
@@ -93,7 +98,10 @@ const fn folding_pays(tokens: usize, heads: usize, inner: usize) -> bool {
     tokens * heads <= inner
 }
 
-fn image_keys<'a>(map: &'a FloatTensor<Flex>, position: &'a FloatTensor<Flex>) -> ImageKeys<'a> {
+pub(super) fn image_keys<'a>(
+    map: &'a FloatTensor<Flex>,
+    position: &'a FloatTensor<Flex>,
+) -> ImageKeys<'a> {
     ImageKeys {
         map: values(map),
         position: values(position),
@@ -349,10 +357,19 @@ impl SamOps for Flex {
     ) -> FloatTensor<Self> {
         let [_, tokens, inner] = query.shape().dims();
         if !folding_pays(tokens, heads, inner) {
-            let weights = [key_weight, key_bias, value_weight, value_bias];
-            return two_way::tokens_to_image::<Self>(
-                query, map, position, weights, heads, arithmetic,
-            );
+            let shape = query.shape();
+            let inputs = [
+                query,
+                map,
+                position,
+                key_weight,
+                key_bias,
+                value_weight,
+                value_bias,
+            ];
+            let inputs = inputs.map(|t| t.to_contiguous());
+            let (out, _) = tokens_to_map(&inputs, heads).forward(Isa::best(), arithmetic);
+            return shaped(out, shape);
         }
         let shape = query.shape();
         let [query, map, position] = [query, map, position].map(|t| t.to_contiguous());
@@ -401,11 +418,20 @@ impl SamOps for Flex {
     ) -> FloatTensor<Self> {
         let [objects, tokens, inner] = key.shape().dims();
         if !folding_pays(tokens, heads, inner) {
-            let weights = [query_weight, query_bias, out_weight, out_bias];
-            let tokens = [key, value];
-            return two_way::image_to_tokens::<Self>(
-                map, position, tokens, weights, heads, arithmetic,
-            );
+            let [_, n, channels] = map.shape().dims();
+            let inputs = [
+                map,
+                position,
+                key,
+                value,
+                query_weight,
+                query_bias,
+                out_weight,
+                out_bias,
+            ];
+            let inputs = inputs.map(|t| t.to_contiguous());
+            let (out, _) = map_to_tokens(&inputs, heads).forward(Isa::best(), arithmetic);
+            return tensor(out, [objects, n, channels]);
         }
         let [_, n, channels] = map.shape().dims();
         let [map, position, key, value] = [map, position, key, value].map(|t| t.to_contiguous());

@@ -9,6 +9,7 @@ mod autodiff;
 mod cube;
 mod flex;
 mod flex_gradients;
+mod fused;
 #[cfg(all(test, feature = "gpu"))]
 mod gpu_tests;
 mod gradients;
@@ -21,6 +22,7 @@ use burn::tensor::ops::ConvOptions;
 use burn::tensor::{FloatDType, Shape, Tensor};
 
 pub use crate::kernels::{Activation, Arithmetic};
+pub use fused::{FusedGradients, GradientOf, Recorded};
 pub use sampling::Sampling;
 
 /// SAM's hot operations. Tensors are channels-last; weights as the modules store them.
