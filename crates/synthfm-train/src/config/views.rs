@@ -11,7 +11,7 @@ use crate::{Error, Result};
 /// the target shall have in the model's input, log-uniform from `min_side_px` to the input's side over
 /// `closest`, so that every octave is equally likely; then a target that can be seen at that scale. Window and target
 /// give the window's longer side. Its ratio of sides is drawn as that of a scene (`min_aspect`), and it lies anywhere
-/// around the target. Its longer side lies inside the scene; what of its shorter side lies outside is cut off, so that
+/// around the target, in half of the views more likely with the target near its middle. Its longer side lies inside the scene; what of its shorter side lies outside is cut off, so that
 /// the input has padding there.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -294,7 +294,14 @@ fn along(
     let [from, to, length, scene, over] = [from, to, length, scene, over].map(|v| v as f64);
     let slack = if cut { LARGEST_CUT * (to - from) } else { 0.0 };
     let (first, last) = (to - length - slack, from + slack);
-    let start = first + rng.random::<f64>() * (last - first).max(0.0);
+    // A crop around an answer has the structure near its middle; other views have it anywhere.
+    let [place, other] = [rng.random::<f64>(), rng.random::<f64>()];
+    let place = if rng.random::<bool>() {
+        f64::midpoint(place, other)
+    } else {
+        place
+    };
+    let start = first + place * (last - first).max(0.0);
     // A window that is longer than the scene has all of it.
     let start = libm::round(start).clamp(-over.max(0.0), (scene - length + over).max(-over));
     let end = (start + length).min(scene);
