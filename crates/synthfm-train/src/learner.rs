@@ -96,6 +96,11 @@ impl Learner {
         Self { step, ..self }
     }
 
+    /// The arithmetic of all products but a frozen encoder's.
+    pub(crate) fn step_arithmetic(&self) -> Arithmetic {
+        self.step
+    }
+
     /// The same model for passes without gradients: a record that no backward pass consumes is kept.
     pub(crate) fn without_gradients(&self) -> Self {
         Self {

@@ -22,7 +22,7 @@ use crate::real_validation::{RealData, RealScore, mean_dice};
 use crate::reuse::Recall;
 use crate::tensorboard::EventFile;
 use crate::train::{Outcome, RunOptions, Summary};
-use crate::trainee::Trainee;
+use crate::trainee::{Trainee, learner};
 use crate::validation::{SettingScore, Validation, validate};
 use crate::{Error, Result};
 
@@ -110,13 +110,6 @@ fn check_sources(config: &TrainConfig) -> Result<()> {
         Mode::All => return Ok(()),
     };
     Err(Error::Parameter(problem.to_owned()))
-}
-
-fn learner(sam: Sam, config: &TrainConfig, model: &SamConfig, device: &Device) -> Result<Learner> {
-    let arithmetic = config.encoder_precision.on(device)?;
-    let step = config.precision.for_training(device)?;
-    let learner = Learner::new(sam, model.clone(), config, config.loss, device);
-    Ok(learner.with_arithmetic(arithmetic).with_step_in(step))
 }
 
 /// Keeps other processes from writing this run, which would mix its logs and checkpoints with theirs. Where the file

@@ -2,6 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::Device;
+use synthfm_sam::ops::Arithmetic;
 use synthfm_sam::{Sam, SamConfig};
 
 use crate::Result;
@@ -11,6 +12,19 @@ use crate::ema::Ema;
 use crate::gradients::GradientSet;
 use crate::learner::Learner;
 use crate::optimizer::AdamW;
+
+/// Takes `sam`, of the sizes `model`, into training in the precisions that `config` asks for.
+pub(crate) fn learner(
+    sam: Sam,
+    config: &TrainConfig,
+    model: &SamConfig,
+    device: &Device,
+) -> Result<Learner> {
+    let arithmetic = config.encoder_precision.on(device)?;
+    let step = config.precision.for_training(device)?;
+    let learner = Learner::new(sam, model.clone(), config, config.loss, device);
+    Ok(learner.with_arithmetic(arithmetic).with_step_in(step))
+}
 
 /// A model in training with what its next step needs.
 #[derive(Debug)]
@@ -24,9 +38,7 @@ pub struct Trainee {
 impl Trainee {
     /// Takes `sam`, of the sizes `model`, into training on its device, before any step.
     pub fn new(sam: Sam, config: &TrainConfig, model: &SamConfig, device: &Device) -> Result<Self> {
-        let arithmetic = config.encoder_precision.on(device)?;
-        let learner = Learner::new(sam, model.clone(), config, config.loss, device)
-            .with_arithmetic(arithmetic);
+        let learner = learner(sam, config, model, device)?;
         let decay = config.ema.decay;
         Ok(Self {
             ema: (decay > 0.0).then(|| Ema::of(&learner.sam, decay, 0)),
@@ -48,6 +60,11 @@ impl Trainee {
         }
         let loss = output.loss.into_scalar();
         Ok((self.step(gradients, norm, lr), Some(loss)))
+    }
+
+    /// The arithmetic of the products of a step, forward and backward.
+    pub fn arithmetic(&self) -> Arithmetic {
+        self.learner.step_arithmetic()
     }
 
     /// Number of parameters, trained or not.

@@ -461,6 +461,9 @@ pub(crate) struct BenchTrainArgs {
     /// Timed repetitions, of which the median is reported
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(crate) repeats: u16,
+    /// Precision of the products, forward and backward: f32, bf16 (on processors that have it) or auto
+    #[arg(long, default_value = "f32", value_name = "PRECISION")]
+    pub(crate) precision: PrecisionChoice,
     /// Also time steps whose batches one thread makes beside them, as in training
     #[arg(long)]
     pub(crate) generate: bool,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use burn::tensor::Device;
 use synthfm_sam::ops::Arithmetic;
 use synthfm_sam::{PrecisionChoice, Sam};
-use synthfm_train::{BatchMaker, Learner, TrainConfig, initialise};
+use synthfm_train::{BatchMaker, Learner, TrainConfig, Trainee, initialise};
 
 /// Our own model with the layers of the one that is shipped, at half its resolution.
 fn small() -> TrainConfig {
@@ -63,6 +63,25 @@ fn gradients_of_every_parameter_are_near_those_in_single_precision() {
         // What softmax ignores has a gradient of nothing but rounding.
         let size = norm(&mut expected.iter().copied()).max(1e-4 * all);
         assert!(off < TOLERANCE * size, "{key}: off by {}", off / size);
+    }
+}
+
+#[test]
+fn a_trainee_steps_in_the_precision_of_its_configuration() {
+    let device = Device::flex();
+    for precision in [PrecisionChoice::F32, PrecisionChoice::Auto] {
+        let config = TrainConfig {
+            precision,
+            ..super::tiny()
+        };
+        let (model, chosen) = (config.model.resolve(), precision.for_training(&device));
+        let sam = initialise(Sam::new(&model, &device), config.seed);
+        let trainee = Trainee::new(sam, &config, &model, &device).unwrap();
+        assert_eq!(trainee.arithmetic(), chosen.unwrap());
+        let maker = BatchMaker::new(config.clone(), model);
+        let (_, loss) = trainee.train_on(&maker.batch(0), 0.0).unwrap();
+        let (expected, _) = gradients(&config, precision.for_training(&device).unwrap());
+        assert_eq!(loss.map(f32::to_bits), Some(expected.to_bits()));
     }
 }
 

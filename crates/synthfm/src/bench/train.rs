@@ -9,6 +9,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use synthfm_sam::Sam;
+use synthfm_sam::ops::Arithmetic;
 use synthfm_train::{
     Batch, BatchMaker, Corrections, Loader, LossConfig, Mode, ModelSpec, TrainConfig, Trainee,
     initialise,
@@ -36,7 +37,7 @@ struct TrainTimes {
     parameters: usize,
     device: String,
     threads: usize,
-    precision: &'static str,
+    precision: String,
     repeats: usize,
     step_ms: Spread,
     /// Of the median.
@@ -74,6 +75,7 @@ pub(super) fn run(args: &BenchTrainArgs, session: &Session) -> Result<()> {
     let sam = initialise(Sam::new(&model, &device.device), config.seed);
     let mut trainee = InTraining::new(Trainee::new(sam, &config, &model, &device.device)?, &config);
     let parameters = trainee.parameters()?;
+    let precision = trainee.arithmetic()?.to_string();
     busy.set_message("training");
     let repeats = usize::from(args.repeats);
     let mut turn = batches.iter().cycle();
@@ -98,7 +100,7 @@ pub(super) fn run(args: &BenchTrainArgs, session: &Session) -> Result<()> {
         parameters,
         device: device.description,
         threads: rayon::current_num_threads(),
-        precision: "f32",
+        precision,
         repeats,
         step_ms,
         images_per_second: 1e3 * args.batch as f64 / step_ms.median,
@@ -127,6 +129,7 @@ fn config(args: &BenchTrainArgs) -> TrainConfig {
         batch_size: args.batch,
         objects_per_image: args.objects,
         min_aspect: 0.6,
+        precision: args.precision,
         model: ModelSpec::Small {
             image_size: args.size,
         },
@@ -189,8 +192,15 @@ impl InTraining {
     }
 
     fn parameters(&self) -> Result<usize> {
-        let trainee = self.trainee.as_ref().context("no step has failed")?;
-        Ok(trainee.parameters())
+        Ok(self.current()?.parameters())
+    }
+
+    fn arithmetic(&self) -> Result<Arithmetic> {
+        Ok(self.current()?.arithmetic())
+    }
+
+    fn current(&self) -> Result<&Trainee> {
+        self.trainee.as_ref().context("the step before failed")
     }
 
     fn step(&mut self, batch: &Batch) -> Result<()> {

@@ -111,7 +111,19 @@ fn the_whole_path_runs() {
         assert_eq!(bench["precision"], "f32");
     }
     let small = ["bench", "train", "--size=128", "--batch=1", "--repeats=1"];
+    let short = [
+        "--objects=1",
+        "--corrections=0",
+        "--precision=auto",
+        "--json",
+    ];
+    let bench = run(&[&small[..], &short].concat()).json();
+    let precision = bench["precision"].as_str().unwrap();
+    assert!(["f32", "bf16"].contains(&precision), "{bench}");
+    let refused = [&small[..], &["--precision=f16"]].concat();
+    synthfm(folder.path(), &refused).fails(1, &["f16"]);
     let bench = run(&[&small[..], &["--objects=2", "--generate", "--json"]].concat()).json();
+    assert_eq!(bench["precision"], "f32");
     assert_eq!(
         bench["parameters"], 6_936_448,
         "as those of the built-in model"
