@@ -219,12 +219,11 @@ impl Lines {
 fn pack<T: StripOperand>(isa: Isa, shape: ConvShape, kernel: Kernel<'_>) -> Vec<T> {
     let ConvShape { input, output, .. } = shape;
     let (taps, words) = (shape.taps(), input.div_ceil(T::PER_WORD));
-    let mut packed = vec![T::default(); taps * words * output.next_multiple_of(PANEL)];
     let size = (taps * words * PANEL).max(1);
-    packed
-        .par_chunks_mut(size)
-        .enumerate()
-        .for_each(|(i, panel)| {
+    let fill = |packed: &mut [MaybeUninit<T>]| {
+        let panels = packed.par_chunks_mut(size).enumerate();
+        panels.for_each(|(i, panel)| {
+            let panel = uninit::cleared(panel);
             let columns = i * PANEL..output.min((i + 1) * PANEL);
             let mut lines = vec![T::default(); words * PANEL];
             for (tap, panel) in panel.chunks_exact_mut((words * PANEL).max(1)).enumerate() {
@@ -247,7 +246,13 @@ fn pack<T: StripOperand>(isa: Isa, shape: ConvShape, kernel: Kernel<'_>) -> Vec<
                 }
             }
         });
-    packed
+    };
+    let count = taps * words * output.next_multiple_of(PANEL);
+    #[expect(unsafe_code, reason = "memory that is written once")]
+    // SAFETY: the panels cover all of it, and each is cleared before it is written.
+    unsafe {
+        uninit::filled(count, fill)
+    }
 }
 
 /// What all tasks of a convolution share.

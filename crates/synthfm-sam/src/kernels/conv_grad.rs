@@ -5,6 +5,7 @@
 //! its pairs. A task then sums over all pixels for one block and one panel, in their order: no sum depends on how the
 //! work is cut.
 
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use rayon::prelude::*;
@@ -12,8 +13,10 @@ use rayon::prelude::*;
 use super::conv::{ConvShape, FLAT_LINE, Placement, cut_row};
 use super::isa::{Isa, multiversion};
 use super::linear::Arithmetic;
+use super::pointwise_grad::PointwiseGrad;
 use super::strip::{Outer, PANEL, ROWS, StripOperand};
 use super::tile::{Bf16Pair, LANES};
+use super::uninit;
 
 /// Words of k per pass: their part of the panel stays in the cache for all taps.
 const PASS_WORDS: usize = 256;
@@ -60,9 +63,24 @@ impl ParamGrad<'_> {
             self.output.is_none_or(|all| all.len() == outputs),
             "output is as grad"
         );
+        if self.is_flat() && PointwiseGrad::fits(shape.input, shape.output) {
+            let layer = PointwiseGrad {
+                x: self.x,
+                grad: self.grad,
+                output: self.output,
+                channels: shape.input,
+                columns: shape.output,
+            };
+            return layer.run::<T>(isa);
+        }
         let sums = Sums::<T>::new(isa, self);
         let blocks = sums.blocks();
         sums.gather(&blocks)
+    }
+
+    /// Whether the places of pixels do not matter.
+    fn is_flat(&self) -> bool {
+        self.shape.is_pointwise() && self.placement == Placement::Pixels
     }
 
     /// Both operands' lines.
@@ -86,7 +104,7 @@ impl ParamGrad<'_> {
             channels: if patches { side * side * input } else { input },
             columns: output,
         };
-        if !self.shape.is_pointwise() || self.placement == Placement::Spread {
+        if !self.is_flat() {
             return layout;
         }
         let pixels = batch * rows * columns;
@@ -203,14 +221,13 @@ impl<T: StripOperand> Sums<T> {
         let patches = of.shape.stride > 1;
         // A word of odd parity begins one pixel later.
         let padded = (self.layout.reached_words(T::PER_WORD) + 1) * T::PER_WORD;
-        let mut map = uninit_vec::<T>(images * (rows + 2 * reach) * line);
         let make = || (vec![0.0; padded * channels], Vec::new());
-        map.par_chunks_mut(line.max(1)).enumerate().for_each_init(
-            make,
-            |(row, patch), (i, words)| {
+        let fill = |map: &mut [MaybeUninit<T>]| {
+            let lines = map.par_chunks_mut(line.max(1)).enumerate();
+            lines.for_each_init(make, |(row, patch), (i, words)| {
+                let words = uninit::cleared(words);
                 let (image, y) = (i / (rows + 2 * reach), i % (rows + 2 * reach));
                 let Some(y) = y.checked_sub(reach).filter(|&y| y < rows) else {
-                    words.fill(T::default());
                     return;
                 };
                 let from = (image * self.layout.pixels + y * width) * channels;
@@ -227,8 +244,12 @@ impl<T: StripOperand> Sums<T> {
                     let (c, parity) = (i / T::PER_WORD * ROWS, i % T::PER_WORD);
                     T::block(self.isa, &row[parity * channels..], [channels, c], words);
                 }
-            },
-        );
+            });
+        };
+        let count = images * (rows + 2 * reach) * line;
+        #[expect(unsafe_code, reason = "memory that is written once")]
+        // SAFETY: the lines cover all of it, and each is cleared before it is written.
+        let map = unsafe { uninit::filled(count, fill) };
         self.map = map;
     }
 
@@ -241,12 +262,12 @@ impl<T: StripOperand> Sums<T> {
             ..
         } = self.layout;
         let (line, panel) = (self.grad_line(), self.panel());
-        let mut grad = uninit_vec::<T>(images * rows * line);
         let mut lines = std::mem::take(&mut self.lines);
-        grad.par_chunks_mut(line.max(1))
-            .zip(lines.par_chunks_mut(columns.max(1)))
-            .enumerate()
-            .for_each_init(<[Vec<f32>; 3]>::default, |buffers, (i, (words, sum))| {
+        let fill = |grad: &mut [MaybeUninit<T>]| {
+            let grad = grad.par_chunks_mut(line.max(1));
+            let both = grad.zip(lines.par_chunks_mut(columns.max(1))).enumerate();
+            both.for_each_init(<[Vec<f32>; 3]>::default, |buffers, (i, (words, sum))| {
+                let words = uninit::cleared(words);
                 let [cut, values, output] = buffers;
                 let (image, y) = (i / rows, i % rows);
                 let from = (image * self.layout.pixels + y * width) * columns;
@@ -273,9 +294,12 @@ impl<T: StripOperand> Sums<T> {
                         PANEL,
                         &mut words[..filled],
                     );
-                    words[filled..].fill(T::default());
                 }
             });
+        };
+        #[expect(unsafe_code, reason = "memory that is written once")]
+        // SAFETY: the lines cover all of it, and each is cleared before it is written.
+        let grad = unsafe { uninit::filled(images * rows * line, fill) };
         (self.grad, self.lines) = (grad, lines);
     }
 
@@ -380,11 +404,6 @@ impl<T: StripOperand> Sums<T> {
     }
 }
 
-/// A vector whose values are all written before they are read.
-fn uninit_vec<T: StripOperand>(len: usize) -> Vec<T> {
-    vec![T::default(); len]
-}
-
 /// A line of patches: `[width][side][side][C]` of line `line` of the output, of whose input rows hold `row` values.
 fn gather<'p>(
     x: &[f32],
@@ -442,7 +461,7 @@ fn line_of<'p>(
 
 multiversion! {
     /// Adds every row of as many columns as `sum` has.
-    fn add_rows(isa: Isa, rows: &[f32], sum: &mut [f32]) {
+    pub(super) fn add_rows(isa: Isa, rows: &[f32], sum: &mut [f32]) {
         for row in rows.chunks_exact(sum.len().max(1)) {
             for (sum, value) in sum.iter_mut().zip(row) {
                 *sum += value;

@@ -42,6 +42,9 @@ fn shapes() -> Vec<(ConvShape, Placement)> {
         pixels(same([2, 11, 17, 7, 40], 1, 1)),
         pixels(same([1, 3, FLAT_LINE, 4, 32], 1, 1)),
         pixels(same([2, 2, FLAT_LINE, 12, 16], 1, 1)),
+        // Several passes and parts of a gradient by narrow weights; weights too wide for these.
+        pixels(same([1, 37, 29, 9, 5], 1, 1)),
+        pixels(same([1, 9, 11, 264, 260], 1, 1)),
         pixels(same([2, 6, 10, 5, 19], 2, 2)),
         pixels(same([1, 8, 32, 16, 32], 2, 2)),
         spread(same([2, 3, 5, 7, 12], 1, 1)),

@@ -25,6 +25,7 @@ mod map_blocks;
 mod mask_head;
 mod norm;
 mod online_softmax;
+mod pointwise_grad;
 mod strip;
 mod tile;
 mod token_attention;

@@ -80,12 +80,15 @@ pub(super) trait StripOperand: Operand {
 impl StripOperand for f32 {
     fn block(_: Isa, line: &[f32], [channels, first]: [usize; 2], words: &mut [Self]) {
         let given = ROWS.min(channels - first);
-        for (words, pixel) in words
-            .chunks_exact_mut(ROWS)
-            .zip(line.chunks_exact(channels))
-        {
-            words[..given].copy_from_slice(&pixel[first..first + given]);
-            words[given..].fill(0.0);
+        let (words, _) = words.as_chunks_mut::<ROWS>();
+        for (words, pixel) in words.iter_mut().zip(line.chunks_exact(channels)) {
+            match pixel[first..].first_chunk::<ROWS>() {
+                Some(pixel) => *words = *pixel,
+                None => {
+                    words[..given].copy_from_slice(&pixel[first..]);
+                    words[given..].fill(0.0);
+                }
+            }
         }
     }
 
@@ -129,6 +132,20 @@ impl StripOperand for f32 {
 #[expect(unsafe_code, reason = "the caller vouches for the pointers")]
 impl StripOperand for Bf16Pair {
     fn block(isa: Isa, line: &[f32], channels_first: [usize; 2], words: &mut [Self]) {
+        #[cfg(target_arch = "x86_64")]
+        if let (Isa::Avx512Bf16, [channels, first]) = (isa, channels_first)
+            && first + ROWS <= channels
+        {
+            let pairs = (line.len() / (2 * channels)).min(words.len() / ROWS);
+            #[expect(unsafe_code, reason = "vector loads and stores")]
+            // SAFETY: the line holds so many pairs of pixels with channels up to the block's last, and `words` as many
+            // blocks; `Isa` vouches for the instructions.
+            unsafe {
+                let line = line.as_ptr().add(first);
+                x86::block_pairs(line, [pairs, channels], words.as_mut_ptr());
+            }
+            return;
+        }
         block_pairs(isa, line, channels_first, words);
     }
 
@@ -171,11 +188,10 @@ multiversion! {
         let pairs = line.chunks_exact(2 * channels);
         let (words, _) = words.as_chunks_mut::<ROWS>();
         for (words, pair) in words.iter_mut().zip(pairs) {
-            let (even, odd) = (&pair[first..], &pair[channels + first..]);
-            if given == ROWS {
-                for i in 0..ROWS {
-                    words[i] = Bf16Pair::word(even[..ROWS][i], odd[..ROWS][i]);
-                }
+            let (even, odd) = pair.split_at(channels);
+            let (even, odd) = (&even[first..], &odd[first..]);
+            if let (Some(even), Some(odd)) = (even.first_chunk::<ROWS>(), odd.first_chunk::<ROWS>()) {
+                *words = std::array::from_fn(|i| Bf16Pair::word(even[i], odd[i]));
             } else {
                 *words = [Bf16Pair::default(); ROWS];
                 for i in 0..given {
@@ -287,10 +303,11 @@ fn accumulate<T: Copy>(
 #[expect(unsafe_code, reason = "vector instructions and their loads and stores")]
 mod x86 {
     use std::arch::x86_64::{
-        __m512, __m512bh, __m512i, _mm256_add_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_max_ps,
-        _mm256_set1_ps, _mm256_setzero_ps, _mm256_storeu_ps, _mm512_add_ps, _mm512_dpbf16_ps,
-        _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_max_ps, _mm512_set1_epi32,
-        _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps,
+        __m128bh, __m128i, __m512, __m512bh, __m512i, _mm_storeu_si128, _mm_unpackhi_epi16,
+        _mm_unpacklo_epi16, _mm256_add_ps, _mm256_cvtneps_pbh, _mm256_fmadd_ps, _mm256_loadu_ps,
+        _mm256_max_ps, _mm256_set1_ps, _mm256_setzero_ps, _mm256_storeu_ps, _mm512_add_ps,
+        _mm512_dpbf16_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_max_ps,
+        _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps,
     };
 
     use super::{Bf16Pair, LANES, Outer, PANEL, ROWS, Strip};
@@ -302,6 +319,31 @@ mod x86 {
     fn pairs(words: __m512i) -> __m512bh {
         // SAFETY: both are 512 bits without invalid values.
         unsafe { std::mem::transmute(words) }
+    }
+
+    /// [`ROWS`] channels of pairs of pixels, from the first pixel's first on.
+    ///
+    /// # Safety
+    /// `line` holds those of so many pairs of pixels of `channels` values, and `words` has room for [`ROWS`] each.
+    #[target_feature(enable = "avx512f,avx512vl,avx512bf16")]
+    pub(super) unsafe fn block_pairs(
+        line: *const f32,
+        [pairs, channels]: [usize; 2],
+        words: *mut Bf16Pair,
+    ) {
+        for pair in 0..pairs {
+            // SAFETY: pixels and words are within what the caller vouches for.
+            unsafe {
+                let pixel = |pixel: usize| -> __m128i {
+                    let values = _mm256_loadu_ps(line.add(pixel * channels));
+                    std::mem::transmute::<__m128bh, __m128i>(_mm256_cvtneps_pbh(values))
+                };
+                let (even, odd) = (pixel(2 * pair), pixel(2 * pair + 1));
+                let words = words.add(pair * ROWS).cast::<__m128i>();
+                _mm_storeu_si128(words, _mm_unpacklo_epi16(even, odd));
+                _mm_storeu_si128(words.add(1), _mm_unpackhi_epi16(even, odd));
+            }
+        }
     }
 
     /// # Safety

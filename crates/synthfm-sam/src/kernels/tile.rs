@@ -203,7 +203,37 @@ impl Operand for Bf16Pair {
     }
 
     fn columns(isa: Isa, rows: &[f32], size: [usize; 3], side: usize, words: &mut [Self]) {
-        pair_columns(isa, rows, size, side, words);
+        let [k, width, stride] = size;
+        let pairs = match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Bf16 if width.is_multiple_of(LANES) && width > 0 => k / 2,
+            _ => 0,
+        };
+        if pairs == 0 {
+            return pair_columns(isa, rows, size, side, words);
+        }
+        let (done, rest) = words.split_at_mut(pairs * side);
+        assert!(rows.len() >= (2 * pairs - 1) * stride + width, "k rows");
+        assert!(width <= side, "the words hold the columns");
+        #[cfg(target_arch = "x86_64")]
+        #[expect(unsafe_code, reason = "vector loads and stores")]
+        // SAFETY: rows and words hold so many pairs, as asserted; `Isa` vouches for the instructions.
+        unsafe {
+            x86::pair_columns(
+                rows.as_ptr(),
+                [pairs, width, stride],
+                side,
+                done.as_mut_ptr(),
+            );
+        }
+        let size = [k - 2 * pairs, width, stride];
+        pair_columns(
+            isa,
+            &rows[rows.len().min(2 * pairs * stride)..],
+            size,
+            side,
+            rest,
+        );
     }
 
     fn row_words(isa: Isa, row: &[f32], words: &mut [Self]) {
@@ -396,11 +426,12 @@ unsafe fn portable<T: Copy>(tile: Tile<T>, step: impl Fn(f32, T, T) -> f32 + Cop
 #[expect(unsafe_code, reason = "vector instructions and their loads and stores")]
 mod x86 {
     use std::arch::x86_64::{
-        __m512, __m512bh, __m512i, _mm256_add_ps, _mm256_fmadd_ps, _mm256_loadu_ps,
-        _mm256_permute2f128_ps, _mm256_set1_ps, _mm256_setzero_ps, _mm256_shuffle_ps,
-        _mm256_storeu_ps, _mm256_unpackhi_ps, _mm256_unpacklo_ps, _mm512_add_ps,
-        _mm512_cvtne2ps_pbh, _mm512_dpbf16_ps, _mm512_fmadd_ps, _mm512_loadu_ps,
-        _mm512_loadu_si512, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps,
+        __m256bh, __m256i, __m512, __m512bh, __m512i, _mm256_add_ps, _mm256_fmadd_ps,
+        _mm256_loadu_ps, _mm256_permute2f128_ps, _mm256_set1_ps, _mm256_setzero_ps,
+        _mm256_shuffle_ps, _mm256_storeu_ps, _mm256_unpackhi_ps, _mm256_unpacklo_ps, _mm512_add_ps,
+        _mm512_cvtepu16_epi32, _mm512_cvtne2ps_pbh, _mm512_cvtneps_pbh, _mm512_dpbf16_ps,
+        _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_or_si512, _mm512_set1_epi32,
+        _mm512_set1_ps, _mm512_setzero_ps, _mm512_slli_epi32, _mm512_storeu_ps,
         _mm512_storeu_si512,
     };
 
@@ -421,6 +452,38 @@ mod x86 {
                 );
                 let pairs: __m512i = std::mem::transmute(_mm512_cvtne2ps_pbh(high, low));
                 _mm512_storeu_si512(words.add(i / 2).cast(), pairs);
+            }
+        }
+    }
+
+    /// Pairs of rows as words, each row's first `width` values; the rest of the words' `side` is zero.
+    ///
+    /// # Safety
+    /// There are so many pairs of rows, `stride` values apart, of `width` values, a multiple of [`LANES`], and `words` has
+    /// room for `side` each, not less than `width`.
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    pub(super) unsafe fn pair_columns(
+        rows: *const f32,
+        [pairs, width, stride]: [usize; 3],
+        side: usize,
+        words: *mut Bf16Pair,
+    ) {
+        for pair in 0..pairs {
+            // SAFETY: rows, columns and words are within what the caller vouches for.
+            unsafe {
+                let (even, words) = (rows.add(2 * pair * stride), words.add(pair * side));
+                for column in (0..width).step_by(LANES) {
+                    let row = |from: *const f32| -> __m512i {
+                        let rounded = _mm512_cvtneps_pbh(_mm512_loadu_ps(from.add(column)));
+                        _mm512_cvtepu16_epi32(std::mem::transmute::<__m256bh, __m256i>(rounded))
+                    };
+                    let odd = _mm512_slli_epi32::<16>(row(even.add(stride)));
+                    let word = _mm512_or_si512(row(even), odd);
+                    _mm512_storeu_si512(words.add(column).cast(), word);
+                }
+                for column in width..side {
+                    words.add(column).write(Bf16Pair(0));
+                }
             }
         }
     }
