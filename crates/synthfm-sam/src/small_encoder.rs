@@ -7,13 +7,13 @@
 //! is matrix products.
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor, activation::softmax};
+use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::conv_blocks::{Conv, Downsample, Norm, ResidualBlock, run, space_to_depth, upsample};
 use crate::image_encoder::{HighRes, ImageEmbedding};
 use crate::layers::channels_first;
-use crate::ops::Arithmetic;
+use crate::ops::{self, Arithmetic};
 
 /// Pixels of the input per cell of the embedding grid.
 pub(crate) const STRIDE: usize = 8;
@@ -80,22 +80,9 @@ impl AttentionBlock {
     /// The values of all cells, mixed for each: `[B, h, w, C]` -> `[B, h, w, C]`.
     fn attention(&self, x: Tensor<4>, arithmetic: Arithmetic) -> Tensor<4> {
         let [b, h, w, c] = x.dims();
-        let (n, heads) = (h * w, self.num_heads);
-        // [B, h, w, 3C] -> [3, B, heads, n, C/heads]
-        let qkv = self
-            .qkv
-            .forward_in(x, arithmetic)
-            .reshape([b, n, 3, heads, c / heads])
-            .permute([2, 0, 3, 1, 4]);
-        let part = |i: usize| {
-            qkv.clone()
-                .narrow(0, i, 1)
-                .reshape([b, heads, n, c / heads])
-        };
-        let scale = ((c / heads) as f32).powf(-0.5);
-        let scores = (part(0) * scale).matmul(part(1).swap_dims(2, 3));
-        let mixed = softmax(scores, 3).matmul(part(2)); // [B, heads, n, C/heads]
-        mixed.swap_dims(1, 2).reshape([b, h, w, c])
+        let qkv = self.qkv.forward_in(x, arithmetic);
+        let qkv = qkv.reshape([b, h * w, 3 * c]);
+        ops::self_attention(qkv, self.num_heads, arithmetic).reshape([b, h, w, c])
     }
 }
 

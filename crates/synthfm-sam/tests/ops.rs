@@ -81,6 +81,32 @@ fn convolution_equals_the_librarys() {
     }
 }
 
+#[test]
+fn attention_among_tokens_equals_the_librarys() {
+    let device = Device::flex().autodiff();
+    // More tokens than one block of queries, and no whole number of them.
+    for (b, n, heads, d) in [(2, 70, 3, 8), (1, 12, 2, 5)] {
+        let c = heads * d;
+        let qkv = noise([b, n, 3 * c], 1, &device).require_grad();
+        let mix = noise([b, n, c], 2, &device);
+        let ours = ops::self_attention(qkv.clone(), heads, Arithmetic::F32);
+        let parts = qkv.clone().reshape([b, n, 3, heads, d]);
+        let parts = parts.permute([2, 0, 3, 1, 4]);
+        let part = |i: usize| parts.clone().narrow(0, i, 1).reshape([b, heads, n, d]);
+        let scores = part(0).matmul(part(1).swap_dims(2, 3)) / (d as f32).sqrt();
+        let theirs = activation::softmax(scores, 3).matmul(part(2));
+        let theirs = theirs.swap_dims(1, 2).reshape([b, n, c]);
+        let off = error(ours.clone().inner(), theirs.clone().inner());
+        assert!(off < 1e-5, "{n} tokens: {off}");
+        let (a, e) = (
+            (ours * mix.clone()).sum().backward(),
+            (theirs * mix).sum().backward(),
+        );
+        let off = error(qkv.grad(&a).unwrap(), qkv.grad(&e).unwrap());
+        assert!(off < 1e-5, "gradient, {n} tokens: {off}");
+    }
+}
+
 /// `[B, H, W, C]` -> `[B, H/2, W/2, 4·C]`, and back.
 fn to_depth(x: Tensor<4>) -> Tensor<4> {
     let [b, h, w, c] = x.dims();

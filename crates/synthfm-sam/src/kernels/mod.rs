@@ -26,6 +26,7 @@ mod mask_head;
 mod norm;
 mod online_softmax;
 mod pointwise_grad;
+mod self_attention;
 mod strip;
 mod tile;
 mod token_attention;
@@ -44,6 +45,7 @@ pub use linear::{Activation, Arithmetic};
 pub(crate) use map_attention::{MapToTokens, TokensToMap};
 pub(crate) use mask_head::MaskHead;
 pub(crate) use norm::{layer_norm, layer_norm_grads, layer_norm_in_place};
+pub(crate) use self_attention::SelfAttention;
 pub(crate) use two_way_attention::{ImageKeys, ImageToTokens, SharedAttention, TokensToImage};
 pub(crate) use window_attention::{Bias, Layout, WindowAttention};
 

@@ -73,6 +73,95 @@ pub(super) fn with_table<B: Backend>(
     map.join::<B>(attended, heads)
 }
 
+/// See [`super::SamOps::self_attention`].
+pub(super) fn among_tokens<B: Backend>(
+    qkv: FloatTensor<B>,
+    heads: usize,
+    arithmetic: Arithmetic,
+) -> FloatTensor<B> {
+    let parts = TokenParts::<B>::new(qkv, heads);
+    let weights = parts.weights(arithmetic);
+    parts.joined(product::<B>(weights, parts.value.clone(), arithmetic))
+}
+
+/// Gradient of [`among_tokens`] by its input; `grad` is as its result.
+pub(super) fn among_tokens_grad<B: Backend>(
+    qkv: FloatTensor<B>,
+    grad: FloatTensor<B>,
+    heads: usize,
+    arithmetic: Arithmetic,
+) -> FloatTensor<B> {
+    let parts = TokenParts::<B>::new(qkv, heads);
+    let TokenParts {
+        query,
+        key,
+        value,
+        shape: [b, n, d],
+        ..
+    } = &parts;
+    let turned = |x: &FloatTensor<B>| B::float_swap_dims(x.clone(), 2, 3);
+    // [B, n, C] -> [B, heads, n, d]
+    let grad = B::float_permute(reshape::<B, 4>(grad, [*b, *n, heads, *d]), &[0, 2, 1, 3]);
+    let weights = parts.weights(arithmetic);
+    let by_value = product::<B>(turned(&weights), grad.clone(), arithmetic);
+    let by_weight = product::<B>(grad, turned(value), arithmetic);
+    let dot = B::float_sum_dim(B::float_mul(by_weight.clone(), weights.clone()), 3);
+    let by_score = B::float_mul(weights, B::float_sub(by_weight, dot));
+    let by_key = product::<B>(turned(&by_score), query.clone(), arithmetic);
+    let by_query = product::<B>(by_score, key.clone(), arithmetic);
+    let by_query = B::float_mul_scalar(by_query, parts.scale().into());
+    let by = [by_query, by_key, by_value].map(|part| parts.joined(part));
+    B::float_cat(by.into(), 2)
+}
+
+/// Queries (scaled by 1 / √d), keys and values of each head: `[B, heads, n, d]`.
+struct TokenParts<B: Backend> {
+    query: FloatTensor<B>,
+    key: FloatTensor<B>,
+    value: FloatTensor<B>,
+    /// B, n, d
+    shape: [usize; 3],
+    heads: usize,
+}
+
+impl<B: Backend> TokenParts<B> {
+    fn new(qkv: FloatTensor<B>, heads: usize) -> Self {
+        let [b, n, channels] = qkv.shape().dims();
+        let d = channels / 3 / heads;
+        // [B, n, 3 C] -> [3, B, heads, n, d]
+        let qkv = reshape::<B, 5>(qkv, [b, n, 3, heads, d]);
+        let qkv = B::float_permute(qkv, &[2, 0, 3, 1, 4]);
+        let part = |i: usize| {
+            let part = B::float_slice(qkv.clone(), &[(i..i + 1).into()]);
+            reshape::<B, 4>(part, [b, heads, n, d])
+        };
+        let scale = (d as f64).powf(-0.5);
+        Self {
+            query: B::float_mul_scalar(part(0), scale.into()),
+            key: part(1),
+            value: part(2),
+            shape: [b, n, d],
+            heads,
+        }
+    }
+
+    fn scale(&self) -> f64 {
+        (self.shape[2] as f64).powf(-0.5)
+    }
+
+    /// Softmax of the scores: `[B, heads, n, n]`.
+    fn weights(&self, arithmetic: Arithmetic) -> FloatTensor<B> {
+        let key = B::float_swap_dims(self.key.clone(), 2, 3);
+        B::softmax(product::<B>(self.query.clone(), key, arithmetic), 3)
+    }
+
+    /// `[B, heads, n, d]` -> `[B, n, C]`
+    fn joined(&self, x: FloatTensor<B>) -> FloatTensor<B> {
+        let [b, n, d] = self.shape;
+        reshape::<B, 3>(B::float_permute(x, &[0, 2, 1, 3]), [b, n, self.heads * d])
+    }
+}
+
 fn reshape<B: Backend, const D: usize>(x: FloatTensor<B>, shape: [usize; D]) -> FloatTensor<B> {
     B::float_reshape(x, Shape::from(shape))
 }

@@ -117,6 +117,26 @@ impl<B: SamGradients> Backward<B, 3> for AffineBackward {
     }
 }
 
+/// What the backward pass of [`SamOps::self_attention`] keeps: its input.
+#[derive(Debug)]
+struct SelfAttentionBackward {
+    heads: usize,
+    arithmetic: Arithmetic,
+}
+
+impl<B: SamGradients> Backward<B, 1> for SelfAttentionBackward {
+    type State = FloatTensor<B>;
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let [node] = ops.parents;
+        let grad = grads.consume::<B>(&ops.node);
+        if let Some(node) = node {
+            let by_qkv = B::self_attention_grad(ops.state, grad, self.heads, self.arithmetic);
+            grads.register::<B>(node.id, by_qkv);
+        }
+    }
+}
+
 #[derive(Debug)]
 struct GeluBackward;
 
@@ -249,6 +269,21 @@ impl<B: SamGradients + FusedGradients, C: CheckpointStrategy> SamOps for Autodif
             OpsKind::UnTracked(prep) => prep.finish(output),
         };
         activate::<Self>(output, outer)
+    }
+
+    fn self_attention(
+        qkv: FloatTensor<Self>,
+        heads: usize,
+        arithmetic: Arithmetic,
+    ) -> FloatTensor<Self> {
+        let node = qkv.node();
+        let qkv = qkv.into_primitive();
+        let output = B::self_attention(qkv.clone(), heads, arithmetic);
+        let backward = SelfAttentionBackward { heads, arithmetic };
+        match backward.prepare::<C>([node]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish(qkv, output),
+            OpsKind::UnTracked(prep) => prep.finish(output),
+        }
     }
 
     fn exact_gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {

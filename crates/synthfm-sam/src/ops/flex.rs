@@ -9,7 +9,8 @@ use super::gradients::SamGradients;
 use super::{SamOps, Sampling};
 use crate::kernels::{
     self, Activation, Arithmetic, Bias, Conv, ConvShape, Depthwise, ImageKeys, ImageToTokens, Isa,
-    Kernel, Layout, Linear, MaskHead, Placement, SharedAttention, TokensToImage, WindowAttention,
+    Kernel, Layout, Linear, MaskHead, Placement, SelfAttention, SharedAttention, TokensToImage,
+    WindowAttention,
 };
 
 /// The values of a CPU tensor; the modules of this crate compute in `f32`.
@@ -166,6 +167,18 @@ fn run_attention(
     };
     let out = attention.run(Isa::best(), arithmetic);
     tensor(out, [batch, height, width, channels / 3])
+}
+
+/// Attention among the tokens of `[B, n, 3·C]`.
+pub(super) fn self_attention(qkv: &FloatTensor<Flex>, heads: usize) -> SelfAttention<'_> {
+    let [images, tokens, channels] = qkv.shape().dims();
+    SelfAttention {
+        qkv: values(qkv),
+        images,
+        tokens,
+        heads,
+        head_dim: channels / 3 / heads,
+    }
 }
 
 impl SamOps for Flex {
@@ -342,6 +355,17 @@ impl SamOps for Flex {
             shape,
             arithmetic,
         )
+    }
+
+    fn self_attention(
+        qkv: FloatTensor<Self>,
+        heads: usize,
+        arithmetic: Arithmetic,
+    ) -> FloatTensor<Self> {
+        let qkv = qkv.to_contiguous();
+        let [images, tokens, channels] = qkv.shape().dims();
+        let out = self_attention(&qkv, heads).run(Isa::best(), arithmetic);
+        tensor(out, [images, tokens, channels / 3])
     }
 
     fn tokens_to_image(

@@ -3,7 +3,7 @@
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Flex, TensorMetadata};
 
-use super::flex::{conv_shape, placed, tensor, values};
+use super::flex::{conv_shape, placed, self_attention, tensor, values};
 use super::gradients::SamGradients;
 use super::{Activation, Arithmetic, Sampling};
 use crate::kernels::{self, Conv, ConvShape, Isa, Kernel, ParamGrad, Placement};
@@ -165,5 +165,16 @@ impl SamGradients for Flex {
             tensor(by_gamma, [c]),
             tensor(by_beta, [c]),
         ]
+    }
+
+    fn self_attention_grad(
+        qkv: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        heads: usize,
+        arithmetic: Arithmetic,
+    ) -> FloatTensor<Self> {
+        let (qkv, grad) = (qkv.to_contiguous(), grad.to_contiguous());
+        let by_qkv = self_attention(&qkv, heads).grad(Isa::best(), values(&grad), arithmetic);
+        tensor::<3>(by_qkv, qkv.shape().dims())
     }
 }

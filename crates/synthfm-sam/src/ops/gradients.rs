@@ -3,7 +3,7 @@
 
 use burn::backend::{Backend, TensorMetadata, tensor::FloatTensor};
 
-use super::{Arithmetic, SamOps, Sampling, product};
+use super::{Arithmetic, SamOps, Sampling, attention, product};
 
 /// Gradients of [`SamOps`]. Where `output` is given, it is the operation's result and a rectifier made it: the gradient
 /// is zero where that is.
@@ -81,6 +81,16 @@ pub trait SamGradients: SamOps {
         let by_beta = Self::float_slice(both, &[(c..2 * c).into()]);
         let by_x = Self::channel_norm_input_grad(x, gamma, grad, epsilon);
         [by_x, by_gamma, by_beta]
+    }
+
+    /// By the input of [`SamOps::self_attention`]; `grad`: `[B, n, C]` -> `[B, n, 3·C]`.
+    fn self_attention_grad(
+        qkv: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        heads: usize,
+        arithmetic: Arithmetic,
+    ) -> FloatTensor<Self> {
+        attention::among_tokens_grad::<Self>(qkv, grad, heads, arithmetic)
     }
 }
 

@@ -251,6 +251,16 @@ pub trait SamOps: Backend {
         attention::with_table::<Self>(qkv, &padding, table, window, arithmetic)
     }
 
+    /// Attention of all tokens of an image among themselves, without positions; `qkv`: `[B, n, 3·C]`, which holds queries,
+    /// keys and values, each head by head -> `[B, n, C]`.
+    fn self_attention(
+        qkv: FloatTensor<Self>,
+        heads: usize,
+        arithmetic: Arithmetic,
+    ) -> FloatTensor<Self> {
+        attention::among_tokens::<Self>(qkv, heads, arithmetic)
+    }
+
     /// Tokens attend to a map whose keys and values are projected here; keys get a position code.
     ///
     /// `query`: `[N, T, I]`, projected; `map`: `[N, n, C]` or `[1, n, C]`; `position`: `[1, n, C]`; weights
@@ -613,6 +623,18 @@ pub fn table_attention(
         padding.into_dispatch(),
         table.into_dispatch(),
         window,
+        arithmetic,
+    ))
+}
+
+/// Attention of all tokens of an image among themselves, see [`SamOps::self_attention`].
+///
+/// # Shapes
+/// `qkv`: `[B, n, 3·C]`, C a multiple of `heads` -> `[B, n, C]`
+pub fn self_attention(qkv: Tensor<3>, heads: usize, arithmetic: Arithmetic) -> Tensor<3> {
+    Tensor::from_dispatch(<Dispatch as SamOps>::self_attention(
+        qkv.into_dispatch(),
+        heads,
         arithmetic,
     ))
 }
