@@ -21,6 +21,7 @@ use rayon::prelude::*;
 
 use crate::conv_blocks::{Conv, space_to_depth};
 use crate::kernels::{Isa, Lanes, SETS, ValueGrid, exp_of_negated};
+use crate::ops::Arithmetic;
 use crate::prompt_encoder::{LABEL_BACKGROUND, LABEL_FOREGROUND, PromptBatch};
 
 /// A guide's maps, and where they are among all: positive clicks', then negative clicks'.
@@ -127,16 +128,18 @@ impl ClickReach {
     ///
     /// # Shapes
     /// `[BN, 4g, 4g, MAPS]` -> `[BN, g, g, C]`
-    pub(crate) fn coarse(&self, maps: Tensor<4>) -> Tensor<4> {
-        self.code.forward(space_to_depth(space_to_depth(maps)))
+    pub(crate) fn coarse(&self, maps: Tensor<4>, arithmetic: Arithmetic) -> Tensor<4> {
+        let cells = space_to_depth(space_to_depth(maps));
+        self.code.forward_in(cells, arithmetic)
     }
 
     /// What is added to the finest features.
     ///
     /// # Shapes
     /// `[BN, 4g, 4g, MAPS]` -> `[BN, 4g, 4g, C/8]`
-    pub(crate) fn fine(&self, maps: Tensor<4>) -> Tensor<4> {
-        self.fine_out.forward(self.fine_in.forward_relu(maps))
+    pub(crate) fn fine(&self, maps: Tensor<4>, arithmetic: Arithmetic) -> Tensor<4> {
+        let hidden = self.fine_in.forward_relu_in(maps, arithmetic);
+        self.fine_out.forward_in(hidden, arithmetic)
     }
 }
 

@@ -25,23 +25,13 @@ impl Conv {
         }
     }
 
-    /// In single precision.
-    ///
     /// # Shapes
     /// `[B, H, W, C]` -> `[B, H, W, O]`
-    pub(crate) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        self.forward_in(x, Arithmetic::F32)
-    }
-
     pub(crate) fn forward_in(&self, x: Tensor<4>, arithmetic: Arithmetic) -> Tensor<4> {
         ops::conv(x, self.parts(), Sampling::Same, false, arithmetic)
     }
 
-    /// In single precision.
-    pub(crate) fn forward_relu(&self, x: Tensor<4>) -> Tensor<4> {
-        self.forward_relu_in(x, Arithmetic::F32)
-    }
-
+    /// [`Self::forward_in`] and a rectifier.
     pub(crate) fn forward_relu_in(&self, x: Tensor<4>, arithmetic: Arithmetic) -> Tensor<4> {
         ops::conv(x, self.parts(), Sampling::Same, true, arithmetic)
     }

@@ -196,18 +196,7 @@ impl UpConv {
         }
     }
 
-    /// The four pixels of a pixel follow one another, row by row.
-    ///
-    /// # Shapes
-    /// `[B, n, in]` -> `[B, 4 n, out]`
-    pub(crate) fn forward(&self, x: Tensor<3>, activation: Activation) -> Tensor<3> {
-        let [b, n, _] = x.dims();
-        let (weight, bias) = self.projection();
-        let out = self.bias.dims()[0];
-        ops::linear(x, weight, bias, activation, Arithmetic::F32).reshape([b, 4 * n, out])
-    }
-
-    /// As a product from `in` to `4 out` columns, in which a pixel's channels stay together.
+    /// As a product from `in` to `4 out` columns, in which a pixel's channels stay together and its four pixels follow one another, row by row.
     pub(crate) fn projection(&self) -> ops::Projection {
         let [input, out, _, _] = self.weight.dims();
         // [in, out, 2, 2] -> [in, 2, 2, out]

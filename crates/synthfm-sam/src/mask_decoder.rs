@@ -13,8 +13,8 @@ use crate::click_reach::ClickReach;
 use crate::config::SamConfig;
 use crate::dense_prompts::DensePrompts;
 use crate::image_encoder::{HighRes, ImageEmbedding};
-use crate::layers::{Embedding, LayerNorm, UpConv, apply, channels_first};
-use crate::ops::{self, Activation, Arithmetic, gelu};
+use crate::layers::{Embedding, LayerNorm, UpConv, apply, channels_last};
+use crate::ops::{self, Activation, Arithmetic};
 use crate::prompt_encoder::PromptEmbedding;
 use crate::transformer::{ImageSide, TwoWayTransformer};
 
@@ -124,7 +124,7 @@ impl MaskDecoder {
             (Some(join), Some(maps)) => {
                 let mut src = src.reshape([objects, g, g, c]);
                 if let Some((reach, maps)) = &reach {
-                    src = src + reach.coarse(maps.clone());
+                    src = src + reach.coarse(maps.clone(), arithmetic);
                 }
                 let joined = join.forward(src, maps, arithmetic);
                 joined.reshape([objects, g * g, c])
@@ -152,23 +152,26 @@ impl MaskDecoder {
             .collect();
         let weights = Tensor::cat(weights, 1);
 
-        // Their products with the upscaled image map: [BN, K, m m], pixels nested
+        // Their products with the upscaled image map: [BN, K, m, m]
         let low_res_logits = match &image.embedding.high_res {
             Some(HighRes { half, quarter, .. }) => {
-                let [half, mut quarter] = [half, quarter]
-                    .map(|map| select_images(nested(map.clone(), g), image.image_of_object));
-                if let Some((reach, maps)) = reach {
-                    quarter = quarter + nested(channels_first(reach.fine(maps)), g);
-                }
-                let finer = [half, quarter];
-                let upscaled = self.output_upscaling.forward_with(src, finer);
-                weights.matmul(upscaled.swap_dims(1, 2))
+                let [half, quarter] = [half, quarter].map(|map| channels_last(map.clone()));
+                let added = match reach {
+                    Some((reach, maps)) => reach.fine(maps, arithmetic),
+                    None => Tensor::zeros([1, 1, 1, quarter.dims()[3]], &quarter.device()),
+                };
+                let (of_object, finer) = (image.image_of_object, [half, quarter, added]);
+                let upscaling = &self.output_upscaling;
+                upscaling.finer_masks(src, finer, weights, of_object, arithmetic)
             }
-            None => self.output_upscaling.masks(src, weights, arithmetic),
+            None => {
+                let masks = self.output_upscaling.masks(src, weights, arithmetic);
+                let masks = masks.reshape([objects * count, 16 * g * g]);
+                unnested(masks, g).reshape([objects, count, 4 * g, 4 * g])
+            }
         };
-        let low_res_logits = unnested(low_res_logits.reshape([objects * count, 16 * g * g]), g);
         MaskPrediction {
-            low_res_logits: low_res_logits.reshape([objects, count, 4 * g, 4 * g]),
+            low_res_logits,
             iou: self
                 .iou_prediction_head
                 .forward(iou_token)
@@ -219,7 +222,7 @@ fn select_images<const D: usize>(x: Tensor<D>, image_of_object: &[usize]) -> Ten
 /// Two transposed convolutions: from `g` to `4 g` and from `C` to `C/8` channels.
 ///
 /// All that follows them treats pixels one by one, so these stay *nested* as the convolutions make them: the
-/// four of a pixel one after the other, row by row, in the pixel's place. Only the masks are put in order.
+/// four of a pixel one after the other, row by row, in the pixel's place. The masks alone are put in order.
 #[derive(Module, Debug)]
 struct OutputUpscaling {
     conv_0: UpConv,
@@ -243,29 +246,32 @@ impl OutputUpscaling {
         ops::mask_head(src, first, self.norm_1.parts(), second, weights, arithmetic)
     }
 
-    /// The upscaled map, with the finer maps of the encoder added.
+    /// The same with the finer maps of B images added, and with what each object adds to the finest.
     ///
     /// # Shapes
-    /// `[BN, g g, C]`, finer maps `[BN, 4 g g, C/4]` and `[BN, m m, C/8]`, nested -> `[BN, m m, C/8]`, nested
-    fn forward_with(&self, src: Tensor<3>, [half, quarter]: [Tensor<3>; 2]) -> Tensor<3> {
-        let x = self.conv_0.forward(src, Activation::None) + half;
-        let x = gelu(self.norm_1.forward(x));
-        gelu(self.conv_3.forward(x, Activation::None) + quarter)
+    /// `[BN, g g, C]`, channels-last maps `[B, 2g, 2g, C/4]`, `[B, m, m, C/8]` and `[BN, m, m, C/8]` (or `[1, 1, 1, C/8]`),
+    /// mask weights `[BN, K, C/8]` -> `[BN, K, m, m]`
+    fn finer_masks(
+        &self,
+        src: Tensor<3>,
+        finer: [Tensor<4>; 3],
+        weights: Tensor<3>,
+        image_of_object: &[usize],
+        arithmetic: Arithmetic,
+    ) -> Tensor<4> {
+        let (first, second) = (self.conv_0.projection(), self.conv_3.projection());
+        let norm = self.norm_1.parts();
+        ops::finer_head(
+            src,
+            first,
+            norm,
+            second,
+            finer,
+            weights,
+            image_of_object,
+            arithmetic,
+        )
     }
-}
-
-/// A map of 2 or 4 pixels along a cell's side, nested in its grid of `g × g`: `[B, C, f g, f g]` ->
-/// `[B, f f g g, C]`.
-fn nested(map: Tensor<4>, g: usize) -> Tensor<3> {
-    let [b, c, height, _] = map.dims();
-    let pixels = height * height;
-    if height == 2 * g {
-        let map = map.reshape([b, c, g, 2, g, 2]);
-        return map.permute([0, 2, 4, 3, 5, 1]).reshape([b, pixels, c]);
-    }
-    let map = map.reshape([b, c, g, 2, 2, g, 2, 2]);
-    map.permute([0, 2, 5, 3, 6, 4, 7, 1])
-        .reshape([b, pixels, c])
 }
 
 /// Maps nested twice in rows and columns: `[M, 16 g g]` -> `[M, 4 g, 4 g]`.

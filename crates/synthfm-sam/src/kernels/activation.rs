@@ -45,7 +45,7 @@ pub(super) fn nearest_power(t: f32) -> (f32, f32) {
 ///
 /// erf by Abramowitz and Stegun 7.1.26, absolute error below 1.5e-7.
 #[inline(always)]
-fn normal_cdf_pdf(x: f32) -> (f32, f32) {
+pub(super) fn normal_cdf_pdf(x: f32) -> (f32, f32) {
     const INV_SQRT_2PI: f32 = 0.398_942_3;
     let z = x.abs() * std::f32::consts::FRAC_1_SQRT_2;
     let t = 1.0 / (1.0 + 0.327_591_1 * z);

@@ -18,6 +18,7 @@ mod conv_grad;
 #[cfg(test)]
 mod conv_tests;
 mod depthwise;
+mod finer_head;
 mod isa;
 mod linear;
 mod map_attention;
@@ -39,6 +40,7 @@ pub(crate) use click_distance::{Lanes, SETS, ValueGrid};
 pub(crate) use conv::{Conv, ConvShape, Kernel, Placement};
 pub(crate) use conv_grad::ParamGrad;
 pub(crate) use depthwise::Depthwise;
+pub(crate) use finer_head::FinerHead;
 pub(crate) use isa::Isa;
 pub(crate) use linear::Linear;
 pub use linear::{Activation, Arithmetic};

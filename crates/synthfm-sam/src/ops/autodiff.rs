@@ -8,6 +8,7 @@ use burn::backend::autodiff::{
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend};
 
+use super::finer_head::{self, INPUTS};
 use super::fused::FusedBackward;
 use super::gradients::SamGradients;
 use super::{
@@ -382,6 +383,45 @@ impl<B: SamGradients + FusedGradients, C: CheckpointStrategy> SamOps for Autodif
             &out_bias,
         ];
         record::<B, C, 7>(nodes.map(<FloatTensor<Self>>::node), output, gradient)
+    }
+
+    fn finer_head(
+        map: FloatTensor<Self>,
+        first_weight: FloatTensor<Self>,
+        first_bias: FloatTensor<Self>,
+        half: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        second_weight: FloatTensor<Self>,
+        second_bias: FloatTensor<Self>,
+        quarter: FloatTensor<Self>,
+        added: FloatTensor<Self>,
+        tokens: FloatTensor<Self>,
+        image_of_object: Vec<usize>,
+        epsilon: f64,
+        arithmetic: Arithmetic,
+    ) -> FloatTensor<Self> {
+        let inputs = [
+            map,
+            first_weight,
+            first_bias,
+            half,
+            gamma,
+            beta,
+            second_weight,
+            second_bias,
+            quarter,
+            added,
+            tokens,
+        ];
+        let nodes = inputs.each_ref().map(<FloatTensor<Self>>::node);
+        let plain = inputs
+            .each_ref()
+            .map(|input| input.clone().into_primitive());
+        match B::finer_head_recorded(plain, &image_of_object, epsilon, arithmetic) {
+            Some((output, gradient)) => record::<B, C, INPUTS>(nodes, output, gradient),
+            None => finer_head::composed::<Self>(inputs, &image_of_object, epsilon, arithmetic),
+        }
     }
 }
 

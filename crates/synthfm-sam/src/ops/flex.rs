@@ -6,7 +6,7 @@ use burn::tensor::{Shape, TensorData};
 
 use super::fused::{map_to_tokens, tokens_to_map};
 use super::gradients::SamGradients;
-use super::{SamOps, Sampling};
+use super::{SamOps, Sampling, finer_head};
 use crate::kernels::{
     self, Activation, Arithmetic, Bias, Conv, ConvShape, Depthwise, ImageKeys, ImageToTokens, Isa,
     Kernel, Layout, Linear, MaskHead, Placement, SelfAttention, SharedAttention, TokensToImage,
@@ -504,6 +504,38 @@ impl SamOps for Flex {
             size: [objects, n, masks],
         };
         tensor(head.run(Isa::best(), arithmetic), [objects, masks, 16 * n])
+    }
+
+    fn finer_head(
+        map: FloatTensor<Self>,
+        first_weight: FloatTensor<Self>,
+        first_bias: FloatTensor<Self>,
+        half: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        second_weight: FloatTensor<Self>,
+        second_bias: FloatTensor<Self>,
+        quarter: FloatTensor<Self>,
+        added: FloatTensor<Self>,
+        tokens: FloatTensor<Self>,
+        image_of_object: Vec<usize>,
+        epsilon: f64,
+        arithmetic: Arithmetic,
+    ) -> FloatTensor<Self> {
+        let inputs = [
+            map,
+            first_weight,
+            first_bias,
+            half,
+            gamma,
+            beta,
+            second_weight,
+            second_bias,
+            quarter,
+            added,
+            tokens,
+        ];
+        finer_head::run(inputs, &image_of_object, epsilon, arithmetic)
     }
 
     fn exact_gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {

@@ -13,14 +13,16 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, TensorMetadata};
 
 use super::flex::{image_keys, tensor, values};
-use super::{Arithmetic, SamOps};
+use super::{Arithmetic, SamOps, finer_head};
 use crate::kernels::{Isa, MapToTokens, TokensToMap};
 
 /// Gradients of an operation by its inputs, from the gradient of its output.
 pub struct GradientOf<B: Backend>(Arc<dyn Fn(FloatTensor<B>) -> Vec<FloatTensor<B>> + Send + Sync>);
 
 impl<B: Backend> GradientOf<B> {
-    fn new(f: impl Fn(FloatTensor<B>) -> Vec<FloatTensor<B>> + Send + Sync + 'static) -> Self {
+    pub(super) fn new(
+        f: impl Fn(FloatTensor<B>) -> Vec<FloatTensor<B>> + Send + Sync + 'static,
+    ) -> Self {
         Self(Arc::new(f))
     }
 }
@@ -63,6 +65,17 @@ pub trait FusedGradients: SamOps {
         let _ = (inputs, heads, arithmetic);
         None
     }
+
+    /// [`SamOps::finer_head`] of its tensors in order. Gradients: of all of them, in that order.
+    fn finer_head_recorded(
+        inputs: [FloatTensor<Self>; 11],
+        image_of_object: &[usize],
+        epsilon: f64,
+        arithmetic: Arithmetic,
+    ) -> Option<Recorded<Self>> {
+        let _ = (inputs, image_of_object, epsilon, arithmetic);
+        None
+    }
 }
 
 #[cfg(feature = "gpu")]
@@ -103,6 +116,16 @@ impl FusedGradients for Flex {
             as_shaped(by, &inputs, [0, 2, 3, 4, 5, 6, 7])
         });
         Some((tensor(out, [objects, n, c]), gradient))
+    }
+
+    fn finer_head_recorded(
+        inputs: [FloatTensor<Self>; 11],
+        image_of_object: &[usize],
+        epsilon: f64,
+        arithmetic: Arithmetic,
+    ) -> Option<Recorded<Self>> {
+        let of = image_of_object.to_vec();
+        Some(finer_head::recorded(inputs, of, epsilon, arithmetic))
     }
 }
 

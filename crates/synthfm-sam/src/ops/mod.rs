@@ -7,6 +7,7 @@ mod attention;
 mod autodiff;
 #[cfg(feature = "gpu")]
 mod cube;
+mod finer_head;
 mod flex;
 mod flex_gradients;
 mod fused;
@@ -352,6 +353,47 @@ pub trait SamOps: Backend {
         let x = Self::affine(x, second_weight, second_bias, Activation::Gelu, arithmetic);
         let x = Self::float_reshape(x, Shape::from([objects, 16 * n, c2]));
         Self::float_matmul(tokens, Self::float_swap_dims(x, 1, 2))
+    }
+
+    /// [`SamOps::mask_head`] with finer maps added: `half` before the normalisation, `quarter`, and what each object
+    /// adds to it, before the last GELU. Object `i` is on image `image_of_object[i]`.
+    ///
+    /// `map`: `[N, g·g, C]`; `half`: `[B, 2·g, 2·g, C1]`; `quarter`: `[B, 4·g, 4·g, C2]`; `added`: `[N, 4·g, 4·g, C2]`
+    /// or `[1, 1, 1, C2]`; `tokens`: `[N, K, C2]` -> `[N, K, 4·g, 4·g]`, row by row.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "an operation names its tensors one by one; generated code repeats this attribute"
+    )]
+    fn finer_head(
+        map: FloatTensor<Self>,
+        first_weight: FloatTensor<Self>,
+        first_bias: FloatTensor<Self>,
+        half: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        second_weight: FloatTensor<Self>,
+        second_bias: FloatTensor<Self>,
+        quarter: FloatTensor<Self>,
+        added: FloatTensor<Self>,
+        tokens: FloatTensor<Self>,
+        image_of_object: Vec<usize>,
+        epsilon: f64,
+        arithmetic: Arithmetic,
+    ) -> FloatTensor<Self> {
+        let inputs = [
+            map,
+            first_weight,
+            first_bias,
+            half,
+            gamma,
+            beta,
+            second_weight,
+            second_bias,
+            quarter,
+            added,
+            tokens,
+        ];
+        finer_head::composed::<Self>(inputs, &image_of_object, epsilon, arithmetic)
     }
 
     /// GELU with the error function; any shape.
@@ -734,6 +776,44 @@ pub fn mask_head(
         second.0.into_dispatch(),
         second.1.into_dispatch(),
         tokens.into_dispatch(),
+        epsilon,
+        arithmetic,
+    ))
+}
+
+/// The upscaling of a mask decoder with finer maps and its product with the mask tokens, see [`SamOps::finer_head`].
+///
+/// # Shapes
+/// `map`: `[N, g·g, C]`, `first` from C to 4·C1, `norm`: `[C1]` each and epsilon, `second` from C1 to 4·C2; of B images
+/// `half`: `[B, 2·g, 2·g, C1]`, `quarter`: `[B, 4·g, 4·g, C2]`; `added`: `[N, 4·g, 4·g, C2]` or `[1, 1, 1, C2]`;
+/// `tokens`: `[N, K, C2]`; the image of each object -> `[N, K, 4·g, 4·g]`
+#[allow(
+    clippy::too_many_arguments,
+    reason = "an operation names its tensors one by one"
+)]
+pub fn finer_head(
+    map: Tensor<3>,
+    first: Projection,
+    (gamma, beta, epsilon): (Tensor<1>, Tensor<1>, f64),
+    second: Projection,
+    [half, quarter, added]: [Tensor<4>; 3],
+    tokens: Tensor<3>,
+    image_of_object: &[usize],
+    arithmetic: Arithmetic,
+) -> Tensor<4> {
+    Tensor::from_dispatch(<Dispatch as SamOps>::finer_head(
+        map.into_dispatch(),
+        first.0.into_dispatch(),
+        first.1.into_dispatch(),
+        half.into_dispatch(),
+        gamma.into_dispatch(),
+        beta.into_dispatch(),
+        second.0.into_dispatch(),
+        second.1.into_dispatch(),
+        quarter.into_dispatch(),
+        added.into_dispatch(),
+        tokens.into_dispatch(),
+        image_of_object.to_vec(),
         epsilon,
         arithmetic,
     ))
