@@ -19,9 +19,9 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use rayon::prelude::*;
 
-use crate::conv_blocks::{Conv, space_to_depth};
+use crate::conv_blocks::Conv;
 use crate::kernels::{Isa, Lanes, SETS, ValueGrid, exp_of_negated};
-use crate::ops::Arithmetic;
+use crate::ops::{self, Arithmetic, Sampling};
 use crate::prompt_encoder::{LABEL_BACKGROUND, LABEL_FOREGROUND, PromptBatch};
 
 /// A guide's maps, and where they are among all: positive clicks', then negative clicks'.
@@ -99,6 +99,12 @@ const _: () = assert!(
 );
 /// Cells of the logits along a cell of the embedding.
 const FINER: usize = 4;
+/// Maps that are as fine as the logits, and those of half of that; the others change with the embedding's cells alone.
+const FINE_MAPS: usize = PLAIN.at;
+const HALF_MAPS: usize = BROAD.at - PLAIN.at;
+/// Values of the maps in a cell of the embedding, each as often as it differs.
+const CELL_VALUES: usize =
+    FINER * FINER * FINE_MAPS + FINER * FINER / 4 * HALF_MAPS + MAPS - BROAD.at;
 /// Half the side, in cells of the coarse guides, of the windows of filter and texture.
 const WINDOW: usize = 2;
 /// Variance below which the guided filter takes a window for flat, and that in the broad guide.
@@ -127,10 +133,11 @@ impl ClickReach {
     /// What is added to the embedding.
     ///
     /// # Shapes
-    /// `[BN, 4g, 4g, MAPS]` -> `[BN, g, g, C]`
+    /// [`ReachMaps::cells`], `[BN, g, g, CELL_VALUES]` -> `[BN, g, g, C]`
     pub(crate) fn coarse(&self, maps: Tensor<4>, arithmetic: Arithmetic) -> Tensor<4> {
-        let cells = space_to_depth(space_to_depth(maps));
-        self.code.forward_in(cells, arithmetic)
+        let (weight, bias) = self.code.parts();
+        let weight = weight_of_cells(weight);
+        ops::conv(maps, (weight, bias), Sampling::Same, false, arithmetic)
     }
 
     /// What is added to the finest features.
@@ -143,26 +150,71 @@ impl ClickReach {
     }
 }
 
-/// The maps of every object.
-///
-/// # Shapes
-/// Guides of the images, of a grid of `m × m`; prompts of `BN` objects of an input of side `image_size` ->
-/// `[BN, m, m, MAPS]`, values 0 to 1
+/// The weight of the maps at all pixels of a cell, `[1, 1, 16·MAPS, C]`, as that of [`ReachMaps::cells`]: pixels that share
+/// a value share the sum of their weights.
+fn weight_of_cells(weight: Tensor<4>) -> Tensor<4> {
+    let channels = weight.dims()[3];
+    // Pixels are nested twice: rows and columns of 2 × 2, then those inside them.
+    let weight = weight.reshape([4, 4, MAPS, channels]);
+    let maps = |from: usize, to: usize| weight.clone().narrow(2, from, to - from);
+    let rows = |maps: Tensor<4>| {
+        let values = maps.shape().num_elements() / channels;
+        maps.reshape([1, 1, values, channels])
+    };
+    let fine = maps(0, FINE_MAPS);
+    let half = maps(FINE_MAPS, BROAD.at).sum_dim(1);
+    let broad = maps(BROAD.at, MAPS).sum_dim(1).sum_dim(0);
+    Tensor::cat([fine, half, broad].map(rows).into(), 2)
+}
+
+/// The values of the maps in a row of cells, each as often as it differs: those of 4 × 4 pixels, of 2 × 2 and of the cell;
+/// pixels are nested. `maps` are its four rows of pixels, `[4, m, MAPS]`.
+fn write_cells(maps: &[f32], cells: &mut [f32]) {
+    let m = maps.len() / (FINER * MAPS);
+    for (column, cell) in cells.chunks_exact_mut(CELL_VALUES).enumerate() {
+        let (fine, rest) = cell.split_at_mut(FINER * FINER * FINE_MAPS);
+        let (half, broad) = rest.split_at_mut(FINER * FINER / 4 * HALF_MAPS);
+        let pixel = |row: usize, x: usize| &maps[(row * m + FINER * column + x) * MAPS..][..MAPS];
+        for (i, fine) in fine.chunks_exact_mut(FINE_MAPS).enumerate() {
+            let (outer, inner) = (i / 4, i % 4);
+            let pixel = pixel(outer / 2 * 2 + inner / 2, outer % 2 * 2 + inner % 2);
+            fine.copy_from_slice(&pixel[..FINE_MAPS]);
+        }
+        for (i, half) in half.chunks_exact_mut(HALF_MAPS).enumerate() {
+            half.copy_from_slice(&pixel(i / 2 * 2, i % 2 * 2)[FINE_MAPS..BROAD.at]);
+        }
+        broad.copy_from_slice(&pixel(0, 0)[BROAD.at..]);
+    }
+}
+
+/// The maps of objects on a grid of `m × m`, and of its `m/4 × m/4` cells; values 0 to 1.
+#[derive(Debug, Clone)]
+pub(crate) struct ReachMaps {
+    /// `[BN, m, m, MAPS]`
+    pub(crate) full: Tensor<4>,
+    /// The same values by cell of the embedding, without those that repeat others: `[BN, m/4, m/4, CELL_VALUES]`.
+    pub(crate) cells: Tensor<4>,
+}
+
+/// The maps of every object: guides of the images, of a grid of `m × m`, and prompts of `BN` objects of an input of side
+/// `image_size`.
 pub(crate) fn reach_maps(
     guides: &[Guides],
     prompts: &PromptBatch,
     image_of_object: &[usize],
     image_size: usize,
     device: &Device,
-) -> Tensor<4> {
+) -> ReachMaps {
     let (objects, m) = (image_of_object.len(), guides[0].side());
     let prompts = HostPrompts::of(prompts, objects, m as f32 / image_size as f32);
     let distances = SetDistances::of(&prompts, guides, image_of_object);
     let mut maps = vec![0.0; objects * m * m * MAPS];
     let bands = m / BAND;
+    let mut cells = vec![0.0; objects * bands * bands * CELL_VALUES];
     maps.par_chunks_exact_mut((BAND * m * MAPS).max(1))
+        .zip(cells.par_chunks_exact_mut((bands * CELL_VALUES).max(1)))
         .enumerate()
-        .for_each_init(Vec::new, |line, (i, maps)| {
+        .for_each_init(Vec::new, |line, (i, (maps, cells))| {
             let (object, row) = (i / bands, i % bands * BAND);
             for (guide, layout) in LAYOUTS.iter().enumerate() {
                 distances.write(object, (guide, layout), row, line, maps);
@@ -172,8 +224,13 @@ pub(crate) fn reach_maps(
                     mark_box(box_, row, maps);
                 }
             }
+            write_cells(maps, cells);
         });
-    Tensor::from_data(TensorData::new(maps, [objects, m, m, MAPS]), device)
+    let cells = TensorData::new(cells, [objects, bands, bands, CELL_VALUES]);
+    ReachMaps {
+        full: Tensor::from_data(TensorData::new(maps, [objects, m, m, MAPS]), device),
+        cells: Tensor::from_data(cells, device),
+    }
 }
 
 /// Clicks of one kind on one object.
@@ -650,7 +707,7 @@ mod tests {
         let grey = TensorData::new(two_rooms(0.5), [1, 1, SIDE, SIDE]);
         let grey = Tensor::from_data(grey, &device);
         let guides = Guides::of_images(grey);
-        let maps = reach_maps(&guides, prompts, &[0], 2 * SIDE, &device);
+        let maps = reach_maps(&guides, prompts, &[0], 2 * SIDE, &device).full;
         assert_eq!(maps.dims(), [1, SIDE, SIDE, MAPS]);
         maps.into_data().try_into_vec().unwrap()
     }
@@ -689,6 +746,56 @@ mod tests {
         assert!(maps.iter().all(|v| (0.0..=1.0).contains(v)));
     }
 
+    /// The convolution of all pixels of a cell by its definition.
+    fn product_of_cell(maps: &[f32], [row, column]: [usize; 2], weight: &[f32]) -> f64 {
+        let mut sum = 0.0;
+        for (place, weight) in weight.chunks_exact(MAPS).enumerate() {
+            // Bits of the place: row and column of the quarter, then of the pixel in it.
+            let bit = |i: usize| place >> (3 - i) & 1;
+            let (y, x) = (
+                4 * row + 2 * bit(0) + bit(2),
+                4 * column + 2 * bit(1) + bit(3),
+            );
+            let maps = &maps[(y * SIDE + x) * MAPS..][..MAPS];
+            let terms = maps.iter().zip(weight);
+            sum += terms
+                .map(|(&m, &w)| f64::from(m) * f64::from(w))
+                .sum::<f64>();
+        }
+        sum
+    }
+
+    #[test]
+    fn cells_with_the_summed_weights_are_the_product_of_all_pixels() {
+        let device = Device::flex();
+        let mut prompts = clicks(&[(4.5, 18.5, 1), (20.5, 6.5, 0)]);
+        let corners = TensorData::new(vec![4.5_f32, 6.5, 8.5, 16.5], [1, 4]);
+        prompts.boxes = Some(Tensor::from_data(corners, &device));
+        let grey = TensorData::new(two_rooms(0.5), [1, 1, SIDE, SIDE]);
+        let guides = Guides::of_images(Tensor::from_data(grey, &device));
+        let ReachMaps { full, cells } = reach_maps(&guides, &prompts, &[0], 2 * SIDE, &device);
+        let g = SIDE / FINER;
+        assert_eq!(cells.dims(), [1, g, g, CELL_VALUES]);
+        let full: Vec<f32> = full.into_data().iter::<f32>().collect();
+        let weight: Vec<f32> = (0..16 * MAPS)
+            .map(|i| ((i * 37 % 101) as f32 - 50.0) / 50.0)
+            .collect();
+        let values = TensorData::new(weight.clone(), [1, 1, 16 * MAPS, 1]);
+        let summed = weight_of_cells(Tensor::from_data(values, &device));
+        let got = cells
+            .reshape([g * g, CELL_VALUES])
+            .matmul(summed.reshape([CELL_VALUES, 1]));
+        let got: Vec<f32> = got.into_data().iter::<f32>().collect();
+        for (i, &got) in got.iter().enumerate() {
+            let expected = product_of_cell(&full, [i / g, i % g], &weight);
+            assert!(
+                (f64::from(got) - expected).abs() < 1e-3,
+                "{i}: {got}, {expected}"
+            );
+        }
+        assert!(got.iter().any(|&v| (v - got[0]).abs() > 0.1));
+    }
+
     #[test]
     fn objects_of_several_images_equal_one_by_one() {
         let device = Device::flex();
@@ -714,9 +821,9 @@ mod tests {
             )
         };
         let all: Vec<usize> = (0..image_of_object.len()).collect();
-        let together = reach_maps(&guides, &of(&all), &image_of_object, 2 * SIDE, &device);
+        let together = reach_maps(&guides, &of(&all), &image_of_object, 2 * SIDE, &device).full;
         for (i, &image) in image_of_object.iter().enumerate() {
-            let alone = reach_maps(&guides, &of(&[i]), &[image], 2 * SIDE, &device);
+            let alone = reach_maps(&guides, &of(&[i]), &[image], 2 * SIDE, &device).full;
             let bits = |maps: Tensor<4>| -> Vec<u32> {
                 maps.into_data().iter::<f32>().map(f32::to_bits).collect()
             };

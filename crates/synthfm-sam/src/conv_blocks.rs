@@ -66,7 +66,8 @@ impl Conv {
         ops::conv(x, parts, Sampling::Patches, false, arithmetic)
     }
 
-    fn parts(&self) -> (Tensor<4>, Tensor<1>) {
+    /// Weight and bias.
+    pub(crate) fn parts(&self) -> (Tensor<4>, Tensor<1>) {
         (self.weight.val(), self.bias.val())
     }
 }

@@ -196,7 +196,8 @@ impl UpConv {
         }
     }
 
-    /// As a product from `in` to `4 out` columns, in which a pixel's channels stay together and its four pixels follow one another, row by row.
+    /// As a product from `in` to `4 out` columns, in which a pixel's channels stay together: the four pixels that it
+    /// becomes follow one another, row by row.
     pub(crate) fn projection(&self) -> ops::Projection {
         let [input, out, _, _] = self.weight.dims();
         // [in, out, 2, 2] -> [in, 2, 2, out]

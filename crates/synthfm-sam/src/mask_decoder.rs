@@ -124,7 +124,7 @@ impl MaskDecoder {
             (Some(join), Some(maps)) => {
                 let mut src = src.reshape([objects, g, g, c]);
                 if let Some((reach, maps)) = &reach {
-                    src = src + reach.coarse(maps.clone(), arithmetic);
+                    src = src + reach.coarse(maps.cells.clone(), arithmetic);
                 }
                 let joined = join.forward(src, maps, arithmetic);
                 joined.reshape([objects, g * g, c])
@@ -157,7 +157,7 @@ impl MaskDecoder {
             Some(HighRes { half, quarter, .. }) => {
                 let [half, quarter] = [half, quarter].map(|map| channels_last(map.clone()));
                 let added = match reach {
-                    Some((reach, maps)) => reach.fine(maps, arithmetic),
+                    Some((reach, maps)) => reach.fine(maps.full, arithmetic),
                     None => Tensor::zeros([1, 1, 1, quarter.dims()[3]], &quarter.device()),
                 };
                 let (of_object, finer) = (image.image_of_object, [half, quarter, added]);

@@ -9,6 +9,7 @@
 use burn::module::{Initializer, Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
+use crate::click_reach::ReachMaps;
 use crate::config::SamConfig;
 use crate::dense_prompts::prompt_maps;
 use crate::layers::{Embedding, LayerNorm, PatchConv};
@@ -84,8 +85,8 @@ pub struct PromptEmbedding {
     pub dense: Tensor<3>,
     /// Clicks and boxes drawn on the grid, `[BN, g, g, 5]`, for models with dense prompts.
     pub maps: Option<Tensor<4>>,
-    /// Distances from the clicks through the image, `[BN, 4g, 4g, 25]`, for models that take them.
-    pub reach: Option<Tensor<4>>,
+    /// Distances from the clicks through the image, for models that take them.
+    pub(crate) reach: Option<ReachMaps>,
 }
 
 impl PromptEmbedding {

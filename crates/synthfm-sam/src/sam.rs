@@ -6,7 +6,7 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
-use crate::click_reach::reach_maps;
+use crate::click_reach::{ReachMaps, reach_maps};
 use crate::config::SamConfig;
 use crate::image_encoder::{ImageEmbedding, ImageEncoder};
 use crate::mask_decoder::{DecoderImage, MaskDecoder, MaskOutput, MaskPrediction};
@@ -102,7 +102,7 @@ impl Sam {
     }
 
     /// See [`reach_maps`]; for models that take them.
-    fn click_reach(&self, image: &DecoderImage<'_>, prompts: &PromptBatch) -> Option<Tensor<4>> {
+    fn click_reach(&self, image: &DecoderImage<'_>, prompts: &PromptBatch) -> Option<ReachMaps> {
         let maps = image.embedding.high_res.as_ref();
         let guides = maps.filter(|_| self.config.click_reach)?.guides();
         let (objects, side) = (image.image_of_object, self.config.image_size);

@@ -201,9 +201,10 @@ impl FinerHead<'_> {
                 let band = FINER * m * c2;
                 let image = self.image_of_object[object];
                 let quarter = &self.quarter[(image * g + row) * band..][..band];
-                let added = match self.added.len() == c2 {
-                    true => self.added,
-                    false => &self.added[i * band..][..band],
+                let added = if self.added.len() == c2 {
+                    self.added
+                } else {
+                    &self.added[i * band..][..band]
                 };
                 let tokens = &self.tokens[object * row_tokens..][..row_tokens];
                 mask_row(isa, upscaled, [quarter, added, tokens], c2, out);
