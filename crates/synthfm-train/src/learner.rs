@@ -111,6 +111,15 @@ impl Learner {
         }
     }
 
+    /// The same weights, with a record of gradients that no other pass shares: passes of several threads, each through a
+    /// learner of its own, do not wait for each other.
+    pub(crate) fn with_own_record(&self) -> Self {
+        Self {
+            sam: self.sam.clone().map(&mut Rerecorder),
+            ..self.clone()
+        }
+    }
+
     /// The same with embeddings that are looked up, of batches that bring their pictures.
     pub(crate) fn with_recall(self, recall: Option<Recall>) -> Self {
         Self { recall, ..self }
@@ -402,6 +411,18 @@ impl ModuleMapper for Adopter<'_> {
         let trained = self.plan.rate(&self.path.key(), self.encoder) > 0.0;
         param.map(|tensor| {
             Tensor::from_data(tensor.into_data(), self.device).set_require_grad(trained)
+        })
+    }
+}
+
+/// Gives every parameter a new record.
+struct Rerecorder;
+
+impl ModuleMapper for Rerecorder {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        param.map(|tensor| {
+            let trained = tensor.is_require_grad();
+            Tensor::autodiff(tensor.inner()).set_require_grad(trained)
         })
     }
 }

@@ -23,6 +23,7 @@ mod optimizer;
 mod pace;
 mod parallel;
 mod parameters;
+mod parts;
 mod plan;
 mod real_validation;
 pub mod report;

@@ -37,7 +37,8 @@ impl MemoryEstimate {
             groups.map(|group| group.parameters as u64).sum()
         };
         let (all, trained) = (count(|_| true), count(|group| group.trainable));
-        let images = config.batch_size.div_ceil(config.accumulate) as u64;
+        let part = config.batch_size.div_ceil(config.accumulate);
+        let images = (part * config.parts_at_once).min(config.batch_size) as u64;
         let objects = images * config.objects_per_image as u64;
         let encoder = trained_blocks(Plan::from(config), &model.encoder) * encoder_values(model);
         // The most answers of an object that are recorded.
@@ -206,6 +207,19 @@ mod tests {
         let pairs = activations(Mode::All, None, 4, 2);
         assert_eq!(activations(Mode::All, None, 4, 1), 2 * pairs);
         assert_eq!(activations(Mode::All, None, 4, 4), pairs / 2);
+        let mut config = TrainConfig {
+            mode: Mode::All,
+            batch_size: 4,
+            accumulate: 4,
+            parts_at_once: 2,
+            ..TrainConfig::default()
+        };
+        config.finetune.last_blocks = None;
+        let estimate = MemoryEstimate::of(&config, &config.model.resolve(), &[]);
+        assert_eq!(
+            estimate.activations, pairs,
+            "two parts of one image at once"
+        );
     }
 
     #[test]

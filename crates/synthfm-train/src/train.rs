@@ -18,6 +18,7 @@ use crate::learner::Learner;
 use crate::memory::MemoryEstimate;
 use crate::pace::{LastStep, StepReport, Stopwatch, TimeEstimate, Window};
 use crate::parallel::Processes;
+use crate::parts::Lanes;
 use crate::plan::ParameterGroup;
 use crate::run::{Run, resolve_model};
 use crate::validation::Validation;
@@ -95,6 +96,8 @@ pub fn train(
     let maker = BatchMaker::new(config.clone(), model);
     let maker = maker.with_share(processes.rank(), processes.size());
     let trained = trainee.learner.trained();
+    let on_cpu = options.device == Device::flex();
+    let lanes = Lanes::new(if on_cpu { config.parts_at_once } else { 1 })?;
     let mut loader = Loader::start(&maker, run.state.step, steps, options.workers);
     let (mut window, mut watch) = (Window::new(), Stopwatch::default());
     let mut skipped_in_a_row = 0;
@@ -105,8 +108,17 @@ pub fn train(
     while run.state.step < steps && !stopping {
         let (started, lr) = (Instant::now(), config.schedule.at(run.state.step, steps));
         let mut sum = StepSum::default();
-        for _ in 0..config.accumulate {
-            add_part(&mut sum, &trainee.learner, &mut loader, &mut window)?;
+        let mut left = config.accumulate;
+        while left > 0 {
+            let parts = left.min(lanes.count());
+            add_parts(
+                &mut sum,
+                (&lanes, parts),
+                &trainee.learner,
+                &mut loader,
+                &mut window,
+            )?;
+            left -= parts;
         }
         stopping = sum.reduce(processes, &trained, stop());
         let mut grad_norm = 0.0;
@@ -174,20 +186,22 @@ fn check_share(config: &TrainConfig, processes: &Processes) -> Result<()> {
     )))
 }
 
-/// Adds loss and gradients of the next part of a step's batch.
-fn add_part(
+/// Adds loss and gradients of the next `parts` of a step's batch, which are computed at once and added in their order.
+fn add_parts(
     sum: &mut StepSum,
+    (lanes, parts): (&Lanes, usize),
     learner: &Learner,
     loader: &mut Loader,
     window: &mut Window,
 ) -> Result<()> {
-    let (started, ready) = (Instant::now(), loader.ready());
-    let batch = loader.next_batch().ok_or(Error::Worker)?;
-    window.asked(ready, started.elapsed());
-    if let Some(output) = learner.forward(&batch)? {
-        let gradients = learner.gradients(&output);
-        let objects = batch.objects();
-        sum.add(gradients, output.loss.into_scalar(), output.dice, objects);
+    let mut batches = Vec::with_capacity(parts);
+    for _ in 0..parts {
+        let (started, ready) = (Instant::now(), loader.ready());
+        batches.push(loader.next_batch().ok_or(Error::Worker)?);
+        window.asked(ready, started.elapsed());
+    }
+    for part in lanes.run(learner, &batches)?.into_iter().flatten() {
+        sum.add(part.gradients, part.loss, part.dice, part.objects);
     }
     Ok(())
 }
@@ -203,7 +217,12 @@ mod tests {
     use crate::init::initialise;
 
     /// Objects, loss, Dice and gradients of the first step, with a kind of prompt for each image or for all of them.
-    fn first_step(accumulate: usize, per_image: bool) -> (StepSum, BTreeMap<String, Vec<f32>>) {
+    /// With `at_once` parts at once.
+    fn first_step(
+        accumulate: usize,
+        at_once: usize,
+        per_image: bool,
+    ) -> (StepSum, BTreeMap<String, Vec<f32>>) {
         let text = include_str!("../../../configs/tiny.toml");
         let mut config = TrainConfig::from_toml(text).unwrap();
         config.prompts.corrections.probability = 1.0;
@@ -221,8 +240,11 @@ mod tests {
         let learner = Learner::new(sam, model.clone(), config.mode, config.loss, &device);
         let mut loader = Loader::start(&BatchMaker::new(config, model), 0, 1, 2);
         let mut sum = StepSum::default();
-        for _ in 0..accumulate {
-            add_part(&mut sum, &learner, &mut loader, &mut Window::new()).unwrap();
+        let (lanes, mut window) = (Lanes::new(at_once).unwrap(), Window::new());
+        let all: Vec<usize> = (0..accumulate).collect();
+        for parts in all.chunks(at_once) {
+            let parts = (&lanes, parts.len());
+            add_parts(&mut sum, parts, &learner, &mut loader, &mut window).unwrap();
         }
         assert!(
             loader.next_batch().is_none(),
@@ -245,9 +267,9 @@ mod tests {
     }
 
     fn check_parts(per_image: bool) {
-        let (whole, expected) = first_step(1, per_image);
+        let (whole, expected) = first_step(1, 1, per_image);
         for parts in [2, 3, 5] {
-            let (sum, gradients) = first_step(parts, per_image);
+            let (sum, gradients) = first_step(parts, 1, per_image);
             assert_eq!(sum.objects, whole.objects);
             assert!((sum.loss - whole.loss).abs() < 1e-5 * whole.loss);
             assert!((sum.dice - whole.dice).abs() < 1e-5);
@@ -264,6 +286,28 @@ mod tests {
                     "{parts} parts, {name}: {}",
                     size(&off)
                 );
+            }
+        }
+    }
+
+    #[test]
+    fn parts_at_once_are_the_same_bit_for_bit_on_any_number_of_threads() {
+        let bits = |gradients: BTreeMap<String, Vec<f32>>| -> Vec<(String, Vec<u32>)> {
+            let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect();
+            gradients.into_iter().map(|(k, v)| (k, bits(v))).collect()
+        };
+        let (one, expected) = first_step(3, 1, true);
+        let expected = bits(expected);
+        assert!(expected.iter().any(|(_, v)| v.iter().any(|&v| v != 0)));
+        for threads in [1, 2] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+            let pool = pool.unwrap();
+            // Two lanes for three parts, and one for each.
+            for at_once in [1, 2, 3] {
+                let (sum, gradients) = pool.install(|| first_step(3, at_once, true));
+                let numbers = |sum: &StepSum| (sum.objects, sum.loss.to_bits(), sum.dice.to_bits());
+                assert_eq!(numbers(&sum), numbers(&one), "{threads} threads, {at_once}");
+                assert!(bits(gradients) == expected, "{threads} threads, {at_once}");
             }
         }
     }

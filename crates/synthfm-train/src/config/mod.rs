@@ -40,6 +40,9 @@ pub struct TrainConfig {
     /// Parts that a step's images are split into, one after another, to hold fewer in memory: 1 to `batch_size`.
     /// Gradients are the whole batch's, up to rounding.
     pub accumulate: usize,
+    /// Parts that are computed at once on the CPU, 1 to `accumulate`: they share the threads, and all of them are in memory.
+    /// The result is the same, bit for bit, for every value.
+    pub parts_at_once: usize,
     /// Most structures per image, which share its encoding.
     pub objects_per_image: usize,
     /// Smallest ratio of the shorter to the longer side of a sample, drawn uniformly from here to 1
@@ -104,6 +107,7 @@ impl Default for TrainConfig {
             images_per_epoch: 10_000,
             batch_size: 1,
             accumulate: 1,
+            parts_at_once: 1,
             objects_per_image: 1,
             min_aspect: 1.0,
             nested_targets: 1.0,
@@ -176,6 +180,8 @@ impl TrainConfig {
         whole("images_per_epoch", self.images_per_epoch, 1_000_000_000)?;
         whole("batch_size", self.batch_size as u64, 1024)?;
         whole("accumulate", self.accumulate as u64, self.batch_size as u64)?;
+        let (at_once, parts) = (self.parts_at_once as u64, self.accumulate as u64);
+        whole("parts_at_once", at_once, parts)?;
         whole("objects_per_image", self.objects_per_image as u64, 64)?;
         whole("checkpoint_every", self.checkpoint_every, u64::MAX)?;
         whole("keep_checkpoints", self.keep_checkpoints as u64, u64::MAX)?;
