@@ -153,22 +153,20 @@ impl MaskDecoder {
         let weights = Tensor::cat(weights, 1);
 
         // Their products with the upscaled image map: [BN, K, m, m]
-        let low_res_logits = match &image.embedding.high_res {
-            Some(HighRes { half, quarter, .. }) => {
-                let [half, quarter] = [half, quarter].map(|map| channels_last(map.clone()));
-                let added = match reach {
-                    Some((reach, maps)) => reach.fine(maps.full, arithmetic),
-                    None => Tensor::zeros([1, 1, 1, quarter.dims()[3]], &quarter.device()),
-                };
-                let (of_object, finer) = (image.image_of_object, [half, quarter, added]);
-                let upscaling = &self.output_upscaling;
-                upscaling.finer_masks(src, finer, weights, of_object, arithmetic)
-            }
-            None => {
-                let masks = self.output_upscaling.masks(src, weights, arithmetic);
-                let masks = masks.reshape([objects * count, 16 * g * g]);
-                unnested(masks, g).reshape([objects, count, 4 * g, 4 * g])
-            }
+        let low_res_logits = if let Some(HighRes { half, quarter, .. }) = &image.embedding.high_res
+        {
+            let [half, quarter] = [half, quarter].map(|map| channels_last(map.clone()));
+            let added = match reach {
+                Some((reach, maps)) => reach.fine(maps.full, arithmetic),
+                None => Tensor::zeros([1, 1, 1, quarter.dims()[3]], &quarter.device()),
+            };
+            let (of_object, finer) = (image.image_of_object, [half, quarter, added]);
+            let upscaling = &self.output_upscaling;
+            upscaling.finer_masks(src, finer, weights, of_object, arithmetic)
+        } else {
+            let masks = self.output_upscaling.masks(src, weights, arithmetic);
+            let masks = masks.reshape([objects * count, 16 * g * g]);
+            unnested(masks, g).reshape([objects, count, 4 * g, 4 * g])
         };
         MaskPrediction {
             low_res_logits,

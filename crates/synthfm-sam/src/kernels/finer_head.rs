@@ -79,7 +79,7 @@ impl FinerHead<'_> {
         let [gamma, beta] = self.norm;
         layer_norm_in_place(isa, &mut middle, gamma, beta, self.epsilon);
         gelu(isa, &mut middle);
-        let mut upscaled = self.product(isa, arithmetic, &middle, self.second);
+        let mut upscaled = product(isa, arithmetic, &middle, self.second);
         self.masks(isa, &mut upscaled)
     }
 
@@ -87,7 +87,7 @@ impl FinerHead<'_> {
     pub(crate) fn forward(&self, isa: Isa, arithmetic: Arithmetic) -> (Vec<f32>, FinerSums) {
         let middle = self.middle(isa, arithmetic);
         let active = self.active(isa, &middle).1;
-        let mut upscaled = self.product(isa, arithmetic, &active, self.second);
+        let mut upscaled = product(isa, arithmetic, &active, self.second);
         let masks = self.masks(isa, &mut upscaled);
         (masks, FinerSums { middle, upscaled })
     }
@@ -125,26 +125,6 @@ impl FinerHead<'_> {
         [self.norm[0].len(), self.second[1].len() / STEP]
     }
 
-    fn product(
-        &self,
-        isa: Isa,
-        arithmetic: Arithmetic,
-        x: &[f32],
-        [weight, bias]: [&[f32]; 2],
-    ) -> Vec<f32> {
-        let k = weight.len() / bias.len();
-        let linear = Linear {
-            x,
-            offset: None,
-            weight,
-            bias,
-            activation: Activation::None,
-            residual: None,
-            size: [x.len() / k, k, bias.len()],
-        };
-        linear.run(isa, arithmetic)
-    }
-
     /// The first product with the finer map: `[N·4·g·g, C1]`, nested.
     fn middle(&self, isa: Isa, arithmetic: Arithmetic) -> Vec<f32> {
         let (g, [c1, c2]) = (self.side, self.channels());
@@ -161,7 +141,7 @@ impl FinerHead<'_> {
             self.added.len() == c2 || self.added.len() == objects * PIXELS * g * g * c2,
             "added is [N, 4g, 4g, C2] or [C2]"
         );
-        let mut middle = self.product(isa, arithmetic, self.map, self.first);
+        let mut middle = product(isa, arithmetic, self.map, self.first);
         middle
             .par_chunks_exact_mut(STEP * g * c1)
             .enumerate()
@@ -405,6 +385,21 @@ const fn pointwise(rows: usize, input: usize, output: usize) -> ConvShape {
         side: 1,
         stride: 1,
     }
+}
+
+/// `x · weight + bias`
+fn product(isa: Isa, arithmetic: Arithmetic, x: &[f32], [weight, bias]: [&[f32]; 2]) -> Vec<f32> {
+    let k = weight.len() / bias.len();
+    let linear = Linear {
+        x,
+        offset: None,
+        weight,
+        bias,
+        activation: Activation::None,
+        residual: None,
+        size: [x.len() / k, k, bias.len()],
+    };
+    linear.run(isa, arithmetic)
 }
 
 /// By the input of a product.
