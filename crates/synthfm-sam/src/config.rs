@@ -54,6 +54,9 @@ pub struct SamConfig {
     /// models; needs `high_res_features` and `dense_prompts`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub click_reach: bool,
+    /// Whether the alternatives of one of our own models were trained ([`SamConfig::has_alternatives`]).
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub alternatives: bool,
     /// How an image becomes the input.
     #[serde(default, skip_serializing_if = "is_default")]
     pub preparation: Preparation,
@@ -162,10 +165,21 @@ impl SamConfig {
             high_res_features: false,
             dense_prompts: 0,
             click_reach: false,
+            alternatives: false,
             preparation: Preparation::Sam,
             pixel_mean: [123.675, 116.28, 103.53],
             pixel_std: [58.395, 57.12, 57.375],
         }
+    }
+
+    /// Whether the model is one of our own, which take prompts as maps.
+    pub const fn is_own(&self) -> bool {
+        self.dense_prompts > 0
+    }
+
+    /// Whether a multi-mask answer means something: SAM's models are trained for one, our own where `alternatives` says so.
+    pub const fn has_alternatives(&self) -> bool {
+        !self.is_own() || self.alternatives
     }
 
     /// Side `g` of the image embedding's grid.

@@ -138,6 +138,32 @@ pub enum Error {
         found: usize,
     },
 
+    /// An earlier mask is not of the image's size.
+    #[error("the earlier mask is of {found}, the image of {size}")]
+    EarlierSize {
+        /// The mask's size.
+        found: Size,
+        /// The image's size.
+        size: Size,
+    },
+
+    /// Alternatives were asked of a model that was trained for one mask per prompt.
+    #[error(
+        "this model was trained for one mask per prompt and has no alternatives to choose from: ask without multimask"
+    )]
+    NoAlternatives,
+
+    /// Views are not described as they should be.
+    #[error(
+        "views: {part:?}: whole, or auto with any of {names} as ,NAME=VALUE (-10000 to 10000) expected"
+    )]
+    UnknownViews {
+        /// What is not understood.
+        part: String,
+        /// The names of the constants.
+        names: String,
+    },
+
     /// A device name is not one of the known ones.
     #[error("unknown device {name:?}: use auto, cpu, cuda[:i], vulkan[:i] or metal")]
     UnknownDevice {

@@ -28,6 +28,7 @@ mod testing;
 mod threshold;
 mod tiny_vit;
 mod transformer;
+mod views;
 mod weights;
 
 pub use burn::tensor::Device;
@@ -50,6 +51,7 @@ pub use prompt_encoder::{
 pub use sam::Sam;
 pub use small_encoder::{SmallEncoder, SmallEncoderConfig};
 pub use tiny_vit::{TinyVit, TinyVitConfig};
+pub use views::{Answer, Views, Window, ZoomPolicy};
 pub use weights::{
     KeyPath, ModelFile, ModelHints, ModelReport, ParameterKey, Precision, WeightsFormat,
     ensure_published, expected_keys, hex, is_buffer, parameter_keys, save, save_pth,

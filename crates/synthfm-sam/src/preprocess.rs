@@ -60,6 +60,12 @@ impl InputTransform {
         self.side
     }
 
+    /// Rows and columns of the low-resolution logits `[m, m]` that show the image; zeros fill the rest.
+    pub(crate) fn shown_cells(&self, m: usize) -> Size {
+        let cells = |pixels: usize| (pixels * m).div_ceil(self.side).min(m);
+        Size::new(cells(self.resized.height), cells(self.resized.width))
+    }
+
     /// A point of the image in the input frame.
     pub fn input_from_pixel(&self, point: Point2) -> Point2 {
         let (x, y) = self.scale();

@@ -132,12 +132,8 @@ impl Segmenter for Trained {
         let prompts = Prompts {
             points: clicks.map(|click| (click.point, click.positive)).collect(),
             box_: prompts.bounding_box,
-            mask_input: None,
+            ..Prompts::default()
         };
-        let prediction = self.predictor.predict(&prompts, output)?;
-        let best = prediction
-            .best()
-            .expect("a prediction holds at least one mask");
-        Ok(self.predictor.mask(best, &prompts))
+        Ok(self.predictor.answer(&prompts, output)?.mask)
     }
 }

@@ -29,13 +29,14 @@ use crate::{Error, Result};
 const METRICS: &str = "metrics.jsonl";
 const VALIDATION: &str = "validation.jsonl";
 
-/// The sizes of the model: those of the weights it starts from, or the configuration's.
+/// The sizes of the model, and whether its alternatives are trained: those of the weights it starts from, or the configuration's.
 pub fn resolve_model(config: &TrainConfig) -> Result<SamConfig> {
+    let mut wanted = config.model.resolve();
+    wanted.alternatives |= wanted.is_own() && config.loss.multimask;
     let Some(path) = &config.encoder else {
-        return Ok(config.model.resolve());
+        return Ok(wanted);
     };
     let found = ModelFile::open(path)?.config().clone();
-    let wanted = config.model.resolve();
     let sizes = |config: &SamConfig| {
         let SamConfig {
             encoder,

@@ -3,10 +3,10 @@
 //! Differs: which output is asked for is a choice, because our decoders are trained for a single mask.
 
 use synthfm_image::{Mask, RgbImage};
-use synthfm_sam::{MaskOutput, Predictor, Preparation, Prompts};
+use synthfm_sam::{Answer, MaskOutput, Predictor, Preparation, Prompts};
 
 use crate::Result;
-use crate::evaluate::{PromptSet, PromptSetting, Segmenter};
+use crate::evaluate::{AnswerNote, PromptSet, PromptSetting, Segmenter};
 
 /// A model with its name in the tables.
 #[derive(Debug, Clone)]
@@ -15,13 +15,12 @@ pub struct SamSegmenter {
     identity: String,
     predictor: Predictor,
     output: MaskOutput,
-    /// Of the last answer.
-    low_res_logits: Option<Vec<f32>>,
+    last: Option<Answer>,
 }
 
 impl SamSegmenter {
     /// Evaluates `predictor` under `name`, taking the mask of the highest estimated `IoU` of `output`. `identity` is
-    /// the hash of the weights; precision and output are added to it.
+    /// the hash of the weights; precision, output and, for our own model, the views are added to it.
     pub fn new(
         name: impl Into<String>,
         identity: &str,
@@ -29,28 +28,35 @@ impl SamSegmenter {
         output: MaskOutput,
     ) -> Self {
         let arithmetic = predictor.arithmetic();
+        let own = predictor.sam().config().is_own();
+        let views = own.then(|| format!(" {}", predictor.views()));
+        let views = views.unwrap_or_default();
         Self {
             name: name.into(),
-            identity: format!("{identity} {arithmetic} {output:?}"),
+            identity: format!("{identity} {arithmetic} {output:?}{views}"),
             predictor,
             output,
-            low_res_logits: None,
+            last: None,
         }
     }
 
-    fn answer(&mut self, prompts: &PromptSet, mask_input: Option<Vec<f32>>) -> Result<Mask> {
+    /// The mask for prompts. Our own model corrects the last mask where there is one; SAM's get its logits.
+    fn answer(&mut self, prompts: &PromptSet, last: Option<Answer>) -> Result<Mask> {
+        let own = self.predictor.sam().config().is_own();
+        let (earlier, mask_input) = match last {
+            Some(last) if own => (Some(last.mask), None),
+            Some(last) => (None, Some(last.low_res_logits)),
+            None => (None, None),
+        };
         let clicks = prompts.clicks.iter();
         let prompts = Prompts {
             points: clicks.map(|click| (click.point, click.positive)).collect(),
             box_: prompts.bounding_box,
             mask_input,
+            earlier,
         };
-        let prediction = self.predictor.predict(&prompts, self.output)?;
-        let best = prediction
-            .best()
-            .expect("a prediction holds at least one mask");
-        self.low_res_logits = Some(best.low_res_logits.clone());
-        Ok(self.predictor.mask(best, &prompts))
+        let answer = self.predictor.answer(&prompts, self.output)?;
+        Ok(self.last.insert(answer).mask.clone())
     }
 }
 
@@ -74,7 +80,7 @@ impl Segmenter for SamSegmenter {
     }
 
     fn set_image(&mut self, image: &RgbImage) -> Result<()> {
-        self.low_res_logits = None;
+        self.last = None;
         Ok(self.predictor.set_image(image)?)
     }
 
@@ -83,7 +89,20 @@ impl Segmenter for SamSegmenter {
     }
 
     fn correct(&mut self, prompts: &PromptSet) -> Result<Mask> {
-        let last = self.low_res_logits.take();
+        let last = self.last.take();
         self.answer(prompts, last)
+    }
+
+    fn note(&self) -> AnswerNote {
+        let Some(last) = &self.last else {
+            return AnswerNote::default();
+        };
+        let crop = last
+            .window
+            .map(|w| [w.left, w.top, w.size.width, w.size.height]);
+        AnswerNote {
+            estimated_iou: Some(last.iou.into()),
+            crop,
+        }
     }
 }

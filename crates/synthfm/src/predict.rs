@@ -3,11 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use serde_json::{Value, json};
 use synthfm_image::{BoxXyxy, Mask, MaskFormat, Point2, RgbImage, draw, write_rgb_png};
-use synthfm_sam::{MaskOutput, Predictor, Prompts, SamConfig};
-use synthfm_train::coverage;
+use synthfm_sam::{MaskOutput, Predictor, Prompts, SamConfig, Window};
 
 use crate::cache::CacheArgs;
 use crate::cli::PredictArgs;
@@ -17,8 +16,6 @@ use crate::output::{Session, VERSION, create_parent, write_json};
 use crate::progress::spinner;
 use crate::prompts_file;
 
-/// Logit of a pixel that is surely inside a mask prompt.
-const SURE_LOGIT: f32 = 8.0;
 /// Colour and opacity of the mask in an overlay.
 const MASK_COLOUR: draw::Colour = [255, 200, 0];
 const MASK_OPACITY: f32 = 0.35;
@@ -37,17 +34,19 @@ struct Answer {
     mask: Mask,
     /// The model's own estimate of the mask's `IoU`.
     iou: f32,
+    /// The crop that answered; `None` for the whole image.
+    window: Option<Window>,
     predict_ms: f64,
 }
 
 /// Asks about the image that is set.
 fn answer(predictor: &Predictor, prompts: &Prompts, output: MaskOutput) -> Result<Answer> {
     let started = Instant::now();
-    let prediction = predictor.predict(prompts, output)?;
-    let best = prediction.best().context("the model gave no mask")?;
+    let answer = predictor.answer(prompts, output)?;
     Ok(Answer {
-        mask: predictor.mask(best, prompts),
-        iou: best.iou,
+        mask: answer.mask,
+        iou: answer.iou,
+        window: answer.window,
         predict_ms: since_ms(started),
     })
 }
@@ -59,6 +58,16 @@ pub(crate) const fn output_of(args: &PredictArgs) -> MaskOutput {
     } else {
         MaskOutput::Single
     }
+}
+
+/// Refuses `--multimask` for a model without alternatives before anything is encoded.
+pub(crate) fn check_output(args: &PredictArgs, config: &SamConfig) -> Result<()> {
+    if args.multimask && !config.has_alternatives() {
+        bail!(
+            "--multimask: this model was trained for one mask per prompt and has no alternatives to choose from"
+        );
+    }
+    Ok(())
 }
 
 /// Milliseconds since `started`.
@@ -82,7 +91,8 @@ fn one(args: &PredictArgs, session: &Session) -> Result<()> {
         create_parent(overlay)?;
     }
     let model = Model::open(args.model.as_deref())?;
-    let prompts = prompts(args, &input, model.file.config())?;
+    check_output(args, model.file.config())?;
+    let prompts = prompts(args, &input)?;
     let predictor = model.predictor(session, args.precision)?;
     let mut predictor = args.cache.attach(predictor, session)?;
 
@@ -111,6 +121,7 @@ fn one(args: &PredictArgs, session: &Session) -> Result<()> {
         mask,
         iou,
         predict_ms,
+        ..
     } = answer;
     session.print(&record, || {
         let outs = outputs(args).map(|(out, _)| out.display().to_string());
@@ -137,31 +148,19 @@ fn check_points(args: &PredictArgs, input: &Input) -> Result<()> {
     }
 }
 
-fn prompts(args: &PredictArgs, input: &Input, config: &SamConfig) -> Result<Prompts> {
+fn prompts(args: &PredictArgs, input: &Input) -> Result<Prompts> {
     let positive = args.point.iter().map(|&point| (point, true));
     let negative = args.negative.iter().map(|&point| (point, false));
-    let mask_input = match &args.mask_prompt {
+    let earlier = match &args.mask_prompt {
         None => None,
-        Some(path) => Some(mask_logits(path, input, config)?),
+        Some(path) => Some(input.place.read_mask(path, &input.rgb)?),
     };
     Ok(Prompts {
         points: positive.chain(negative).collect(),
         box_: args.box_,
-        mask_input,
+        mask_input: None,
+        earlier,
     })
-}
-
-/// A rough mask as logits at the decoder's resolution.
-pub(crate) fn mask_logits(path: &Path, input: &Input, config: &SamConfig) -> Result<Vec<f32>> {
-    let mask = input.place.read_mask(path, &input.rgb)?;
-    Ok(input_logits(&mask, config))
-}
-
-/// The same of a mask in memory.
-pub(crate) fn input_logits(mask: &Mask, config: &SamConfig) -> Vec<f32> {
-    let share = coverage(mask, config.image_size, config.low_res_side());
-    let logit = |share| SURE_LOGIT * (2.0 * share - 1.0);
-    share.into_iter().map(logit).collect()
 }
 
 fn set_image(predictor: &mut Predictor, args: &PredictArgs, input: &Input) -> Result<()> {
@@ -230,6 +229,7 @@ fn record(args: &PredictArgs, input: &Input, prompts: &Prompts, answer: &Answer)
         "name": args.name,
         "overlay": args.overlay,
         "iou": answer.iou,
+        "crop": answer.window.map(|w| [w.left, w.top, w.size.width, w.size.height]),
         "area_px": answer.mask.area(),
         "predict_ms": answer.predict_ms,
     })

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use synthfm_image::{BoxXyxy, Mask, Point2};
-use synthfm_sam::{Predictor, Prompts, SamConfig};
+use synthfm_sam::{Predictor, Prompts};
 
 use crate::cache::CacheArgs;
 use crate::cli::PredictArgs;
@@ -23,7 +23,7 @@ use crate::interrupt;
 use crate::model::Model;
 use crate::output::{Session, VERSION, create_folder, one_line, write_json};
 use crate::overrides::read_text;
-use crate::predict::{mask_logits, output_of, since_ms};
+use crate::predict::{check_output, output_of, since_ms};
 use crate::progress::Steps;
 
 /// More than any prompts file needs.
@@ -109,6 +109,7 @@ pub(crate) fn run(file: &Path, args: &PredictArgs, session: &Session) -> Result<
     let entries = read(file)?;
     create_folder(&args.out)?;
     let model = Model::open(args.model.as_deref())?;
+    check_output(args, model.file.config())?;
     let mut outcomes: BTreeMap<usize, Outcome> = BTreeMap::new();
     let groups = plan(&entries, args, &mut outcomes);
     let predictor = model.predictor(session, args.precision)?;
@@ -222,7 +223,7 @@ fn prompts(entry: &Entry) -> Result<Prompts> {
             min: Point2::new(x0, y0),
             max: Point2::new(x1, y1),
         }),
-        mask_input: None,
+        ..Prompts::default()
     })
 }
 
@@ -318,7 +319,7 @@ fn answer_tasks(
     let mut outcomes = BTreeMap::new();
     let (mut ready, mut prompts) = (Vec::new(), Vec::new());
     for task in tasks {
-        match with_mask(task, input, run.args, predictor.sam().config()) {
+        match with_mask(task, input, run.args) {
             Ok(complete) => {
                 ready.push(task);
                 prompts.push(complete);
@@ -333,20 +334,16 @@ fn answer_tasks(
     let mut predict_ms = 0.0;
     let mut started = Instant::now();
     let mut done = Vec::new();
-    let answered = predictor.predict_each(&prompts, output_of(run.args), |i, prediction| {
+    let answered = predictor.answer_each(&prompts, output_of(run.args), |i, answer| {
         predict_ms += since_ms(started);
-        let written = prediction
-            .map_err(anyhow::Error::from)
-            .and_then(|prediction| {
-                let best = prediction.best().context("the model gave no mask")?;
-                let mask = predictor.mask(best, &prompts[i]);
-                let name = write(ready[i], &mask, input, run.args)?;
-                Ok(Written {
-                    mask: name,
-                    iou: best.iou,
-                    area_px: mask.area(),
-                })
-            });
+        let written = answer.map_err(anyhow::Error::from).and_then(|answer| {
+            let name = write(ready[i], &answer.mask, input, run.args)?;
+            Ok(Written {
+                mask: name,
+                iou: answer.iou,
+                area_px: answer.mask.area(),
+            })
+        });
         done.push((ready[i].entry, written));
         run.steps.inc();
         started = Instant::now();
@@ -375,18 +372,11 @@ fn answer_tasks(
 }
 
 /// The entry's prompts with its rough mask.
-fn with_mask(
-    task: &Task,
-    input: &Input,
-    args: &PredictArgs,
-    config: &SamConfig,
-) -> Result<Prompts> {
+fn with_mask(task: &Task, input: &Input, args: &PredictArgs) -> Result<Prompts> {
     let mask = task.mask.as_ref().map(|mask| args.input.join(mask));
-    let mask_input = mask
-        .map(|mask| mask_logits(&mask, input, config))
-        .transpose()?;
+    let read = |path: PathBuf| input.place.read_mask(&path, &input.rgb);
     Ok(Prompts {
-        mask_input,
+        earlier: mask.map(read).transpose()?,
         ..task.prompts.clone()
     })
 }

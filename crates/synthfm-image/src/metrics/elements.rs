@@ -66,6 +66,15 @@ impl SurfaceElements {
     }
 }
 
+/// Length or area of the border of the prediction and of the truth.
+pub(super) fn border_sizes(pair: &MaskPair) -> [f64; 2] {
+    let (_, weights) = corner_grid(pair.grid);
+    [&pair.prediction, &pair.truth].map(|mask| {
+        let border = weights_at_corners(mask, pair.grid, &weights);
+        border.into_iter().flatten().sum()
+    })
+}
+
 /// The grid of the corners, and the size of a border element for each neighbourhood.
 fn corner_grid(grid: Grid) -> (Grid, Vec<f64>) {
     let [planes, rows, cols] = grid.shape;

@@ -167,6 +167,13 @@ impl MaskPair {
         SurfaceElements::new(self)
     }
 
+    /// Length of the prediction's border over that of the truth's, with the elements of [`Self::surface_elements`]; in
+    /// volumes the areas. `None` where the truth is empty.
+    pub fn contour_ratio(&self) -> Option<f64> {
+        let [prediction, truth] = elements::border_sizes(self);
+        (truth > 0.0).then(|| prediction / truth)
+    }
+
     /// Every score, NSD at `tolerance_mm`; `None` if both masks are empty.
     pub fn scores(&self, tolerance_mm: f64) -> Option<Scores> {
         let surface = self.surface_distances()?;

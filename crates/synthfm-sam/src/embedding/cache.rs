@@ -47,7 +47,7 @@ pub struct CacheStats {
     pub encoded: usize,
 }
 
-/// A bounded store of embeddings; the least recently used ones go first.
+/// A bounded store of embeddings, whole images' and crops' alike; the least recently used ones go first.
 #[derive(Debug)]
 pub struct EmbeddingCache {
     memory: Mutex<Memory>,
@@ -164,18 +164,6 @@ impl Memory {
     }
 }
 
-impl EncodedImage {
-    /// Bytes of the embedding's values.
-    pub fn bytes(&self) -> usize {
-        let values: usize = self
-            .embedding
-            .maps()
-            .map(|map| map.dims().iter().product::<usize>())
-            .sum();
-        size_of::<f32>() * values
-    }
-}
-
 impl Predictor {
     /// Encodes an image, or takes its embedding from the cache where the predictor has one.
     pub(crate) fn encode_or_recall(&self, image: &RgbImage) -> Result<EncodedImage> {
@@ -187,6 +175,8 @@ impl Predictor {
             config: self.sam().config(),
             device: self.device(),
         };
-        cache.get_or_encode(&expected, || self.encode(image))
+        let encode = || Ok(self.encode(image)?.bare());
+        let found = cache.get_or_encode(&expected, encode)?;
+        Ok(found.with_picture(image, self.sam().config()))
     }
 }

@@ -54,7 +54,8 @@ impl Predictor {
         write_atomically(path, &bytes)
     }
 
-    /// Reads the embedding of `image` that [`Self::save_embedding`] wrote; prompts refer to it from here on.
+    /// Reads the embedding of `image` that [`Self::save_embedding`] wrote; prompts refer to it from here on. The file holds
+    /// the whole image's embedding; crops are encoded from `image` when an answer of our own model needs them.
     ///
     /// # Errors
     /// [`Error::Embedding`] names every item that differs: image, preparation, precision, weights, version.
@@ -65,6 +66,7 @@ impl Predictor {
             device: self.device(),
         };
         let encoded = expected.read(path)?;
+        let encoded = encoded.with_picture(image, self.sam().config());
         self.set_encoded_image(encoded);
         Ok(())
     }
@@ -166,10 +168,8 @@ impl Expected<'_> {
         let maps = tensors
             .into_iter()
             .map(|data| Tensor::<4>::from_data(data, self.device));
-        Ok(EncodedImage {
-            embedding: ImageEmbedding::from_maps(maps).ok_or("an embedding has a map")?,
-            transform,
-        })
+        let embedding = ImageEmbedding::from_maps(maps).ok_or("an embedding has a map")?;
+        Ok(EncodedImage::new(embedding, transform))
     }
 
     /// The maps that the model's decoder takes.

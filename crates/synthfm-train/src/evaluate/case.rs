@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use synthfm_image::Mask;
 
-use super::iterate::{Curve, Iteration, iterate};
+use super::iterate::{Curve, Iteration, iterate, missed};
 use super::journal::{CaseRecord, FoundRow};
 use super::parts::{Part, Parts};
 use super::protocol::{PromptPlan, PromptSetting};
 use super::scores::{Ruler, score};
-use super::{Options, PromptSet, Replay, Row, Runs, Segmenter, masks};
+use super::{AnswerNote, Options, PromptSet, Replay, Row, Runs, Segmenter, masks};
 use crate::dataset::{Case, Dataset, SliceChoice, Structure, View};
 use crate::{Error, Result};
 
@@ -58,6 +58,7 @@ struct Encoded {
 /// An answer with the prompts that led to it.
 struct Answer {
     mask: Mask,
+    note: AnswerNote,
     prompts: PromptSet,
     curve: Option<Curve>,
 }
@@ -218,9 +219,12 @@ impl Context<'_> {
         match answer {
             Ok(Answer {
                 mask,
+                note,
                 prompts,
                 curve,
             }) => {
+                row.missed_clicks = missed(&mask, &prompts.clicks);
+                row.note = note;
                 row.prompts = prompts;
                 row.curve = curve;
                 row.outcome = score(&mask, &object.mask, ruler).map_err(|error| error.to_string());
@@ -272,6 +276,7 @@ impl Context<'_> {
                 iterate(segmenter, PromptSet::of_clicks(first), iteration).map(
                     |(mask, prompts, curve)| Answer {
                         mask,
+                        note: segmenter.note(),
                         prompts,
                         curve: Some(curve),
                     },
@@ -279,6 +284,7 @@ impl Context<'_> {
             }
             _ => segmenter.segment(prompts).map(|mask| Answer {
                 mask,
+                note: segmenter.note(),
                 prompts: prompts.clone(),
                 curve: None,
             }),
@@ -313,8 +319,11 @@ impl Place<'_> {
             prompt,
             prompts: PromptSet::default(),
             area_px: object.part.area_px,
+            image_px: [object.mask.size().height, object.mask.size().width],
             outcome: Err(String::new()),
             curve: None,
+            missed_clicks: 0,
+            note: AnswerNote::default(),
             mask: None,
             encode_ms: 0.0,
             time_ms: 0.0,

@@ -9,7 +9,7 @@ use synthfm_image::Mask;
 use super::scores::{Ruler, score};
 use super::{PromptSet, Segmenter};
 use crate::Result;
-use crate::clicks::centre_correction;
+use crate::clicks::{Click, centre_correction};
 
 /// Scores after each click.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -18,6 +18,8 @@ pub struct Curve {
     pub dice: Vec<f64>,
     /// Intersection over union likewise.
     pub iou: Vec<f64>,
+    /// Clicks so far that the mask does not honour, likewise.
+    pub missed: Vec<usize>,
 }
 
 impl Curve {
@@ -65,6 +67,7 @@ pub(super) fn iterate(
         let scores = score(&answer, truth, ruler)?;
         curve.dice.push(scores.dice);
         curve.iou.push(scores.iou);
+        curve.missed.push(missed(&answer, &prompts.clicks));
         if curve.dice.len() >= clicks {
             break;
         }
@@ -75,6 +78,9 @@ pub(super) fn iterate(
         let Some(next) = next else {
             curve.dice.resize(clicks, scores.dice);
             curve.iou.resize(clicks, scores.iou);
+            curve
+                .missed
+                .resize(clicks, missed(&answer, &prompts.clicks));
             break;
         };
         prompts.clicks.push(next);
@@ -87,6 +93,15 @@ pub(super) fn iterate(
     Ok((answer, prompts, curve))
 }
 
+/// Clicks that a mask does not honour: positive ones outside, negative ones inside.
+pub(super) fn missed(mask: &Mask, clicks: &[Click]) -> usize {
+    let honoured = |click: &&Click| {
+        let pixel = click.point.row_col(mask.size());
+        pixel.is_some_and(|(row, col)| mask.at(row, col)) == click.positive
+    };
+    clicks.len() - clicks.iter().filter(honoured).count()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,6 +111,7 @@ mod tests {
         let curve = Curve {
             dice: vec![0.5, 0.9, 0.8],
             iou: vec![0.4, 0.86, 0.7],
+            missed: vec![0, 0, 1],
         };
         assert_eq!((curve.clicks_to(0.85), curve.clicks_to(0.9)), (2, 3));
         assert!(curve.reaches(0.85) && !curve.reaches(0.9));

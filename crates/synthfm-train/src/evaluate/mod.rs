@@ -115,6 +115,20 @@ pub trait Segmenter: Send {
     fn correct(&mut self, prompts: &PromptSet) -> Result<Mask> {
         self.segment(prompts)
     }
+
+    /// What it says about its last answer, beside the mask.
+    fn note(&self) -> AnswerNote {
+        AnswerNote::default()
+    }
+}
+
+/// What a segmenter says about an answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct AnswerNote {
+    /// Its own estimate of the mask's `IoU`.
+    pub estimated_iou: Option<f64>,
+    /// The crop of the image that gave the mask: first column and row, width and height; `None` for the whole image.
+    pub crop: Option<[usize; 4]>,
 }
 
 /// How to evaluate.
@@ -229,10 +243,16 @@ pub struct Row {
     pub prompts: PromptSet,
     /// Pixels of the target.
     pub area_px: usize,
+    /// Rows and columns of the image.
+    pub image_px: [usize; 2],
     /// How well it went, or what went wrong; of an iterative setting after the last click.
     pub outcome: std::result::Result<Scores, String>,
     /// Of an iterative setting the scores after every click.
     pub curve: Option<Curve>,
+    /// Clicks that the mask does not honour: positive ones outside, negative ones inside.
+    pub missed_clicks: usize,
+    /// What the segmenter says about its answer; of an iterative setting about the last one.
+    pub note: AnswerNote,
     /// The prediction's file, relative to the folder of the report, if masks were saved; the truth's lies beside it.
     pub mask: Option<SavedMasks>,
     /// Milliseconds to take the image, shared by all rows of the image.

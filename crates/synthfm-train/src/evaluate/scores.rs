@@ -22,6 +22,8 @@ pub struct Scores {
     pub nsd: f64,
     /// Pixels of the prediction.
     pub predicted_px: usize,
+    /// Length of the prediction's contour over that of the truth's.
+    pub contour_ratio: f64,
 }
 
 /// How distances are measured.
@@ -59,5 +61,6 @@ pub(super) fn score(prediction: &Mask, truth: &Mask, ruler: Ruler) -> Result<Sco
         assd: scores.assd_mm,
         nsd: scores.nsd,
         predicted_px: prediction.area(),
+        contour_ratio: pair.contour_ratio().unwrap_or(0.0),
     })
 }

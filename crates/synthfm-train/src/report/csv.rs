@@ -7,10 +7,10 @@ use crate::Result;
 use crate::bounded::read_text;
 use crate::clicks::{Click, Negatives};
 use crate::error::problem;
-use crate::evaluate::{PromptPlan, PromptSet, Row, Scores};
+use crate::evaluate::{AnswerNote, PromptPlan, PromptSet, Row, Scores};
 
 /// New columns go to the end, so that programs that count columns keep working.
-const HEADER: [&str; 33] = [
+const HEADER: [&str; 40] = [
     "model",
     "dataset",
     "case",
@@ -44,6 +44,13 @@ const HEADER: [&str; 33] = [
     "noc90",
     "mask",
     "truth_mask",
+    "estimated_iou",
+    "crop",
+    "contour_ratio",
+    "missed_clicks",
+    "missed_by_click",
+    "image_height",
+    "image_width",
 ];
 /// More than the results of a million rows.
 const MAX_BYTES: u64 = 2 << 30;
@@ -121,6 +128,16 @@ fn fields(row: &Row) -> [String; HEADER.len()] {
         clicks_to(0.9),
         mask.map_or_else(String::new, |m| m.prediction.clone()),
         mask.map_or_else(String::new, |m| m.truth.clone()),
+        score(row.note.estimated_iou),
+        row.note.crop.map_or_else(String::new, crop_text),
+        score(scores.map(|s| s.contour_ratio)),
+        scores.map_or_else(String::new, |_| row.missed_clicks.to_string()),
+        curve.map_or_else(String::new, |c| {
+            let counts: Vec<String> = c.missed.iter().map(usize::to_string).collect();
+            counts.join(" ")
+        }),
+        row.image_px[0].to_string(),
+        row.image_px[1].to_string(),
     ]
 }
 
@@ -131,6 +148,11 @@ fn clicks_text(clicks: &[Click]) -> String {
         format!("{sign}{}:{}", click.point.x, click.point.y)
     };
     clicks.iter().map(text).collect::<Vec<_>>().join(" ")
+}
+
+/// `x:y:width:height`.
+fn crop_text([x, y, width, height]: [usize; 4]) -> String {
+    format!("{x}:{y}:{width}:{height}")
 }
 
 /// `x0:y0:x1:y1`.
@@ -211,6 +233,7 @@ impl Table {
                     assd: number("assd").unwrap_or(0.0),
                     nsd: number("nsd")?,
                     predicted_px: whole("predicted_px")?,
+                    contour_ratio: number("contour_ratio").unwrap_or(0.0),
                 })
             } else {
                 Err(field("problem")?.to_owned())
@@ -233,8 +256,11 @@ impl Table {
                 },
                 prompts: PromptSet::default(),
                 area_px: whole("area_px")?,
+                image_px: ["image_height", "image_width"].map(|name| whole(name).unwrap_or(0)),
                 outcome,
                 curve: None,
+                missed_clicks: whole("missed_clicks").unwrap_or(0),
+                note: AnswerNote::default(),
                 mask: None,
                 encode_ms: number("encode_ms")?,
                 time_ms: number("time_ms")?,

@@ -96,8 +96,9 @@ struct DecoderTimes {
     setting: Setting,
     /// One mask for one click, at the decoder's resolution.
     click_ms: Spread,
-    /// The alternatives for one click.
-    click_multimask_ms: Spread,
+    /// The alternatives for one click, of a model that has them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    click_multimask_ms: Option<Spread>,
     boxes: usize,
     /// A mask for each of `boxes` boxes in one call, per box.
     box_ms: Spread,
@@ -125,7 +126,10 @@ pub(super) fn decoder(args: &BenchArgs, session: &Session) -> Result<()> {
         })
     };
     let click_ms = decode(&click, MaskOutput::Single)?;
-    let click_multimask_ms = decode(&click, MaskOutput::Multi)?;
+    let alternatives = model.file.config().has_alternatives();
+    let click_multimask_ms = alternatives
+        .then(|| decode(&click, MaskOutput::Multi))
+        .transpose()?;
     let box_ms = decode(&boxes, MaskOutput::Single)?.over(boxes.len());
     busy.finish_and_clear();
     let times = DecoderTimes {
@@ -144,7 +148,9 @@ pub(super) fn decoder(args: &BenchArgs, session: &Session) -> Result<()> {
              peak memory               {}\n",
             times.setting.text(),
             times.click_ms.text(),
-            times.click_multimask_ms.text(),
+            times
+                .click_multimask_ms
+                .map_or("none".to_owned(), Spread::text),
             times.boxes,
             times.box_ms.text(),
             memory_text(times.peak_memory_mb),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use synthfm_image::Window;
-use synthfm_sam::PrecisionChoice;
+use synthfm_sam::{PrecisionChoice, Views};
 use synthfm_train::clicks::Negatives;
 use synthfm_train::dataset::{Layout, SliceChoice};
 use synthfm_train::evaluate::{Options, PromptSetting};
@@ -31,6 +31,10 @@ pub(crate) struct EvaluateArgs {
     pub(crate) precision: PrecisionChoice,
     #[command(flatten)]
     pub(crate) cache: CacheArgs,
+    /// Where our own model looks for its answers: whole (the whole image alone), or auto (the whole image, then crops), with
+    /// other constants as auto,NAME=VALUE,.. (docs/evaluation.md)
+    #[arg(long, value_name = "VIEWS", default_value = "auto")]
+    pub(crate) views: Views,
     /// Prompt settings: P,N positive and negative clicks, box, box-jitter, scribble[-N], iterative[-N] (clicks that
     /// correct), iterative[-N]+mask (the last answer is shown, too) [default: 1,0 3,0 1,2 3,2]
     #[arg(long, value_name = "SETTING", num_args = 1..)]

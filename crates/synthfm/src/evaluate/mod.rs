@@ -37,6 +37,7 @@ struct RunRecord<'a> {
     floors: Vec<String>,
     device: String,
     precision: PrecisionChoice,
+    views: String,
     seconds: f64,
     rows_from_earlier_run: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -71,6 +72,7 @@ pub(crate) fn run(args: &EvaluateArgs, session: &Session) -> Result<()> {
         floors: Vec::new(),
         device: session.device()?.description,
         precision: args.precision,
+        views: args.views.to_string(),
         seconds: 0.0,
         rows_from_earlier_run: 0,
         replayed: args.replay.as_ref(),
@@ -191,6 +193,7 @@ fn segmenters(
         }
         let own = model.record()?;
         let predictor = model.predictor(session, args.precision)?;
+        let predictor = predictor.with_views(args.views);
         let predictor = sharing(predictor, cache.as_ref());
         segmenters.push(Box::new(SamSegmenter::new(
             model.name,

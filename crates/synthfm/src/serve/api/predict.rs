@@ -114,7 +114,8 @@ impl Asking {
         Ok(())
     }
 
-    fn prompts(&self) -> Prompts {
+    /// The prompts, and the mask that they correct.
+    fn prompts(&self, earlier: Option<Mask>) -> Prompts {
         let points = self.points.iter().zip(&self.labels);
         Prompts {
             points: points
@@ -125,6 +126,7 @@ impl Asking {
                 max: Point2::new(x1, y1),
             }),
             mask_input: None,
+            earlier,
         }
     }
 }
@@ -139,10 +141,15 @@ pub(super) async fn predict(
     let open = app.case_to_change(&case, &headers).await?;
     open.study.check(asking.plane, asking.index).map_err(bad)?;
     asking.check(open.study.grid().slice_size(asking.plane.into()))?;
-    open.store()
-        .annotation()
-        .structure(asking.structure)
-        .map_err(bad)?;
+    let earlier = {
+        let store = open.store();
+        let annotation = store.annotation();
+        annotation.structure(asking.structure).map_err(bad)?;
+        corrects(annotation.prompts(asking.place()), &asking)
+            .then(|| annotation.slice(asking.place()))
+            .transpose()?
+            .filter(|mask| mask.area() > 0)
+    };
     let window = window_or(asking.window, open.study.window()).map_err(bad)?;
     let place = asking.place();
     let purpose = if asking.commit {
@@ -162,7 +169,7 @@ pub(super) async fn predict(
         key.clone(),
         number,
         image,
-        asking.prompts(),
+        asking.prompts(earlier),
         MaskOutput::Single,
     );
     let answer = ask.await?;
@@ -195,6 +202,17 @@ pub(super) async fn predict(
     body["iou"] = json!(iou);
     body["timing"] = timing;
     Ok(respond::json(&body))
+}
+
+/// Whether clicks were added to those that led to the mask that is there, and nothing else changed: they correct it then. A
+/// mask without prompts, painted or carried over, is corrected by the first clicks.
+fn corrects(before: Option<&SlicePrompts>, asking: &Asking) -> bool {
+    let nothing = SlicePrompts::default();
+    let before = before.unwrap_or(&nothing);
+    asking.points.len() > before.points.len()
+        && asking.points.starts_with(&before.points)
+        && asking.labels.starts_with(&before.labels)
+        && asking.box_ == before.box_
 }
 
 /// The prompts that are kept: the new ones, with what was painted by hand before.
@@ -274,7 +292,7 @@ mod tests {
     #[test]
     fn bad_prompts_are_refused_with_a_reason() {
         let good = asking(r#", "points": [[19.4, 9]], "labels": [1]"#).unwrap();
-        assert!(good.commit && good.prompts().points[0].1);
+        assert!(good.commit && good.prompts(None).points[0].1);
         for (text, reason) in [
             ("", "a point or a box"),
             (r#", "points": [[1, 2]]"#, "labels"),
@@ -296,6 +314,29 @@ mod tests {
                 .message
                 .contains("128")
         );
+    }
+
+    #[test]
+    fn added_clicks_correct_and_others_ask_anew() {
+        let before = SlicePrompts {
+            points: vec![[1.0, 2.0]],
+            labels: vec![1],
+            ..SlicePrompts::default()
+        };
+        let corrects = |text: &str| corrects(Some(&before), &asking(text).unwrap());
+        assert!(corrects(
+            r#", "points": [[1, 2], [3, 4]], "labels": [1, 0]"#
+        ));
+        for anew in [
+            r#", "points": [[1, 2]], "labels": [1]"#,
+            r#", "points": [[1, 3], [3, 4]], "labels": [1, 0]"#,
+            r#", "points": [[1, 2], [3, 4]], "labels": [0, 0]"#,
+            r#", "points": [[1, 2], [3, 4]], "labels": [1, 0], "box": [0, 0, 5, 5]"#,
+        ] {
+            assert!(!corrects(anew), "{anew}");
+        }
+        let first = asking(r#", "points": [[1, 2]], "labels": [1]"#).unwrap();
+        assert!(super::corrects(None, &first));
     }
 
     #[test]

@@ -12,11 +12,10 @@ use axum::http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use synthfm_image::{Mask, Point2, deepest_pixel};
-use synthfm_sam::{MaskOutput, Prompts, SamConfig};
+use synthfm_sam::{MaskOutput, Prompts};
 
 use super::bad;
 use super::predict::marked;
-use crate::predict::input_logits;
 use crate::serve::annotation::{Place, PlaneName, SlicePrompts, Step, rle};
 use crate::serve::app::App;
 use crate::serve::desk::OpenCase;
@@ -172,7 +171,7 @@ impl Run {
                 return Ok(Err(format!("slice {index} has a mask already")));
             }
         }
-        let Some(prompts) = prompts_from(before, self.app.engine.config()) else {
+        let Some(prompts) = prompts_from(before) else {
             return Ok(Err(format!(
                 "the structure is too small on slice {from} to go on"
             )));
@@ -231,7 +230,7 @@ impl Run {
 }
 
 /// What the next slice is prompted with; `None` for a mask that is too small.
-fn prompts_from(before: &Mask, config: &SamConfig) -> Option<Prompts> {
+fn prompts_from(before: &Mask) -> Option<Prompts> {
     if before.area() < LEAST_AREA {
         return None;
     }
@@ -239,7 +238,8 @@ fn prompts_from(before: &Mask, config: &SamConfig) -> Option<Prompts> {
     Some(Prompts {
         points: vec![(Point2::from_row_col(row, col), true)],
         box_: before.bounding_box(),
-        mask_input: Some(input_logits(before, config)),
+        mask_input: None,
+        earlier: Some(before.clone()),
     })
 }
 

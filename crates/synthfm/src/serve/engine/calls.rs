@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
 use synthfm_sam::{EncodedImage, MaskOutput, Predictor, Prompts};
 use tokio::sync::oneshot;
 
@@ -158,17 +157,16 @@ fn decode(
     // A prompt that the model refuses is the asker's to change.
     let mut refused = None;
     let answer = shielded(|| {
-        let prediction = match predictor.predict(prompts, output) {
-            Ok(prediction) => prediction,
+        let answer = match predictor.answer(prompts, output) {
+            Ok(answer) => answer,
             Err(error) => {
                 refused = Some(error.to_string());
                 return Err(error.into());
             }
         };
-        let best = prediction.best().context("the model gave no mask")?;
         Ok(Answer {
-            mask: predictor.mask(best, prompts),
-            iou: best.iou,
+            mask: answer.mask,
+            iou: answer.iou,
             decode_ms: since_ms(started),
         })
     });

@@ -10,7 +10,6 @@ use super::ImageKey;
 #[derive(Debug)]
 pub(super) struct Kept {
     max_bytes: usize,
-    bytes: usize,
     images: VecDeque<(ImageKey, EncodedImage)>,
 }
 
@@ -18,33 +17,39 @@ impl Kept {
     pub(super) fn new(max_bytes: usize) -> Self {
         Self {
             max_bytes,
-            bytes: 0,
             images: VecDeque::new(),
         }
     }
 
+    /// An image that is kept. Others go where crops of images that were asked about have taken their place since.
     pub(super) fn get(&mut self, key: &ImageKey) -> Option<EncodedImage> {
         let at = self.images.iter().position(|(found, _)| found == key)?;
         let entry = self.images.remove(at)?;
         let image = entry.1.clone();
         self.images.push_back(entry);
+        self.trim();
         Some(image)
     }
 
     pub(super) fn put(&mut self, key: ImageKey, image: EncodedImage) {
-        self.images.retain(|(found, image)| {
-            let other = *found != key;
-            self.bytes -= if other { 0 } else { image.bytes() };
-            other
-        });
-        self.bytes += image.bytes();
+        self.images.retain(|(found, _)| *found != key);
         self.images.push_back((key, image));
-        // The newest stays, however large it is.
-        while self.bytes > self.max_bytes && self.images.len() > 1 {
+        self.trim();
+    }
+
+    /// Drops the least recently used images beyond the limit. The newest stays, however large it is.
+    fn trim(&mut self) {
+        let mut bytes = self.bytes();
+        while bytes > self.max_bytes && self.images.len() > 1 {
             if let Some((_, oldest)) = self.images.pop_front() {
-                self.bytes -= oldest.bytes();
+                bytes = bytes.saturating_sub(oldest.bytes());
             }
         }
+    }
+
+    /// Of the embeddings, of what was computed from them, and of the crops' embeddings, which grow with the prompts.
+    fn bytes(&self) -> usize {
+        self.images.iter().map(|(_, image)| image.bytes()).sum()
     }
 }
 
@@ -75,7 +80,7 @@ mod tests {
         kept.put(key(2), image.clone());
         let present = [0, 1, 2].map(|index| kept.get(&key(index)).is_some());
         assert_eq!(present, [true, false, true]);
-        assert_eq!(kept.bytes, image.bytes() * 2);
+        assert_eq!(kept.bytes(), image.bytes() * 2);
         let mut small = Kept::new(1);
         small.put(key(0), image);
         assert!(small.get(&key(0)).is_some());

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use synthfm_image::{Mask, RgbImage, Size};
-use synthfm_sam::{EncodedImage, MaskOutput, Predictor, Prompts, SamConfig};
+use synthfm_sam::{EncodedImage, MaskOutput, Predictor, Prompts};
 
 use super::annotation::PlaneName;
 use super::catalog::CaseId;
@@ -26,7 +26,7 @@ use super::study::Study;
 pub(super) use calls::{CallKey, Purpose};
 pub(super) use encode::Urgency;
 
-/// Bytes of embeddings in memory.
+/// Bytes of embeddings in memory, those of crops included.
 const KEPT_BYTES: usize = 512 << 20;
 
 /// One encoded picture: a slice through a window.
@@ -68,7 +68,6 @@ pub(super) struct Answer {
 pub(super) struct Engine {
     encoder: Arc<encode::Encoder>,
     calls: Arc<calls::Calls>,
-    config: SamConfig,
 }
 
 impl Engine {
@@ -87,16 +86,7 @@ impl Engine {
             .name("decoder".to_owned())
             .spawn(move || shared.work(&worker))
             .context("starting the decoder's thread")?;
-        Ok(Self {
-            encoder,
-            calls,
-            config: predictor.sam().config().clone(),
-        })
-    }
-
-    /// The model's configuration.
-    pub(super) const fn config(&self) -> &SamConfig {
-        &self.config
+        Ok(Self { encoder, calls })
     }
 
     /// Milliseconds that an encoding takes, from the latest ones; 0 before the first.
@@ -163,7 +153,7 @@ fn warm_up(predictor: &Predictor) -> Result<()> {
         points: vec![(synthfm_image::Point2::new(32.0, 32.0), true)],
         ..Prompts::default()
     };
-    predictor.predict(&prompts, MaskOutput::Single)?;
+    predictor.answer(&prompts, MaskOutput::Single)?;
     Ok(())
 }
 

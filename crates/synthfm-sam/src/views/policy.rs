@@ -1,0 +1,237 @@
+//! How a predictor looks at an image: the constants of the zoom, with names, so that they can be measured again for
+//! other weights (`synthfm evaluate --views`, `tools/zoom_table.py`).
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::Serialize;
+
+use crate::error::{Error, Result};
+
+/// Whether answers of our own model are looked for in crops. SAM's models see the whole image, as Meta's code does.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub enum Views {
+    /// The whole image alone.
+    Whole,
+    /// The whole image, then crops.
+    Zoom(ZoomPolicy),
+}
+
+impl Default for Views {
+    fn default() -> Self {
+        Self::Zoom(ZoomPolicy::default())
+    }
+}
+
+impl Views {
+    /// The constants; those of the default where there is no zoom.
+    pub(crate) fn policy(&self) -> ZoomPolicy {
+        match self {
+            Self::Zoom(policy) => *policy,
+            Self::Whole => ZoomPolicy::default(),
+        }
+    }
+}
+
+/// When a crop's answer takes the place of a coarser one.
+///
+/// With clicks, crops around them with 1/2, 1/4, ... of the image's longer side are asked in turn; with a box, one crop
+/// around the box. A crop answers where its answer scores better than the best so far. The score is
+/// `ln(estimated IoU) + stability_weight * ln(stability)`, where stability is the answer's area at logits above 1 over
+/// that at logits above -1. In a crop every part looks whole, so that with a single click a crop must score better
+/// than the whole image by a margin: the larger plausible structure is meant, unless the model is unsure of it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct ZoomPolicy {
+    /// Crops around clicks that are tried at most, each with half the side of the one before.
+    pub halvings: usize,
+    /// The smallest side of a crop, in pixels of the image.
+    pub least_side_px: usize,
+    /// Weight of the stability in the score.
+    pub stability_weight: f64,
+    /// What a crop must score above the whole image with one click.
+    pub margin_one_click: f64,
+    /// The same with several clicks or a box.
+    pub margin_more: f64,
+    /// What a crop must score above a coarser crop.
+    pub margin_next: f64,
+    /// Crops in a row that may fail to score better before no further one is tried, with one click.
+    pub patience_one_click: usize,
+    /// The same with several clicks.
+    pub patience_more: usize,
+    /// No crop where the whole image's answer covers more than this share of the image.
+    pub largest_share: f64,
+    /// A crop does not answer where its answer covers more than this share of it: it may go on outside.
+    pub fullest_share: f64,
+    /// Side of the crop around a box prompt, over the box's longer side; 0 for no such crop.
+    pub box_factor: f64,
+    /// Side of a last crop over the longer side of the answer's box, which gets the answer so far as a mask
+    /// prompt; 0 for none.
+    pub refine_factor: f64,
+    /// Answers whose box has a longer side below this, in pixels of the model's input, get that last crop.
+    pub refine_below_px: f64,
+    /// What the last crop must score above the answer so far.
+    pub margin_refine: f64,
+    /// Side of the crop in which clicks correct an earlier mask, over the longer side of the box around both; 0 for
+    /// the whole image.
+    pub correct_factor: f64,
+    /// How far from a click a correction reaches, in multiples of the click's distance to where the earlier mask is as
+    /// the click wants it.
+    pub correct_reach: f64,
+    /// Standard deviation of the blur that smooths outlines, over the radius of the largest disc inside the structure;
+    /// 0 for none.
+    pub smoothing: f64,
+}
+
+impl Default for ZoomPolicy {
+    fn default() -> Self {
+        Self {
+            halvings: 3,
+            least_side_px: 24,
+            stability_weight: 0.0,
+            margin_one_click: 0.9,
+            margin_more: 0.0,
+            margin_next: 0.0,
+            patience_one_click: 3,
+            patience_more: 1,
+            largest_share: 0.08,
+            fullest_share: 0.16,
+            box_factor: 5.0,
+            refine_factor: 0.0,
+            refine_below_px: 48.0,
+            margin_refine: 0.0,
+            correct_factor: 3.0,
+            correct_reach: 4.0,
+            smoothing: 0.15,
+        }
+    }
+}
+
+/// A constant that is a real number.
+macro_rules! real {
+    ($name:ident) => {
+        (stringify!($name), |p| p.$name, |p, value| p.$name = value)
+    };
+}
+
+/// A constant that is a whole number.
+macro_rules! whole {
+    ($name:ident) => {
+        (
+            stringify!($name),
+            |p| p.$name as f64,
+            |p, value| p.$name = value as usize,
+        )
+    };
+}
+
+/// A constant's name, and how it is read and set.
+type Constant = (
+    &'static str,
+    fn(&ZoomPolicy) -> f64,
+    fn(&mut ZoomPolicy, f64),
+);
+
+/// Every constant of the policy.
+const CONSTANTS: [Constant; 17] = [
+    whole!(halvings),
+    whole!(least_side_px),
+    real!(stability_weight),
+    real!(margin_one_click),
+    real!(margin_more),
+    real!(margin_next),
+    whole!(patience_one_click),
+    whole!(patience_more),
+    real!(largest_share),
+    real!(fullest_share),
+    real!(box_factor),
+    real!(refine_factor),
+    real!(refine_below_px),
+    real!(margin_refine),
+    real!(correct_factor),
+    real!(correct_reach),
+    real!(smoothing),
+];
+/// The largest value of a constant, on either side of 0.
+const MAX_CONSTANT: f64 = 1e4;
+
+impl fmt::Display for Views {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::Zoom(policy) = self else {
+            return f.write_str("whole");
+        };
+        f.write_str("auto")?;
+        let usual = ZoomPolicy::default();
+        for (name, get, _) in CONSTANTS {
+            if get(policy).total_cmp(&get(&usual)).is_ne() {
+                write!(f, ",{name}={}", get(policy))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Views {
+    type Err = Error;
+
+    /// `whole`, or `auto` with any constants of [`ZoomPolicy`] as `,name=value`.
+    fn from_str(text: &str) -> Result<Self> {
+        let unknown = |part: &str| Error::UnknownViews {
+            part: part.to_owned(),
+            names: CONSTANTS.map(|(name, ..)| name).join(", "),
+        };
+        let mut parts = text.split(',');
+        match parts.next() {
+            Some("whole") => return parts.next().map_or(Ok(Self::Whole), |p| Err(unknown(p))),
+            Some("auto") => {}
+            other => return Err(unknown(other.unwrap_or_default())),
+        }
+        let mut policy = ZoomPolicy::default();
+        for part in parts {
+            let (name, value) = part.split_once('=').ok_or_else(|| unknown(part))?;
+            let known = CONSTANTS.iter().find(|(known, ..)| *known == name);
+            let value = value.parse().ok();
+            let value = value.filter(|v: &f64| v.abs() <= MAX_CONSTANT);
+            let ((_, _, set), value) = known.zip(value).ok_or_else(|| unknown(part))?;
+            set(&mut policy, value);
+        }
+        Ok(Self::Zoom(policy))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn views_read_and_write_themselves() {
+        for text in ["whole", "auto", "auto,halvings=2,margin_one_click=0.5"] {
+            assert_eq!(text.parse::<Views>().unwrap().to_string(), text);
+        }
+        let Views::Zoom(policy) = "auto,halvings=1,refine_factor=3".parse().unwrap() else {
+            panic!("a zoom expected");
+        };
+        assert_eq!((policy.halvings, policy.refine_factor), (1, 3.0));
+        for (name, get, set) in CONSTANTS {
+            let mut changed = ZoomPolicy::default();
+            set(&mut changed, 77.0);
+            assert!((get(&changed) - 77.0).abs() < f64::EPSILON, "{name}");
+        }
+    }
+
+    #[test]
+    fn unknown_views_are_refused_with_the_names() {
+        for text in [
+            "",
+            "wide",
+            "whole,halvings=1",
+            "auto,",
+            "auto,zoom=3",
+            "auto,halvings",
+            "auto,halvings=NaN",
+            "auto,halvings=1e9",
+        ] {
+            let error = text.parse::<Views>().unwrap_err().to_string();
+            assert!(error.contains("margin_one_click"), "{text}: {error}");
+        }
+    }
+}
