@@ -94,9 +94,9 @@ impl SelfAttention<'_> {
             for token in 0..tokens {
                 for part in 0..parts {
                     let place = (part * tokens + token) * d;
-                    image
-                        .iter()
-                        .for_each(|head| out.extend_from_slice(&head[place..place + d]));
+                    for head in image {
+                        out.extend_from_slice(&head[place..place + d]);
+                    }
                 }
             }
         }

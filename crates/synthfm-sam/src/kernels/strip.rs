@@ -82,12 +82,11 @@ impl StripOperand for f32 {
         let given = ROWS.min(channels - first);
         let (words, _) = words.as_chunks_mut::<ROWS>();
         for (words, pixel) in words.iter_mut().zip(line.chunks_exact(channels)) {
-            match pixel[first..].first_chunk::<ROWS>() {
-                Some(pixel) => *words = *pixel,
-                None => {
-                    words[..given].copy_from_slice(&pixel[first..]);
-                    words[given..].fill(0.0);
-                }
+            if let Some(pixel) = pixel[first..].first_chunk::<ROWS>() {
+                *words = *pixel;
+            } else {
+                words[..given].copy_from_slice(&pixel[first..]);
+                words[given..].fill(0.0);
             }
         }
     }
@@ -339,11 +338,20 @@ mod x86 {
                     std::mem::transmute::<__m128bh, __m128i>(_mm256_cvtneps_pbh(values))
                 };
                 let (even, odd) = (pixel(2 * pair), pixel(2 * pair + 1));
-                let words = words.add(pair * ROWS).cast::<__m128i>();
-                _mm_storeu_si128(words, _mm_unpacklo_epi16(even, odd));
-                _mm_storeu_si128(words.add(1), _mm_unpackhi_epi16(even, odd));
+                let words = words.add(pair * ROWS);
+                store_words(words, _mm_unpacklo_epi16(even, odd));
+                store_words(words.add(ROWS / 2), _mm_unpackhi_epi16(even, odd));
             }
         }
+    }
+
+    /// # Safety
+    /// `words` has room for four.
+    #[target_feature(enable = "sse2")]
+    #[expect(clippy::cast_ptr_alignment, reason = "the store takes any alignment")]
+    unsafe fn store_words(words: *mut Bf16Pair, values: __m128i) {
+        // SAFETY: as the caller vouches.
+        unsafe { _mm_storeu_si128(words.cast::<__m128i>(), values) }
     }
 
     /// # Safety

@@ -31,6 +31,9 @@ pub fn scribble_clicks(mask: &Mask, count: usize) -> Vec<Click> {
 
 /// [`scribble_clicks`] on a mask that is shrunk first, where its box has a side above `side` pixels: thinning takes time
 /// with the cube of the side. Each click lies on a pixel of `mask`.
+///
+/// # Panics
+/// Never: the shrunk mask has a value for each of its pixels.
 pub fn scribble_clicks_within(mask: &Mask, count: usize, side: usize) -> Vec<Click> {
     let Some(region) = mask.bounding_box() else {
         return Vec::new();

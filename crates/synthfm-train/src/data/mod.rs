@@ -86,7 +86,7 @@ struct Visit {
     /// Number of the view among those of its sample.
     view: u64,
     /// How often it was shown before.
-    visit: u64,
+    earlier: u64,
     keep_picture: bool,
 }
 
@@ -160,7 +160,7 @@ impl BatchMaker {
             let visit = Visit {
                 index,
                 view: 0,
-                visit: 0,
+                earlier: 0,
                 keep_picture: false,
             };
             let (mut alone, _) = self.empty_batch(first);
@@ -189,19 +189,19 @@ impl BatchMaker {
     /// What the `image`th image of a run shows.
     fn visit(&self, image: u64) -> Visit {
         let reuse = &self.config.reuse;
-        let (image, visit) = reuse.visit(image, self.config.images_per_epoch);
+        let (image, earlier) = reuse.visit(image, self.config.images_per_epoch);
         let views = self.config.views.views_per_scene();
         Visit {
             index: self.config.first_index + image / views,
             view: image % views,
-            visit,
+            earlier,
             keep_picture: reuse.is_on(),
         }
     }
 
     /// The kind of prompts of an image that has one of its own.
     fn kind_of(&self, visit: Visit) -> PromptKind {
-        let path = [visit.index, visit.view, visit.visit].map(|number| number.to_string());
+        let path = [visit.index, visit.view, visit.earlier].map(|number| number.to_string());
         let [index, view, visit] = &path;
         let mut rng = seeded_rng(self.config.seed, &["kind", index, view, visit]);
         PromptKind::draw(&self.config.prompts, &mut rng)
@@ -214,7 +214,7 @@ impl BatchMaker {
         let visit = Visit {
             index: HELD_BACK + image,
             view: 0,
-            visit: 0,
+            earlier: 0,
             keep_picture: false,
         };
         self.push_image(&mut batch, 0, visit, kind, &mut None);
@@ -235,7 +235,7 @@ impl BatchMaker {
         rendered: &mut Rendered,
     ) {
         let seed = self.config.seed;
-        let path = [visit.index, visit.view, visit.visit].map(|number| number.to_string());
+        let path = [visit.index, visit.view, visit.earlier].map(|number| number.to_string());
         let [index, view, visits] = path.each_ref().map(String::as_str);
         let mut rng = seeded_rng(seed, &["sample", index]);
         let generator = self.sample_config(&mut rng);
@@ -284,8 +284,8 @@ impl BatchMaker {
 
     /// Other random numbers at each visit of a view.
     fn reseed(&self, visit: Visit, rng: &mut ChaCha8Rng) {
-        if visit.visit > 0 {
-            let path = [visit.index, visit.visit, visit.view].map(|number| number.to_string());
+        if visit.earlier > 0 {
+            let path = [visit.index, visit.earlier, visit.view].map(|number| number.to_string());
             let [index, visits, view] = path.each_ref().map(String::as_str);
             let mut path = vec!["sample", index, "visit", visits];
             if visit.view > 0 {

@@ -473,7 +473,7 @@ mod tests {
         // From 6 to 128 / 1.2 pixels: 4.15 octaves.
         for (octave, count) in counts.iter().enumerate() {
             let expected = if octave < 4 { 1.0 } else { 0.152 } / 4.152;
-            let share = *count as f64 / draws as f64;
+            let share = *count as f64 / f64::from(draws);
             assert!(
                 (share - expected).abs() < 0.035,
                 "{octave}: {share}, {expected}"

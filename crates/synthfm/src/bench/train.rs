@@ -87,9 +87,10 @@ pub(super) fn run(args: &BenchTrainArgs, session: &Session) -> Result<()> {
     })?;
     let cpu_ms = counted_from.zip(processor_ms());
     let cpu_ms = cpu_ms.map(|(from, to)| (to - from) / repeats as f64);
-    let generating = match args.generate {
-        true => Some(generating(&maker, &mut trainee, args)?),
-        false => None,
+    let generating = if args.generate {
+        Some(generating(&maker, &mut trainee, args)?)
+    } else {
+        None
     };
     busy.finish_and_clear();
     let times = TrainTimes {
