@@ -110,6 +110,12 @@ fn the_whole_path_runs() {
         );
         assert_eq!(bench["precision"], "f32");
     }
+}
+
+#[test]
+fn bench_times_whole_training_steps() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |args: &[&str]| synthfm(folder.path(), args).ok();
     let small = ["bench", "train", "--size=128", "--batch=1", "--repeats=1"];
     let short = [
         "--objects=1",
