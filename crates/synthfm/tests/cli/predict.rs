@@ -191,20 +191,17 @@ fn a_rough_mask_is_a_prompt() {
 }
 
 #[test]
-fn the_best_alternative_can_be_asked_for() {
+fn alternatives_of_a_model_without_them_are_refused() {
     let folder = folder();
-    let run = synthfm(
-        folder.path(),
-        &[
-            "predict",
-            "a.png",
-            "--point=30,20",
-            "-o=m.png",
-            "--multimask",
-            "--json",
-        ],
-    );
-    assert_eq!(run.ok().json()["multimask"], true);
+    let args = [
+        "predict",
+        "a.png",
+        "--point=30,20",
+        "-o=m.png",
+        "--multimask",
+    ];
+    synthfm(folder.path(), &args).fails(1, &["--multimask", "no alternatives"]);
+    assert!(!folder.path().join("m.png").exists());
 }
 
 /// Flags after `predict`, exit code, what the message says.

@@ -121,7 +121,7 @@ fn entries_of_an_image_are_what_single_prompts_are() {
     let folder = tempfile::tempdir().unwrap();
     picture(&folder.path().join("a.png"));
     let single = |out: &str, prompt: &[&str]| {
-        let args = ["predict", "a.png", "--multimask", "--json", "-o", out];
+        let args = ["predict", "a.png", "--json", "-o", out];
         synthfm(folder.path(), &[args.as_slice(), prompt].concat())
             .ok()
             .json()
@@ -144,14 +144,7 @@ fn entries_of_an_image_are_what_single_prompts_are() {
     fs::write(folder.path().join("p.json"), entries.to_string()).unwrap();
     let run = synthfm(
         folder.path(),
-        &[
-            "predict",
-            ".",
-            "--prompts=p.json",
-            "-o=out",
-            "--multimask",
-            "--json",
-        ],
+        &["predict", ".", "--prompts=p.json", "-o=out", "--json"],
     );
     let lines = run.fails(1, &["1 of 6", "none.png"]).json();
     for (i, alone) in alone.iter().enumerate() {
