@@ -132,10 +132,16 @@ impl MaskDecoder {
             _ => src,
         };
 
+        // Our own narrower model is trained in the arithmetic that it is used in, and rounding here would move all of its
+        // gradients by several times what the other products' does.
+        let in_attention = match &self.dense_prompts {
+            Some(_) => Arithmetic::F32,
+            None => arithmetic,
+        };
         let projected = image_side.map(|side| &side.projected);
         let (tokens, src) =
             self.transformer
-                .forward(src, image.image_pe, &tokens, projected, arithmetic);
+                .forward(src, image.image_pe, &tokens, projected, in_attention);
         let iou_token = tokens.clone().narrow(1, 0, 1).squeeze_dim::<2>(1);
 
         // Each wanted mask token as weights of the upscaled map's channels: [BN, K, C/8]
