@@ -146,8 +146,8 @@ impl Learner {
             return self.sam.encode_in(images, self.step);
         };
         let plain = self.device.clone().without_autodiff();
-        let images = TensorData::new(batch.images.clone(), shape);
-        let embedding = encoder.forward(Tensor::from_data(images, &plain), self.arithmetic);
+        let images = floats(&batch.images, shape, &plain);
+        let embedding = encoder.forward(images, self.arithmetic);
         if self.records {
             recorded(embedding)
         } else {
@@ -229,18 +229,9 @@ impl Learner {
         let target = floats(&group.targets, [objects, m, m], &self.device);
 
         let (logits, iou) = (output.low_res_logits, output.iou);
-        let plain = |logits: Tensor<4>, iou: Tensor<2>| {
-            if self.records {
-                (logits.inner(), iou.inner())
-            } else {
-                (logits, iou)
-            }
-        };
-        let (plain_logits, plain_iou) = plain(logits.clone(), iou.clone());
-        let answers = most_confident(plain_logits, plain_iou);
+        let answers = most_confident(self.plain(&logits), self.plain(&iou));
         let flat = answers.clone().reshape([objects, m, m]);
-        let truth = floats(&group.targets, [objects, m, m], &flat.device());
-        let dice = hard_dice(flat.clone(), truth);
+        let dice = hard_dice(flat.clone(), self.plain(&target));
         let loss = if logits.dims()[1] == 1 {
             let (logits, iou) = (logits.reshape([objects, m, m]), iou.reshape([objects]));
             total_loss(self.loss, logits, target, iou)
@@ -253,6 +244,12 @@ impl Learner {
             dice,
         };
         (output, answers)
+    }
+
+    /// A tensor of this learner's device on the plain device, without its record.
+    fn plain<const D: usize>(&self, tensor: &Tensor<D>) -> Tensor<D> {
+        let tensor = tensor.clone();
+        if self.records { tensor.inner() } else { tensor }
     }
 
     /// The prompts with the clicks that correct earlier answers. Nothing flows back into those, so that they come without
