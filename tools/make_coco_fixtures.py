@@ -1,6 +1,6 @@
 """Records the masks that pycocotools makes of COCO segmentations: polygons, run lengths, compressed run lengths.
 
-Run by hand: python tools/make_coco_fixtures.py > crates/synthfm-train/src/dataset/fixtures/coco.json
+Run by hand: python tools/make_coco_fixtures.py > crates/synthfm-eval/src/dataset/fixtures/coco.json
 Needs numpy and pycocotools.
 """
 import json

@@ -1,7 +1,7 @@
 """Records what SciPy says of paired samples (Wilcoxon's signed-rank test, percentile bootstrap), statsmodels of Holm's
 correction.
 
-Run by hand: python tools/make_statistics_fixtures.py > crates/synthfm-train/src/report/fixtures/statistics.json
+Run by hand: python tools/make_statistics_fixtures.py > crates/synthfm-eval/src/report/fixtures/statistics.json
 Needs numpy, scipy and statsmodels. Samples: continuous and rounded (ties, zeros), few and many; `p` is `wilcoxon(a, b)` with its
 defaults, `p_asymptotic` and `z` those of `method="asymptotic"`. `bootstrap` is the 95 % interval of the mean difference
 by `method="percentile"` over 20000 resamples. `rank_biserial` is (R+ - R-) / (R+ + R-), `dz` the mean difference over

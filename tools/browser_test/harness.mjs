@@ -38,7 +38,7 @@ export async function startBrowser() {
   return chromium.launch({ executablePath, headless: true, args: FLAGS });
 }
 
-/** Takes the page's files from a folder instead of the binary (PAGE=crates/synthfm/src/serve/page), to work on them. */
+/** Takes the page's files from a folder instead of the binary (PAGE=crates/synthfm-serve/src/page), to work on them. */
 async function takePageFrom(page, folder, index) {
   const names = { "/": index };
   await page.route(

@@ -22,6 +22,7 @@ mod segmentation;
 #[cfg(test)]
 mod testing;
 mod tidy;
+mod view;
 mod volume;
 
 pub use components::{Components, Connectivity, connected_components, largest_component};
@@ -30,9 +31,10 @@ pub use error::{Error, Result};
 pub use geometry::{BoxXyxy, Point2, Size};
 pub use io::{
     GreyDepth, ImageFile, LabelFile, OpenOptions, Picture, ReadOptions, SeriesSummary,
-    check_source, encode_grey_png, encode_label_png, encode_mask_png, encode_rgb_png, list_series,
-    open_scan, read_image, read_labels, read_segmentation, write_atomically, write_grey_png,
-    write_label_nifti, write_label_png, write_mask_png, write_rgb_png, write_segmentation,
+    check_source, create_folder, encode_grey_png, encode_label_png, encode_mask_png,
+    encode_rgb_png, list_series, one_line, open_scan, read_image, read_labels, read_segmentation,
+    write_atomically, write_grey_png, write_json, write_label_nifti, write_label_png,
+    write_mask_png, write_rgb_png, write_segmentation,
 };
 pub use measure::{PowerSpectrum, StructureProperties, boundary_visibility};
 pub use metrics::{MaskPair, Scores, SurfaceDistances, SurfaceElements};
@@ -42,4 +44,5 @@ pub use rle::{compressed_rle, mask_of_rle, mask_of_runs};
 pub use scan::{DicomSeries, FileFormat, Scan, ScanInfo, UltrasoundRegion, Window};
 pub use segmentation::{MaskFormat, Segment, Segmentation, WriteOptions};
 pub use tidy::{fill_holes, parts_at};
+pub use view::percentile_window;
 pub use volume::{LabelVolume, Plane, Slice, Volume, VolumeGeometry};

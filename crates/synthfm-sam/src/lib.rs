@@ -6,6 +6,7 @@
 mod click_reach;
 mod config;
 mod conv_blocks;
+mod coverage;
 mod dense_prompts;
 mod device;
 mod embedding;

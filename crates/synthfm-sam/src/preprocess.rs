@@ -25,17 +25,20 @@ impl InputTransform {
     /// where the model's [`Preparation`] says so. Fails if the image is empty.
     pub fn new(original: Size, config: &SamConfig) -> Result<Self> {
         let side = config.image_size;
-        let longest = original.height.max(original.width);
+        let padded = Self::longest_side(original, side)?;
+        if config.preparation == Preparation::MedSam {
+            let resized = Size::new(side, side);
+            return Ok(Self { resized, ..padded });
+        }
+        Ok(padded)
+    }
+
+    /// `ResizeLongestSide` for an input of side `side`. Fails if the image is empty.
+    pub fn longest_side(original: Size, side: usize) -> Result<Self> {
         if original.area() == 0 {
             return Err(Error::EmptyImage { size: original });
         }
-        if config.preparation == Preparation::MedSam {
-            return Ok(Self {
-                original,
-                resized: Size::new(side, side),
-                side,
-            });
-        }
+        let longest = original.height.max(original.width);
         let scale = side as f64 / longest as f64;
         let scaled = |length: usize| ((length as f64 * scale + 0.5) as usize).max(1);
         Ok(Self {

@@ -6,9 +6,9 @@ use rand_chacha::ChaCha8Rng;
 use synthfm_image::{Mask, Size};
 use synthfm_sam::{LABEL_PADDING, PointPrompts, PromptBatch};
 
-use crate::clicks::{Click, centre_correction, uniform_correction};
 use crate::config::{CorrectionConfig, CountedAnswers};
 use crate::data::ObjectGroup;
+use synthfm_eval::clicks::{Click, centre_correction, uniform_correction};
 
 /// The corrections of one step; what they turn out to be depends on the answers.
 #[derive(Debug, Clone, PartialEq)]
@@ -153,8 +153,8 @@ mod tests {
     use burn::tensor::Device;
 
     use super::*;
-    use crate::clicks::seeded_rng;
     use crate::data::PromptKind;
+    use synthfm_eval::clicks::seeded_rng;
 
     const SIDE: usize = 32;
     const M: usize = 16;

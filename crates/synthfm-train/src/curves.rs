@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::Result;
 use crate::checkpoint::write_atomic;
-use crate::report::{close, escaped, open};
+use synthfm_eval::report::{close, escaped, open};
 
 /// Added to the style of all reports.
 const STYLE: &str = "figure{width:auto}figcaption{font-size:15px;font-weight:600}svg{background:#fafbfc}\

@@ -11,7 +11,7 @@ use burn::tensor::{Tensor, TensorData};
 use rand::Rng;
 use synthfm_sam::KeyPath;
 
-use crate::clicks::{normal, seeded_rng};
+use synthfm_eval::clicks::{normal, seeded_rng};
 
 /// Draws every parameter of `module`.
 pub fn initialise<M: Module>(module: M, seed: u64) -> M {

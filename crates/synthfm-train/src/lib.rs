@@ -1,18 +1,12 @@
-//! Training a promptable segmenter on synthetic images, and its zero-shot evaluation on real ones.
+//! Training a promptable segmenter on synthetic images.
 
-pub mod baseline;
-mod bounded;
 mod checkpoint;
-pub mod clicks;
-pub mod compare;
 mod config;
 mod corrections;
 mod curves;
 mod data;
-pub mod dataset;
 mod ema;
 mod error;
-pub mod evaluate;
 mod gradients;
 mod init;
 mod learner;
@@ -26,10 +20,8 @@ mod parameters;
 mod parts;
 mod plan;
 mod real_validation;
-pub mod report;
 mod reuse;
 mod run;
-mod sam_segmenter;
 mod schedule;
 mod tensorboard;
 mod train;
@@ -41,7 +33,7 @@ pub use config::{
     CorrectionConfig, CountedAnswers, Mode, ModelSpec, PromptConfig, TrainConfig, ViewConfig,
 };
 pub use corrections::Corrections;
-pub use data::{Batch, BatchMaker, Loader, ObjectGroup, coverage};
+pub use data::{Batch, BatchMaker, Loader, ObjectGroup};
 pub use ema::{Ema, EmaConfig};
 pub use error::{Error, Result};
 pub use gradients::GradientSet;
@@ -57,7 +49,6 @@ pub use plan::{FinetuneConfig, ParameterGroup, Plan};
 pub use real_validation::RealScore;
 pub use reuse::ReuseConfig;
 pub use run::resolve_model;
-pub use sam_segmenter::SamSegmenter;
 pub use schedule::{Decay, ScheduleConfig};
 pub use train::{Event, Outcome, RunOptions, Summary, train};
 pub use trainee::Trainee;

@@ -5,13 +5,15 @@ use std::sync::atomic::AtomicBool;
 
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
+use synthfm_eval::clicks::Negatives;
+use synthfm_eval::dataset::Dataset;
+use synthfm_eval::evaluate::{
+    Options, PromptSet, PromptSetting, Row, RunOptions, Segmenter, evaluate,
+};
 use synthfm_image::{Mask, RgbImage};
 use synthfm_sam::{MaskOutput, Predictor, Prompts};
 
 use crate::Result;
-use crate::clicks::Negatives;
-use crate::dataset::Dataset;
-use crate::evaluate::{Options, PromptSet, PromptSetting, Row, RunOptions, Segmenter, evaluate};
 use crate::learner::Learner;
 use crate::validation::ValidationConfig;
 
@@ -44,7 +46,7 @@ impl RealData {
             negatives,
         };
         Ok(Self {
-            datasets: datasets.collect::<Result<_>>()?,
+            datasets: datasets.collect::<synthfm_eval::Result<_>>()?,
             options: Options {
                 settings: vec![clicks(1, 0), clicks(3, 2), PromptSetting::Box],
                 negatives: vec![Negatives::Ring],
@@ -117,11 +119,11 @@ impl Segmenter for Trained {
         Box::new(self.clone())
     }
 
-    fn set_image(&mut self, image: &RgbImage) -> Result<()> {
+    fn set_image(&mut self, image: &RgbImage) -> synthfm_eval::Result<()> {
         Ok(self.predictor.set_image(image)?)
     }
 
-    fn segment(&mut self, prompts: &PromptSet) -> Result<Mask> {
+    fn segment(&mut self, prompts: &PromptSet) -> synthfm_eval::Result<Mask> {
         let single_click = prompts.clicks.len() == 1 && prompts.bounding_box.is_none();
         let output = if self.multimask && single_click {
             MaskOutput::Multi

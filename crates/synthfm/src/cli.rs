@@ -9,10 +9,10 @@ use std::path::PathBuf;
 use clap::builder::TypedValueParser;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
+use synthfm_eval::evaluate::Target;
 use synthfm_image::{BoxXyxy, MaskFormat, Plane, Point2};
 use synthfm_sam::{DeviceChoice, PrecisionChoice};
 use synthfm_synth::SizeConfig;
-use synthfm_train::evaluate::Target;
 
 use crate::cache::CacheArgs;
 use crate::evaluate::EvaluateArgs;

@@ -3,9 +3,9 @@
 use anyhow::{Result, bail};
 use serde::Serialize;
 use serde_json::json;
+use synthfm_eval::compare::{Comparison, Options};
+use synthfm_eval::dataset::Dataset;
 use synthfm_synth::GeneratorConfig;
-use synthfm_train::compare::{Comparison, Options};
-use synthfm_train::dataset::Dataset;
 
 use crate::cli::CompareArgs;
 use crate::generate::named_config;

@@ -7,9 +7,10 @@ use crate::cache::CacheArgs;
 use crate::cli::EmbedArgs;
 use crate::input;
 use crate::model::Model;
-use crate::output::{Session, VERSION, create_parent, write_json};
+use crate::output::{Session, VERSION, create_parent};
 use crate::predict::since_ms;
 use crate::progress::spinner;
+use synthfm_image::write_json;
 
 /// Writes the embedding and, beside it, what it was made from.
 pub(crate) fn run(args: &EmbedArgs, session: &Session) -> Result<()> {

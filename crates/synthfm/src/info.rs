@@ -5,9 +5,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
+use synthfm_eval::dataset::Dataset;
 use synthfm_sam::{ModelFile, devices};
 use synthfm_train::TrainConfig;
-use synthfm_train::dataset::Dataset;
 
 use crate::cli::InfoArgs;
 use crate::generate::Record;

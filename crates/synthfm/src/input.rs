@@ -8,11 +8,10 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
 use synthfm_image::{
-    Image, ImageFile, LabelFile, LabelMap, LabelVolume, Mask, MaskFormat, OpenOptions, Picture,
-    Plane, ReadOptions, RgbImage, Scan, ScanInfo, Segment, Segmentation, Volume, VolumeGeometry,
-    Window, WriteOptions, check_source, open_scan, read_labels, write_segmentation,
+    ImageFile, LabelFile, LabelMap, LabelVolume, Mask, MaskFormat, OpenOptions, Picture, Plane,
+    ReadOptions, RgbImage, Scan, ScanInfo, Segment, Segmentation, Volume, VolumeGeometry, Window,
+    WriteOptions, check_source, open_scan, percentile_window, read_labels, write_segmentation,
 };
-use synthfm_train::dataset::percentile_window;
 
 use crate::cli::{ViewArgs, numbers};
 use crate::output::usage;
@@ -135,7 +134,7 @@ fn of_picture(path: &Path, picture: Picture, info: ScanInfo, view: &View) -> Res
             )));
         }
         (Picture::Rgb(rgb), None) => (rgb, None),
-        (Picture::Grey(image), None) if info.windows.is_empty() && is_8_bit(&image) => {
+        (Picture::Grey(image), None) if info.windows.is_empty() && image.is_8_bit() => {
             let all = Window {
                 low: 0.0,
                 high: 255.0,
@@ -149,12 +148,6 @@ fn of_picture(path: &Path, picture: Picture, info: ScanInfo, view: &View) -> Res
         }
     };
     Ok(Input::new(rgb, Place::Picture, window, info))
-}
-
-/// Whether all values are bytes.
-pub(crate) fn is_8_bit(image: &Image) -> bool {
-    let mut values = image.data().iter();
-    values.all(|&v| (0.0..=255.0).contains(&v) && v.fract() == 0.0)
 }
 
 fn of_volume(path: &Path, volume: &Volume, info: ScanInfo, view: &View) -> Result<Input> {
@@ -358,7 +351,7 @@ fn inside(path: &Path, labels: &LabelMap, input: &RgbImage) -> Result<Mask> {
 
 #[cfg(test)]
 mod tests {
-    use synthfm_image::{FileFormat, Size};
+    use synthfm_image::{FileFormat, Image, Size};
 
     use super::*;
 

@@ -31,7 +31,8 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::cli::{Cli, Verb};
-use crate::output::{Session, UsageError, one_line};
+use crate::output::{Session, UsageError};
+use synthfm_image::one_line;
 
 fn main() -> ExitCode {
     allocator::keep_freed_memory(allocator::Keep::ForASecond);
@@ -41,12 +42,12 @@ fn main() -> ExitCode {
         Err(error) if error.is::<UsageError>() => {
             eprintln!(
                 "error: {}\n\nFor more information, try '--help'.",
-                one_line(&error)
+                one_line(error.as_ref())
             );
             ExitCode::from(2)
         }
         Err(error) => {
-            eprintln!("error: {}", one_line(&error));
+            eprintln!("error: {}", one_line(error.as_ref()));
             ExitCode::FAILURE
         }
     }

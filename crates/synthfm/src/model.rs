@@ -6,8 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use serde::Serialize;
 use synthfm_sam::{Device, ModelFile, PrecisionChoice, Predictor, Sam};
+use synthfm_serve::ModelRecord;
 
 use crate::output::Session;
 use crate::progress::bar;
@@ -33,16 +33,6 @@ pub(crate) struct Model {
     pub(crate) path: Option<PathBuf>,
     /// Weights and configuration.
     pub(crate) file: ModelFile,
-}
-
-/// What results say about their model.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct ModelRecord {
-    pub(crate) name: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) path: Option<PathBuf>,
-    pub(crate) sha256: String,
-    pub(crate) image_size: usize,
 }
 
 impl Model {

@@ -1,13 +1,12 @@
 //! What the verbs share: threads, device, notes on standard error, results on standard output.
 
-use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::OnceLock;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
-use synthfm_image::write_atomically;
+use synthfm_image::create_folder;
 use synthfm_sam::{DeviceChoice, OpenDevice};
 
 use crate::cli::Common;
@@ -30,19 +29,6 @@ impl std::error::Error for UsageError {}
 /// A [`UsageError`] with this message.
 pub(crate) fn usage(message: impl Into<String>) -> anyhow::Error {
     UsageError(message.into()).into()
-}
-
-/// An error with its causes on one line. Some messages quote their cause already; it is not said twice.
-pub(crate) fn one_line(error: &anyhow::Error) -> String {
-    let mut text = String::new();
-    for cause in error.chain().map(ToString::to_string) {
-        if text.is_empty() {
-            text = cause;
-        } else if !text.contains(&cause) {
-            text = format!("{text}: {cause}");
-        }
-    }
-    text
 }
 
 /// The flags of every verb, in force.
@@ -121,42 +107,24 @@ impl Session {
     }
 }
 
-/// Writes `value` as indented JSON, whole or not at all.
-pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
-    write_atomically(path, |out| {
-        serde_json::to_writer_pretty(&mut *out, value)?;
-        writeln!(out)
-    })?;
-    Ok(())
-}
-
-/// Makes a folder and those above it.
-pub(crate) fn create_folder(path: &Path) -> Result<()> {
-    fs::create_dir_all(path).with_context(|| format!("creating the folder {}", path.display()))
-}
-
 /// Makes the folder that a file will lie in, before work is spent on the file.
 pub(crate) fn create_parent(path: &Path) -> Result<()> {
     if path.is_dir() {
         anyhow::bail!("{} is a folder: name a file in it", path.display());
     }
     match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => create_folder(folder),
+        Some(folder) if !folder.as_os_str().is_empty() => Ok(create_folder(folder)?),
         _ => Ok(()),
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use anyhow::anyhow;
+/// The terminal as the server sees it.
+impl synthfm_serve::Terminal for Session {
+    fn note(&self, text: &str) {
+        Self::note(self, text);
+    }
 
-    use super::*;
-
-    #[test]
-    fn a_cause_is_said_once() {
-        let error = anyhow!("no such file")
-            .context("a.png: no such file")
-            .context("reading");
-        assert_eq!(one_line(&error), "reading: a.png: no such file");
+    fn print(&self, value: &serde_json::Value, text: &str) -> Result<()> {
+        Self::print(self, value, || text.to_owned())
     }
 }

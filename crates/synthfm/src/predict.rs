@@ -12,9 +12,10 @@ use crate::cache::CacheArgs;
 use crate::cli::PredictArgs;
 use crate::input::{self, Input};
 use crate::model::Model;
-use crate::output::{Session, VERSION, create_parent, write_json};
+use crate::output::{Session, VERSION, create_parent};
 use crate::progress::spinner;
 use crate::prompts_file;
+use synthfm_image::write_json;
 
 /// Colour and opacity of the mask in an overlay.
 const MASK_COLOUR: draw::Colour = [255, 200, 0];

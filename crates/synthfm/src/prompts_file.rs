@@ -21,10 +21,11 @@ use crate::cli::PredictArgs;
 use crate::input::{self, Input, View};
 use crate::interrupt;
 use crate::model::Model;
-use crate::output::{Session, VERSION, create_folder, one_line, write_json};
+use crate::output::{Session, VERSION};
 use crate::overrides::read_text;
 use crate::predict::{check_output, output_of, since_ms};
 use crate::progress::Steps;
+use synthfm_image::{create_folder, one_line, write_json};
 
 /// More than any prompts file needs.
 const MAX_PROMPTS_BYTES: u64 = 256 << 20;
@@ -178,7 +179,7 @@ fn plan(entries: &[Value], args: &PredictArgs, outcomes: &mut BTreeMap<usize, Ou
 
 fn failed(error: &anyhow::Error) -> Outcome {
     Outcome::Failed {
-        error: one_line(error),
+        error: one_line(error.as_ref()),
     }
 }
 

@@ -22,6 +22,7 @@ mod payload;
 mod png_read;
 mod png_write;
 mod source;
+mod text;
 mod text_header;
 mod tiff;
 mod write;
@@ -35,6 +36,7 @@ pub use png_write::{
     GreyDepth, encode_grey_png, encode_label_png, encode_mask_png, encode_rgb_png, write_grey_png,
     write_label_png, write_mask_png, write_rgb_png,
 };
+pub use text::{create_folder, one_line, write_json};
 pub use write::{check_source, write_segmentation};
 
 use crate::scan::{FileFormat, Scan, ScanInfo};

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::clicks::BoxJitter;
 use crate::{Error, Result};
+use synthfm_eval::clicks::BoxJitter;
 
 /// Which prompts a training step shows. The weights need not add up to 1.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

@@ -4,10 +4,9 @@ use rand_chacha::ChaCha8Rng;
 use synthfm_image::{BoxXyxy, Mask, Point2};
 use synthfm_sam::{InputTransform, LABEL_PADDING};
 
-use super::coverage::coverage;
 use super::kinds::{Form, PromptKind};
-use crate::clicks::{Click, jittered_box, rough_mask};
 use crate::config::PromptConfig;
+use synthfm_eval::clicks::{Click, jittered_box, rough_mask};
 
 /// `N` prompted objects for one call of the decoder, as plain row-major arrays.
 #[derive(Debug, Clone, PartialEq)]
@@ -95,7 +94,7 @@ impl ObjectGroup {
         }
         let clicks = kind.draw_clicks(mask, others, config.centre_first, rng);
         self.push_clicks(&clicks, transform);
-        let target = coverage(mask, transform.side(), cells);
+        let target = transform.coverage(mask, cells);
         if kind.rough_mask {
             let cells_per_pixel = cells as f64 / transform.side() as f64;
             let cell = |pixel: f64| (pixel + 0.5) * cells_per_pixel - 0.5;
@@ -104,7 +103,7 @@ impl ObjectGroup {
                 let point = transform.input_from_pixel(click.point);
                 [cell(point.x), cell(point.y)]
             });
-            let others = coverage(others, transform.side(), cells);
+            let others = transform.coverage(others, cells);
             let logits = rough_mask(&target, &others, cells, first, rng);
             self.masks.extend(logits);
         }

@@ -4,11 +4,11 @@ use rand::{Rng, RngExt};
 use rand_chacha::ChaCha8Rng;
 use synthfm_image::Mask;
 
-use crate::clicks::{
+use crate::config::PromptConfig;
+use synthfm_eval::clicks::{
     Click, Negatives, Positives, negative_clicks, positive_clicks, scribble_clicks_within,
     training_negatives,
 };
-use crate::config::PromptConfig;
 
 /// Fewest and most clicks that a scribble becomes.
 const SCRIBBLE_CLICKS: [usize; 2] = [3, 8];

@@ -3,7 +3,6 @@
 //! A batch is a function of (config, step) alone. Worker threads prepare it ahead of the trainer, in the parts that the
 //! configuration splits it into, and hand them over in order, so their number never changes a run.
 
-mod coverage;
 mod group;
 mod kinds;
 mod loader;
@@ -18,15 +17,14 @@ use synthfm_image::RgbImage;
 use synthfm_sam::{InputTransform, SamConfig};
 use synthfm_synth::{GeneratorConfig, Sample, Target, generate};
 
-use crate::clicks::seeded_rng;
 use crate::config::{CorrectionConfig, TrainConfig};
 use crate::corrections::Corrections;
 use crate::validation::HELD_BACK;
 use group::Shown;
+use synthfm_eval::clicks::seeded_rng;
 use targets::{pick, without_parts};
 use views::{Frame, Viewer};
 
-pub use coverage::coverage;
 pub use group::ObjectGroup;
 pub(crate) use kinds::PromptKind;
 pub use loader::Loader;

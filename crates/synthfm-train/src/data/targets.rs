@@ -58,7 +58,7 @@ mod tests {
     use synthfm_image::Size;
 
     use super::*;
-    use crate::clicks::seeded_rng;
+    use synthfm_eval::clicks::seeded_rng;
 
     #[test]
     fn parts_of_a_structure_can_be_left_out() {

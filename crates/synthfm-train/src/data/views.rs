@@ -331,7 +331,7 @@ mod tests {
     use synthfm_synth::TargetKind;
 
     use super::*;
-    use crate::clicks::seeded_rng;
+    use synthfm_eval::clicks::seeded_rng;
 
     const VIEWER: Viewer = Viewer {
         config: ViewConfig {

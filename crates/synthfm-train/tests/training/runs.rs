@@ -5,13 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use burn::tensor::Device;
+use synthfm_eval::SamSegmenter;
+use synthfm_eval::clicks::Negatives;
+use synthfm_eval::dataset::Dataset;
+use synthfm_eval::evaluate::{Options, RunOptions, Segmenter, evaluate};
 use synthfm_sam::{MaskOutput, ModelFile, Predictor};
-use synthfm_train::clicks::Negatives;
-use synthfm_train::dataset::Dataset;
-use synthfm_train::evaluate::{Options, RunOptions, Segmenter, evaluate};
-use synthfm_train::{
-    BatchMaker, Mode, ReuseConfig, SamSegmenter, TrainConfig, Validation, ValidationConfig,
-};
+use synthfm_train::{BatchMaker, Mode, ReuseConfig, TrainConfig, Validation, ValidationConfig};
 
 use crate::{run, tiny};
 

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use synthfm_eval::clicks::Negatives;
+use synthfm_eval::dataset::{Layout, SliceChoice};
+use synthfm_eval::evaluate::{Options, PromptSetting};
+use synthfm_eval::report::Study;
 use synthfm_image::Window;
 use synthfm_sam::{PrecisionChoice, Views};
-use synthfm_train::clicks::Negatives;
-use synthfm_train::dataset::{Layout, SliceChoice};
-use synthfm_train::evaluate::{Options, PromptSetting};
-use synthfm_train::report::Study;
 
 use crate::cache::CacheArgs;
 use crate::cli::{PRECISION_HELP, TargetName};

@@ -10,17 +10,19 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 use serde::Serialize;
 use serde_json::json;
+use synthfm_eval::SamSegmenter;
+use synthfm_eval::baseline::{Disc, FloodFill, RandomWalker};
+use synthfm_eval::dataset::{Dataset, Layout};
+use synthfm_eval::evaluate::{Evaluation, Options, Replay, RunOptions, Segmenter, evaluate};
+use synthfm_eval::report::{Report, ReportComparison};
 use synthfm_sam::{CacheOptions, EmbeddingCache, MaskOutput, PrecisionChoice, Predictor};
-use synthfm_train::SamSegmenter;
-use synthfm_train::baseline::{Disc, FloodFill, RandomWalker};
-use synthfm_train::dataset::{Dataset, Layout};
-use synthfm_train::evaluate::{Evaluation, Options, Replay, RunOptions, Segmenter, evaluate};
-use synthfm_train::report::{Report, ReportComparison};
+use synthfm_serve::ModelRecord;
 
 use crate::interrupt;
-use crate::model::{Model, ModelRecord};
-use crate::output::{Session, VERSION, create_folder, usage};
+use crate::model::Model;
+use crate::output::{Session, VERSION, usage};
 use crate::progress::Counter;
+use synthfm_image::create_folder;
 
 pub(crate) use args::EvaluateArgs;
 

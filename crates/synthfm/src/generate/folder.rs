@@ -15,7 +15,7 @@ use super::record::{case_name, index_of, recipe_name};
 use super::settings::{SETTINGS, Settings};
 use super::{coco, manifest, webdataset};
 use crate::cli::Format;
-use crate::output::{create_folder, write_json};
+use synthfm_image::{create_folder, write_json};
 
 /// What nnU-Net reads first.
 const DATASET: &str = "dataset.json";
@@ -23,9 +23,10 @@ const DATASET: &str = "dataset.json";
 /// Makes the folders of a layout below `root`.
 pub(super) fn create(root: &Path, format: Format) -> Result<()> {
     create_folder(root)?;
-    subfolders(format)
-        .iter()
-        .try_for_each(|folder| create_folder(&root.join(folder)))
+    for folder in subfolders(format) {
+        create_folder(&root.join(folder))?;
+    }
+    Ok(())
 }
 
 const fn subfolders(format: Format) -> &'static [&'static str] {

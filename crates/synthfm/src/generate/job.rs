@@ -13,8 +13,9 @@ use super::folder::{Folder, Present};
 use super::ordered::in_order;
 use super::{record, webdataset};
 use crate::cli::Format;
-use crate::output::{Session, one_line};
+use crate::output::Session;
 use crate::progress::Steps;
+use synthfm_image::one_line;
 
 /// What was done.
 #[derive(Debug, Serialize)]
@@ -88,7 +89,7 @@ impl<'a> Job<'a> {
         if let (Err(error), false) = (done, stopped) {
             bail!(
                 "{}; the samples that are there are whole, and the same command continues",
-                one_line(&error)
+                one_line(error.as_ref())
             );
         }
         let complete = alone || folder.present()?.covers(all);

@@ -15,8 +15,8 @@ use tar::{Archive, Builder, EntryType, Header};
 
 use super::files::{File, FileHash, Hashing, write_whole};
 use super::folder::{Folder, file_names};
-use crate::output::write_json;
 use crate::overrides::read_text;
+use synthfm_image::write_json;
 
 const MAX_RECORD_BYTES: u64 = 1 << 16;
 
@@ -118,7 +118,7 @@ pub(super) fn write(
         samples: count,
         config_sha256: settings.sha256()?,
     };
-    write_json(&folder.path(&record_name(number)), &shard)
+    Ok(write_json(&folder.path(&record_name(number)), &shard)?)
 }
 
 fn append(

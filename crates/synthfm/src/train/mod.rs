@@ -17,9 +17,10 @@ use toml::Table;
 use crate::allocator;
 use crate::cli::TrainArgs;
 use crate::interrupt;
-use crate::output::{Session, create_folder};
+use crate::output::Session;
 use crate::overrides::{read_toml, resolve};
 use crate::progress::bar;
+use synthfm_image::create_folder;
 
 /// Trains to the end, or until Ctrl-C.
 pub(crate) fn run(args: &TrainArgs, session: &Session) -> Result<()> {

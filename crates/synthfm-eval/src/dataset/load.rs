@@ -1,0 +1,392 @@
+//! One case as the images that a 2-D segmenter sees.
+//! A volume gives, per structure, the axial slice where the structure's area is the largest (as in `ScribblePrompt`'s
+//! evaluation), or more slices; structures with the same slice share its image. Intensities: 8-bit pictures as they
+//! are, 16-bit ones and volumes through the window of [`super::window`], taken over the whole picture or volume.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use synthfm_image::{
+    ImageFile, LabelFile, LabelMap, LabelVolume, Picture, Plane, RgbImage, Volume,
+    percentile_window,
+};
+
+use super::grid;
+use super::source::{TruthFile, read_pixels, read_truth};
+use super::window::{CT_ABDOMEN_HU, display_window};
+use super::{Case, Dataset, Structure};
+use crate::error::problem;
+use crate::{Error, Result};
+
+/// An image to segment, with its truth.
+#[derive(Debug, Clone, PartialEq)]
+pub struct View {
+    /// What the segmenter sees.
+    pub image: RgbImage,
+    /// The truth, of the same size.
+    pub labels: LabelMap,
+    /// Index of the axial slice, counted from 0 in the order of the file; `None` for a picture.
+    pub slice: Option<usize>,
+    /// Distance between rows and between columns, where known.
+    pub spacing_mm: Option<[f64; 2]>,
+    /// The structures to segment on this image; one may be absent from a picture.
+    pub structures: Vec<Structure>,
+    /// Where the values of `labels` number objects: the label of the structure that each belongs to.
+    pub instance_of: Option<BTreeMap<u16, u16>>,
+}
+
+/// A case that was read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LoadedCase {
+    /// Its images.
+    pub views: Vec<View>,
+    /// What a reader of the results should know about its files.
+    pub notes: Vec<String>,
+    /// Structures of the data set that no slice of a volume shows.
+    pub absent: usize,
+}
+
+/// Which axial slices of a volume are evaluated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub enum SliceChoice {
+    /// Per structure the first of those with its largest area.
+    Largest,
+    /// Every n-th slice, counted from 0, on which the structure has the minimal area.
+    Every(usize),
+}
+
+impl fmt::Display for SliceChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Largest => f.write_str("largest"),
+            Self::Every(1) => f.write_str("all"),
+            Self::Every(n) => write!(f, "stride-{n}"),
+        }
+    }
+}
+
+impl FromStr for SliceChoice {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let stride = |text: &str| text.parse().ok().filter(|&n: &usize| n > 0);
+        match (text, text.strip_prefix("stride-").and_then(stride)) {
+            ("largest", _) => Ok(Self::Largest),
+            ("all", _) => Ok(Self::Every(1)),
+            (_, Some(n)) => Ok(Self::Every(n)),
+            _ => Err(Error::Parameter(format!(
+                "slices {text:?}: largest, all or stride-N with N from 1 expected"
+            ))),
+        }
+    }
+}
+
+impl From<SliceChoice> for String {
+    fn from(choice: SliceChoice) -> Self {
+        choice.to_string()
+    }
+}
+
+impl TryFrom<String> for SliceChoice {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        text.parse()
+    }
+}
+
+/// How a case is read.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LoadOptions {
+    /// Slices of volumes.
+    pub slices: SliceChoice,
+    /// Smallest area that makes [`SliceChoice::Every`] take a slice.
+    pub min_area_px: usize,
+    /// Intensities of CT volumes that become black and white, in Hounsfield units.
+    pub ct_window_hu: [f32; 2],
+}
+
+impl Default for LoadOptions {
+    /// The largest slice, the abdominal window.
+    fn default() -> Self {
+        Self {
+            slices: SliceChoice::Largest,
+            min_area_px: 1,
+            ct_window_hu: CT_ABDOMEN_HU,
+        }
+    }
+}
+
+/// A volume with its truth.
+struct Labelled<'a> {
+    volume: &'a Volume,
+    labels: &'a LabelVolume,
+    instance_of: Option<BTreeMap<u16, u16>>,
+}
+
+impl Dataset {
+    /// Reads the image and the labels of a case of this data set in the usual way.
+    pub fn load(&self, case: &Case) -> Result<LoadedCase> {
+        self.load_with(case, &LoadOptions::default())
+    }
+
+    /// Reads the image and the labels of a case of this data set.
+    pub fn load_with(&self, case: &Case, options: &LoadOptions) -> Result<LoadedCase> {
+        let image = read_pixels(&case.source.image)?;
+        let TruthFile {
+            labels,
+            instance_of,
+            note,
+        } = read_truth(&case.source, &image)?;
+        let mut loaded = LoadedCase {
+            views: Vec::new(),
+            notes: note.into_iter().collect(),
+            absent: 0,
+        };
+        match (image, labels) {
+            (ImageFile::Picture(picture), LabelFile::Map(labels)) => {
+                let instance_of = instance_of.or_else(|| self.numbered(&labels.labels()));
+                self.note_unknown(&labels.labels(), instance_of.as_ref(), &mut loaded.notes);
+                let view = self.picture_view(case, picture, labels, instance_of)?;
+                loaded.views.push(view);
+            }
+            (ImageFile::Volume(volume), labels) => {
+                let labels = as_volume(case, &volume, labels)?;
+                let instance_of = instance_of.or_else(|| self.numbered(&labels.labels()));
+                self.note_unknown(&labels.labels(), instance_of.as_ref(), &mut loaded.notes);
+                let labels = align(case, &volume, &labels, &mut loaded.notes)?;
+                let labelled = Labelled {
+                    volume: &volume,
+                    labels: &labels,
+                    instance_of,
+                };
+                self.slices(case, &labelled, options, &mut loaded)?;
+            }
+            (ImageFile::Picture(_), LabelFile::Volume(_)) => {
+                let text = "a picture, as its image, expected, got a volume".to_owned();
+                return Err(problem(case.truth_path(), text));
+            }
+        }
+        Ok(loaded)
+    }
+
+    /// All values as objects of the first structure, if this data set numbers objects.
+    fn numbered(&self, values: &[u16]) -> Option<BTreeMap<u16, u16>> {
+        let first = self.structures.first().filter(|_| self.instances)?;
+        Some(values.iter().map(|&value| (value, first.label)).collect())
+    }
+
+    fn note_unknown(
+        &self,
+        found: &[u16],
+        instance_of: Option<&BTreeMap<u16, u16>>,
+        notes: &mut Vec<String>,
+    ) {
+        let known: BTreeSet<u16> = self.structures.iter().map(|s| s.label).collect();
+        let is_known = |label: &u16| match instance_of {
+            Some(owners) => owners.contains_key(label),
+            None => known.contains(label),
+        };
+        let unknown: Vec<String> = found
+            .iter()
+            .filter(|label| !is_known(label))
+            .map(u16::to_string)
+            .collect();
+        if !unknown.is_empty() {
+            notes.push(format!(
+                "label values that name no structure of the data set, left out: {}",
+                unknown.join(", ")
+            ));
+        }
+    }
+
+    fn picture_view(
+        &self,
+        case: &Case,
+        picture: Picture,
+        labels: LabelMap,
+        instance_of: Option<BTreeMap<u16, u16>>,
+    ) -> Result<View> {
+        if picture.size() != labels.size() {
+            let (image, own) = (picture.size(), labels.size());
+            let text = format!("{image} expected, as its image, got {own}");
+            return Err(problem(case.truth_path(), text));
+        }
+        let image = match picture {
+            Picture::Rgb(image) => image,
+            Picture::Grey(image) if image.data().iter().all(|&v| v <= 255.0) => {
+                image.to_rgb8(0.0, 255.0)
+            }
+            Picture::Grey(image) => {
+                let (low, high) = percentile_window(image.data());
+                image.to_rgb8(low, high)
+            }
+        };
+        Ok(View {
+            image,
+            labels,
+            slice: None,
+            spacing_mm: case.source.spacing_mm,
+            structures: self.targets(),
+            instance_of,
+        })
+    }
+
+    /// The structures that are segmented: where values number objects, those of the first one.
+    fn targets(&self) -> Vec<Structure> {
+        let count = if self.instances {
+            1
+        } else {
+            self.structures.len()
+        };
+        self.structures.iter().take(count).cloned().collect()
+    }
+
+    fn slices(
+        &self,
+        case: &Case,
+        labelled: &Labelled,
+        options: &LoadOptions,
+        loaded: &mut LoadedCase,
+    ) -> Result<()> {
+        let structures = self.targets();
+        let areas = areas(labelled, &structures)?;
+        let mut by_slice: BTreeMap<usize, Vec<Structure>> = BTreeMap::new();
+        for (structure, areas) in structures.into_iter().zip(areas) {
+            loaded.absent += usize::from(areas.iter().all(|&area| area == 0));
+            for slice in chosen_slices(&areas, options) {
+                by_slice.entry(slice).or_default().push(structure.clone());
+            }
+        }
+        let Labelled { volume, labels, .. } = labelled;
+        let (low, high) = display_window(&case.modality, volume.data(), options.ct_window_hu);
+        for (index, structures) in by_slice {
+            let slice = volume.slice(Plane::Axial, index)?;
+            loaded.views.push(View {
+                image: slice.image.to_rgb8(low, high),
+                labels: labels.slice(Plane::Axial, index)?,
+                slice: Some(index),
+                spacing_mm: Some(slice.spacing_mm),
+                structures,
+                instance_of: labelled.instance_of.clone(),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// The slices to take of a structure with these areas.
+fn chosen_slices(areas: &[usize], options: &LoadOptions) -> Vec<usize> {
+    match options.slices {
+        SliceChoice::Largest => {
+            let mut best = (0, None);
+            for (index, &area) in areas.iter().enumerate() {
+                if area > best.0 {
+                    best = (area, Some(index));
+                }
+            }
+            best.1.into_iter().collect()
+        }
+        SliceChoice::Every(n) => {
+            let enough = |&index: &usize| areas[index] >= options.min_area_px.max(1);
+            (0..areas.len()).step_by(n).filter(enough).collect()
+        }
+    }
+}
+
+/// Labels as a volume: a picture beside a volume of one slice is that slice.
+fn as_volume(case: &Case, volume: &Volume, labels: LabelFile) -> Result<LabelVolume> {
+    match labels {
+        LabelFile::Volume(labels) => Ok(labels),
+        LabelFile::Map(map) => {
+            let geometry = volume.geometry().clone();
+            let [ni, nj, nk] = geometry.shape();
+            if [nk, nj, ni] != [1, map.size().height, map.size().width] {
+                let text = "a volume, as its image, expected, got a picture".to_owned();
+                return Err(problem(case.truth_path(), text));
+            }
+            Ok(LabelVolume::new(geometry, map.into_data())?)
+        }
+    }
+}
+
+/// The labels on the grid of their image. Sizes must agree; a different place in the patient is noted, because the
+/// voxels of such files correspond nevertheless (nnU-Net warns and goes on, too).
+fn align(
+    case: &Case,
+    volume: &Volume,
+    labels: &LabelVolume,
+    notes: &mut Vec<String>,
+) -> Result<LabelVolume> {
+    let (expected, got) = (volume.geometry(), labels.geometry());
+    if expected.shape() != got.shape() {
+        let text = format!(
+            "{:?} voxels expected, as its image, got {:?}",
+            expected.shape(),
+            got.shape()
+        );
+        return Err(problem(case.truth_path(), text));
+    }
+    if !grid::same(expected, got) && case.states_place() {
+        notes.push("image and labels state different places; the image's was taken".to_owned());
+    }
+    let geometry = expected.clone();
+    Ok(LabelVolume::new(geometry, labels.data().to_vec())?)
+}
+
+/// Pixels of each structure on each axial slice.
+fn areas(labelled: &Labelled, structures: &[Structure]) -> Result<Vec<Vec<usize>>> {
+    let owner = |value: u16| match &labelled.instance_of {
+        Some(owners) => owners.get(&value).copied(),
+        None => Some(value),
+    };
+    let count = labelled.labels.geometry().slice_count(Plane::Axial);
+    let mut all = vec![vec![0; count]; structures.len()];
+    for index in 0..count {
+        let slice = labelled.labels.slice(Plane::Axial, index)?;
+        let mut counts = vec![0usize; usize::from(u16::MAX) + 1];
+        for &label in slice.data() {
+            counts[usize::from(label)] += 1;
+        }
+        counts[0] = 0;
+        let mut by_structure: BTreeMap<u16, usize> = BTreeMap::new();
+        for (value, &area) in counts.iter().enumerate().filter(|&(_, &area)| area > 0) {
+            if let Some(label) = owner(value as u16) {
+                *by_structure.entry(label).or_default() += area;
+            }
+        }
+        for (areas, structure) in all.iter_mut().zip(structures) {
+            areas[index] = by_structure.get(&structure.label).copied().unwrap_or(0);
+        }
+    }
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slices_are_chosen_by_area() {
+        let areas = [0, 5, 9, 9, 3, 6, 1];
+        let of = |text: &str, min_area_px| {
+            let options = LoadOptions {
+                slices: text.parse().unwrap(),
+                min_area_px,
+                ..LoadOptions::default()
+            };
+            chosen_slices(&areas, &options)
+        };
+        assert_eq!(of("largest", 1), [2]);
+        assert_eq!(of("all", 5), [1, 2, 3, 5]);
+        assert_eq!(of("stride-2", 2), [2, 4]);
+        assert_eq!(of("stride-3", 0), [3, 6]);
+        for text in ["", "every", "stride-0", "stride--1", "Largest"] {
+            assert!(text.parse::<SliceChoice>().is_err(), "{text}");
+        }
+        assert_eq!("all".parse::<SliceChoice>().unwrap().to_string(), "all");
+    }
+}

@@ -1,0 +1,97 @@
+//! Real data sets with ground truth, for evaluation only.
+//! Reads the layout of nnU-Net v2 (Isensee et al. 2021), COCO, folders of images and masks, and the original downloads
+//! of public data sets; see [`Layout`]. Differs: only the first channel of a case is used.
+
+mod coco_objects;
+mod grid;
+mod layout;
+mod load;
+mod manifest;
+mod source;
+#[cfg(test)]
+mod tests;
+mod window;
+
+use std::path::Path;
+
+use crate::Result;
+
+pub use layout::Layout;
+pub use load::{LoadOptions, LoadedCase, SliceChoice, View};
+
+pub(crate) use source::Source;
+
+/// A class of the label maps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Structure {
+    /// Its name in the data set.
+    pub name: String,
+    /// Its value in the label maps.
+    pub label: u16,
+}
+
+/// An image with its truth, not yet read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Case {
+    /// Name, from the file's.
+    pub name: String,
+    /// Patient; the case's name where the data set does not say.
+    pub patient: String,
+    /// `CT`, `MR`, `US`, ... in capitals.
+    pub modality: String,
+    pub(crate) source: Source,
+}
+
+impl Case {
+    /// The file that messages about the truth name.
+    fn truth_path(&self) -> &Path {
+        let paths = self.source.paths();
+        paths.last().copied().unwrap_or_else(|| Path::new(""))
+    }
+
+    /// Whether the files of the truth say where the patient is; pictures do not.
+    fn states_place(&self) -> bool {
+        !matches!(self.source.truth, source::Truth::Slices(..))
+    }
+}
+
+/// What a reader of the results should know about a case.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct CaseNote {
+    /// Name of the data set.
+    pub dataset: String,
+    /// Name of the case.
+    pub case: String,
+    /// Why it was left out, or how its files were understood.
+    pub text: String,
+}
+
+/// The cases of one folder.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dataset {
+    /// Its `name`, or the folder's name.
+    pub name: String,
+    /// How its folder is laid out.
+    pub layout: Layout,
+    /// The classes in ascending order of their value.
+    pub structures: Vec<Structure>,
+    /// Whether the values of the label maps number the instances of the first structure.
+    pub instances: bool,
+    /// The cases that can be read, in order of their names.
+    pub cases: Vec<Case>,
+    /// The cases that cannot.
+    pub skipped: Vec<CaseNote>,
+}
+
+impl Dataset {
+    /// Reads the description of a folder whose layout shows in its tree. Cases without an image or without truth are
+    /// listed in [`Dataset::skipped`]; a folder in no known layout is an error that says what was expected.
+    pub fn open(root: &Path) -> Result<Self> {
+        Layout::detect(root)?.open(root)
+    }
+
+    /// The same for a folder of a known layout.
+    pub fn open_as(root: &Path, layout: Layout) -> Result<Self> {
+        layout.open(root)
+    }
+}

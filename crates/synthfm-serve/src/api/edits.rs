@@ -1,0 +1,321 @@
+//! Changes by hand: brush and eraser, clearing, structures, undo and redo.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::HeaderMap;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use synthfm_image::Mask;
+
+use super::bad;
+use super::predict::marked;
+use crate::annotation::{
+    Annotation, Change, Place, PlaneName, SlicePrompts, Step, Store, Structure, rle,
+};
+use crate::app::App;
+use crate::error::{ApiError, ApiResult};
+use crate::palette;
+use crate::respond::{self, Json};
+
+/// What a stroke does to the pixels that it covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Mode {
+    Add,
+    Remove,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Stroke {
+    structure: u16,
+    plane: PlaneName,
+    index: usize,
+    mode: Mode,
+    /// The pixels that the stroke covers.
+    runs: Vec<u32>,
+}
+
+/// Brush and eraser.
+pub(super) async fn edit(
+    State(app): State<Arc<App>>,
+    Path(case): Path<String>,
+    headers: HeaderMap,
+    Json(stroke): Json<Stroke>,
+) -> ApiResult {
+    let open = app.case_to_change(&case, &headers).await?;
+    open.study.check(stroke.plane, stroke.index).map_err(bad)?;
+    let answer = app.change(&open, move |open, store| {
+        let place = Place {
+            structure: stroke.structure,
+            plane: stroke.plane,
+            index: stroke.index,
+        };
+        store.annotation().structure(place.structure).map_err(bad)?;
+        let (mask, prompts) = painted(store.annotation(), place, &stroke)?;
+        let runs = rle::of_mask(&mask);
+        let change = store
+            .annotation()
+            .mask_change(place, runs.clone(), Some(prompts.clone()))?;
+        let what = match stroke.mode {
+            Mode::Add => "brush",
+            Mode::Remove => "eraser",
+        };
+        store.apply(Step::new(what, vec![change]))?;
+        marked(open, store.annotation(), place, &runs, Some(&prompts))
+    });
+    Ok(respond::json(&answer.await?))
+}
+
+/// The mask after a stroke, and the prompts that remember it.
+fn painted(
+    annotation: &Annotation,
+    place: Place,
+    stroke: &Stroke,
+) -> ApiResult<(Mask, SlicePrompts)> {
+    let mut mask = annotation.slice(place)?;
+    let size = mask.size();
+    let covered = rle::to_mask(&stroke.runs, size).map_err(ApiError::bad)?;
+    let mut prompts = annotation.prompts(place).cloned().unwrap_or_default();
+    let value = stroke.mode == Mode::Add;
+    let earlier = |runs: &[u32]| -> ApiResult<Mask> {
+        if runs.is_empty() {
+            return Ok(Mask::zeros(size));
+        }
+        rle::to_mask(runs, size).map_err(ApiError::bad)
+    };
+    let (mut added, mut removed) = (earlier(&prompts.added)?, earlier(&prompts.removed)?);
+    let pixels = mask.data_mut().iter_mut();
+    let remembered = added.data_mut().iter_mut().zip(removed.data_mut());
+    for ((pixel, (added, removed)), _) in pixels
+        .zip(remembered)
+        .zip(covered.data())
+        .filter(|(_, covered)| **covered)
+    {
+        (*pixel, *added, *removed) = (value, value, !value);
+    }
+    prompts.added = rle::of_mask(&added);
+    prompts.removed = rle::of_mask(&removed);
+    Ok((mask, prompts))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Clearing {
+    structure: u16,
+    /// Without a plane the structure is cleared everywhere.
+    #[serde(default)]
+    plane: Option<PlaneName>,
+    #[serde(default)]
+    index: Option<usize>,
+}
+
+/// Takes the mask and the prompts of a structure away, on a slice or everywhere.
+pub(super) async fn clear(
+    State(app): State<Arc<App>>,
+    Path(case): Path<String>,
+    headers: HeaderMap,
+    Json(clearing): Json<Clearing>,
+) -> ApiResult {
+    let open = app.case_to_change(&case, &headers).await?;
+    let place = match (clearing.plane, clearing.index) {
+        (Some(plane), Some(index)) => {
+            open.study.check(plane, index).map_err(bad)?;
+            Some((plane, index))
+        }
+        (None, None) => None,
+        _ => {
+            return Err(bad(
+                "plane and index belong together; leave both out to clear everywhere",
+            ));
+        }
+    };
+    let answer = app.change(&open, move |_, store| {
+        store
+            .annotation()
+            .structure(clearing.structure)
+            .map_err(bad)?;
+        let changes = emptied(store.annotation(), clearing.structure, place)?;
+        if !changes.is_empty() {
+            store.apply(Step::new("clear", changes))?;
+        }
+        Ok(history(store))
+    });
+    Ok(respond::json(&answer.await?))
+}
+
+/// Changes that leave a structure without a voxel on a slice, or without any. Undoing them, the last first, ends with
+/// the axial slices, which hold every voxel, so that those of other planes may overlap them.
+fn emptied(
+    annotation: &Annotation,
+    structure: u16,
+    place: Option<(PlaneName, usize)>,
+) -> ApiResult<Vec<Change>> {
+    let grid = annotation.grid();
+    let mut places: Vec<Place> = if let Some((plane, index)) = place {
+        vec![Place {
+            structure,
+            plane,
+            index,
+        }]
+    } else {
+        let axial = annotation.extents().remove(&structure);
+        let slices = axial.map(|(_, [axial, ..])| axial).unwrap_or_default();
+        let at = |index| Place {
+            structure,
+            plane: PlaneName::Axial,
+            index,
+        };
+        slices.into_iter().map(at).collect()
+    };
+    if place.is_none() {
+        let prompted = annotation.all_prompts().map(|(place, _)| place);
+        places.extend(prompted.filter(|place| place.structure == structure));
+        places.sort();
+        places.dedup();
+    }
+    let mut changes = Vec::new();
+    for place in places {
+        let area = grid.slice_size(place.plane.into()).area();
+        let before = annotation.slice_runs(place)?;
+        if before.len() > 1 || annotation.prompts(place).is_some() {
+            changes.push(annotation.mask_change(place, vec![area as u32], None)?);
+        }
+    }
+    Ok(changes)
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Listed {
+    /// Left out for a new structure.
+    #[serde(default)]
+    id: Option<u16>,
+    name: String,
+    #[serde(default)]
+    colour: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Listing {
+    structures: Vec<Listed>,
+}
+
+/// Replaces the list of structures: adds, renames, recolours, reorders, deletes.
+pub(super) async fn structures(
+    State(app): State<Arc<App>>,
+    Path(case): Path<String>,
+    headers: HeaderMap,
+    Json(listing): Json<Listing>,
+) -> ApiResult {
+    let open = app.case_to_change(&case, &headers).await?;
+    let answer = app.change(&open, move |_, store| {
+        let before = store.annotation().structures().to_vec();
+        let after = resolved(store.annotation(), listing.structures)?;
+        if after != before {
+            let what = match after.len().cmp(&before.len()) {
+                std::cmp::Ordering::Greater => "new structure",
+                std::cmp::Ordering::Less => "delete structure",
+                std::cmp::Ordering::Equal => "change structure",
+            };
+            store
+                .apply(Step::new(what, vec![Change::Structures { before, after }]))
+                .map_err(|error| bad_step(&error))?;
+        }
+        let mut answer = history(store);
+        answer["structures"] = json!(store.annotation().structures());
+        Ok(answer)
+    });
+    Ok(respond::json(&answer.await?))
+}
+
+/// A list that cannot be is the asker's to change.
+fn bad_step(error: &anyhow::Error) -> ApiError {
+    ApiError::bad(synthfm_image::one_line(error.as_ref()))
+}
+
+/// The listed structures, new ones with an identifier and a colour.
+fn resolved(annotation: &Annotation, listed: Vec<Listed>) -> ApiResult<Vec<Structure>> {
+    let mut free = annotation.free_id();
+    let mut after: Vec<Structure> = Vec::new();
+    for Listed { id, name, colour } in listed {
+        let id = if let Some(id) = id {
+            annotation.structure(id).map_err(bad)?.id
+        } else {
+            free = free
+                .checked_add(1)
+                .ok_or_else(|| bad("no identifier is left"))?;
+            free - 1
+        };
+        if after.iter().any(|other| other.id == id) {
+            return Err(bad(format!("structure {id} is listed twice")));
+        }
+        let structure = Structure {
+            id,
+            name: name.trim().to_owned(),
+            colour: colour.unwrap_or_else(|| palette::colour(id).to_owned()),
+        };
+        structure.check().map_err(bad)?;
+        after.push(structure);
+    }
+    Ok(after)
+}
+
+/// Takes the last step back.
+pub(super) async fn undo(
+    State(app): State<Arc<App>>,
+    Path(case): Path<String>,
+    headers: HeaderMap,
+) -> ApiResult {
+    step_in_history(app, case, headers, Store::undo).await
+}
+
+/// Makes the last undone step again.
+pub(super) async fn redo(
+    State(app): State<Arc<App>>,
+    Path(case): Path<String>,
+    headers: HeaderMap,
+) -> ApiResult {
+    step_in_history(app, case, headers, Store::redo).await
+}
+
+async fn step_in_history(
+    app: Arc<App>,
+    case: String,
+    headers: HeaderMap,
+    step: fn(&mut Store) -> anyhow::Result<String>,
+) -> ApiResult {
+    let open = app.case_to_change(&case, &headers).await?;
+    let answer = app.change(&open, move |_, store| {
+        let next = store.annotation().next_steps();
+        if next == [None, None] {
+            return Err(ApiError::conflict(
+                "nothing",
+                "there is nothing to undo or redo",
+            ));
+        }
+        let what = step(store).map_err(|error| match error.to_string() {
+            text if text.starts_with("there is nothing") => ApiError::conflict("nothing", text),
+            _ => ApiError::failed(&error),
+        })?;
+        let mut answer = history(store);
+        answer["what"] = json!(what);
+        answer["structures"] = json!(store.annotation().structures());
+        Ok(answer)
+    });
+    Ok(respond::json(&answer.await?))
+}
+
+/// What a page is told about the steps.
+fn history(store: &Store) -> Value {
+    let annotation = store.annotation();
+    let [undo, redo] = annotation.next_steps();
+    json!({
+        "revision": annotation.revision(),
+        "undo": undo,
+        "redo": redo,
+        "state": annotation.progress(),
+    })
+}

@@ -1,0 +1,301 @@
+//! Carrying a mask to the slices that follow.
+//!
+//! Each slice is prompted with what the one before it gave: its mask, the box that it fills and a click at its deepest
+//! pixel. The box has no margin, for masks tend to fill it and would grow from slice to slice. It stops where the
+//! structure seems to end, where a slice has a mask already, or when asked to.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use synthfm_image::{Mask, Point2, deepest_pixel};
+use synthfm_sam::{MaskOutput, Prompts};
+
+use super::bad;
+use super::predict::marked;
+use crate::annotation::{Place, PlaneName, SlicePrompts, Step, rle};
+use crate::app::App;
+use crate::desk::OpenCase;
+use crate::engine::{ImageKey, Purpose};
+use crate::error::ApiResult;
+use crate::respond::{self, Json};
+use crate::study::window_or;
+
+/// A mask below this share of the one before it, or above its inverse, is taken as another structure.
+const LEAST_SHARE: f64 = 0.35;
+/// So is one that agrees with the one before it less than this (Dice).
+const LEAST_AGREEMENT: f64 = 0.5;
+/// Masks of fewer pixels are not carried on.
+const LEAST_AREA: usize = 12;
+
+/// Towards higher or lower slice numbers.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Direction {
+    Up,
+    Down,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Asking {
+    structure: u16,
+    plane: PlaneName,
+    index: usize,
+    direction: Direction,
+    /// At most so many slices; to the end of the volume without it.
+    #[serde(default)]
+    count: Option<usize>,
+    #[serde(default)]
+    window: Option<[f32; 2]>,
+}
+
+/// One run over the slices.
+struct Run {
+    app: Arc<App>,
+    open: Arc<OpenCase>,
+    asking: Asking,
+    window: [f32; 2],
+    group: u64,
+    stop: Arc<AtomicBool>,
+}
+
+/// Begins; events tell how it goes.
+pub(super) async fn start(
+    State(app): State<Arc<App>>,
+    Path(case): Path<String>,
+    headers: HeaderMap,
+    Json(asking): Json<Asking>,
+) -> ApiResult {
+    let open = app.case_to_change(&case, &headers).await?;
+    open.study.check(asking.plane, asking.index).map_err(bad)?;
+    let window = window_or(asking.window, open.study.window()).map_err(bad)?;
+    let first = {
+        let store = open.store();
+        store
+            .annotation()
+            .structure(asking.structure)
+            .map_err(bad)?;
+        store.annotation().slice(asking.place(asking.index))?
+    };
+    if first.area() == 0 {
+        return Err(bad(
+            "there is no mask on this slice to carry on: click the structure first",
+        ));
+    }
+    let planned = asking.slices(open.study.grid().slice_count(asking.plane.into()));
+    if planned.is_empty() {
+        return Err(bad("there is no slice in this direction"));
+    }
+    let run = Run {
+        group: open.next_group(),
+        stop: open.begin_propagation()?,
+        app,
+        open,
+        asking,
+        window,
+    };
+    let count = planned.len();
+    tokio::spawn(async move {
+        let (done, reason) = run.over(&planned, first).await;
+        run.open.end_propagation();
+        run.tell("ended", json!({ "done": done, "reason": reason }));
+    });
+    Ok(respond::json_with(
+        StatusCode::ACCEPTED,
+        &json!({ "slices": count }),
+    ))
+}
+
+/// Asks the run on a case to stop after the slice at hand.
+pub(super) async fn stop(
+    State(app): State<Arc<App>>,
+    Path(case): Path<String>,
+    headers: HeaderMap,
+) -> ApiResult {
+    let open = app.case_to_change(&case, &headers).await?;
+    let running = open.stop_propagation();
+    Ok(respond::json(&json!({ "stopping": running })))
+}
+
+impl Asking {
+    fn place(&self, index: usize) -> Place {
+        Place {
+            structure: self.structure,
+            plane: self.plane,
+            index,
+        }
+    }
+
+    /// The slices to go through, of `count`.
+    fn slices(&self, count: usize) -> Vec<usize> {
+        let most = self.count.unwrap_or(count);
+        match self.direction {
+            Direction::Up => (self.index + 1..count).take(most).collect(),
+            Direction::Down => (0..self.index).rev().take(most).collect(),
+        }
+    }
+}
+
+impl Run {
+    /// How many slices were done, and why it ended, in words.
+    async fn over(&self, slices: &[usize], first: Mask) -> (usize, String) {
+        let mut before = (self.asking.index, first);
+        for (done, &index) in slices.iter().enumerate() {
+            if self.stop.load(Ordering::Relaxed) || *self.app.stopped.borrow() {
+                return (done, "stopped".to_owned());
+            }
+            match self.one(index, &before).await {
+                Ok(Ok(mask)) => before = (index, mask),
+                Ok(Err(reason)) => return (done, reason),
+                Err(error) => return (done, error.message),
+            }
+        }
+        (slices.len(), "all slices are done".to_owned())
+    }
+
+    /// The mask of one slice, or why there is none.
+    async fn one(
+        &self,
+        index: usize,
+        (from, before): &(usize, Mask),
+    ) -> ApiResult<Result<Mask, String>> {
+        let place = self.asking.place(index);
+        {
+            let store = self.open.store();
+            let annotation = store.annotation();
+            if annotation.slice(place)?.area() > 0 {
+                return Ok(Err(format!("slice {index} has a mask already")));
+            }
+        }
+        let Some(prompts) = prompts_from(before) else {
+            return Ok(Err(format!(
+                "the structure is too small on slice {from} to go on"
+            )));
+        };
+        let case = &self.open.case.id;
+        let image_key = ImageKey::new(case, place.plane, index, self.window);
+        let key = (case.clone(), place, Purpose::Keep);
+        let number = self.app.engine.announce(key.clone());
+        let image = self
+            .app
+            .engine
+            .embedding(&image_key, &self.open.study)
+            .await?;
+        let kept = SlicePrompts {
+            points: prompts.points.iter().map(|(p, _)| [p.x, p.y]).collect(),
+            labels: prompts.points.iter().map(|(_, on)| u8::from(*on)).collect(),
+            box_: prompts.box_.map(|b| [b.min.x, b.min.y, b.max.x, b.max.y]),
+            window: Some(self.window),
+            from: Some(*from),
+            ..SlicePrompts::default()
+        };
+        let answer = self
+            .app
+            .engine
+            .ask(key, number, image, prompts, MaskOutput::Single)
+            .await?;
+        if let Some(reason) = ends(before, &answer.mask) {
+            return Ok(Err(format!("slice {index}: {reason}")));
+        }
+        let body = self.commit(place, &answer.mask, kept).await?;
+        self.tell("slice", body);
+        Ok(Ok(answer.mask))
+    }
+
+    async fn commit(&self, place: Place, mask: &Mask, prompts: SlicePrompts) -> ApiResult<Value> {
+        let (runs, group) = (rle::of_mask(mask), self.group);
+        self.app
+            .change(&self.open, move |open, store| {
+                let change =
+                    store
+                        .annotation()
+                        .mask_change(place, runs.clone(), Some(prompts.clone()))?;
+                store.apply(Step {
+                    group: Some(group),
+                    ..Step::new("propagation", vec![change])
+                })?;
+                marked(open, store.annotation(), place, &runs, Some(&prompts))
+            })
+            .await
+    }
+
+    fn tell(&self, state: &str, mut more: Value) {
+        more["progress"] = json!(state);
+        self.app.events.send("propagate", &self.open.case.id, more);
+    }
+}
+
+/// What the next slice is prompted with; `None` for a mask that is too small.
+fn prompts_from(before: &Mask) -> Option<Prompts> {
+    if before.area() < LEAST_AREA {
+        return None;
+    }
+    let (row, col) = deepest_pixel(before)?;
+    Some(Prompts {
+        points: vec![(Point2::from_row_col(row, col), true)],
+        box_: before.bounding_box(),
+        mask_input: None,
+        earlier: Some(before.clone()),
+    })
+}
+
+/// Why a mask does not continue the one before it; `None` if it does.
+fn ends(before: &Mask, mask: &Mask) -> Option<String> {
+    let (a, b) = (before.area(), mask.area());
+    if b < LEAST_AREA {
+        return Some("the structure ends here".to_owned());
+    }
+    let share = b as f64 / a as f64;
+    if !(LEAST_SHARE..=1.0 / LEAST_SHARE).contains(&share) {
+        return Some(format!("the mask would change from {a} to {b} pixels"));
+    }
+    let both = before.data().iter().zip(mask.data());
+    let common = both.filter(|&(&a, &b)| a && b).count();
+    let agreement = 2.0 * common as f64 / (a + b) as f64;
+    (agreement < LEAST_AGREEMENT).then(|| "the mask would jump to another place".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use synthfm_image::Size;
+
+    use super::*;
+
+    fn rectangle(rows: std::ops::Range<usize>, cols: std::ops::Range<usize>) -> Mask {
+        let size = Size::new(30, 40);
+        let inside = |i: usize| rows.contains(&(i / 40)) && cols.contains(&(i % 40));
+        Mask::new(size, (0..1200).map(inside).collect()).unwrap()
+    }
+
+    #[test]
+    fn masks_that_vanish_burst_or_jump_end_the_run() {
+        let before = rectangle(5..15, 5..15);
+        assert_eq!(ends(&before, &rectangle(6..15, 5..16)), None);
+        for (mask, reason) in [
+            (rectangle(0..0, 0..0), "ends here"),
+            (rectangle(5..8, 5..15), "from 100 to 30"),
+            (rectangle(0..30, 0..30), "from 100 to 900"),
+            (rectangle(5..15, 20..30), "jump"),
+        ] {
+            let text = ends(&before, &mask).unwrap();
+            assert!(text.contains(reason), "{text}");
+        }
+    }
+
+    #[test]
+    fn slices_follow_the_direction_to_the_end() {
+        let slices = |direction: &str, count: &str| {
+            let text = format!(
+                r#"{{"structure": 1, "plane": "axial", "index": 2, "direction": "{direction}"{count}}}"#
+            );
+            serde_json::from_str::<Asking>(&text).unwrap().slices(6)
+        };
+        assert_eq!(slices("up", ""), [3, 4, 5]);
+        assert_eq!(slices("down", ""), [1, 0]);
+        assert_eq!(slices("up", r#", "count": 2"#), [3, 4]);
+    }
+}

@@ -1,0 +1,222 @@
+//! The cases that are open: their images and annotations in memory, bounded, and their files on disk.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use anyhow::Context;
+use tokio::sync::{OnceCell, Semaphore};
+
+use super::annotation::Store;
+use super::catalog::Case;
+use super::error::{ApiError, ApiResult};
+use super::reference::Reference;
+use super::study::Study;
+
+/// Bytes of images in memory before those that nobody has open go.
+const ROOM_BYTES: usize = 2 << 30;
+/// Cases in memory before those that nobody has open go.
+const MAX_CASES: usize = 16;
+/// Files that are read at once.
+const MAX_READING: usize = 2;
+
+/// A case in memory.
+#[derive(Debug)]
+pub(super) struct OpenCase {
+    pub(super) case: Case,
+    pub(super) study: Arc<Study>,
+    store: Mutex<Store>,
+    reference: Mutex<Option<Arc<Reference>>>,
+    /// Numbers its runs of propagation.
+    groups: AtomicU64,
+    /// Asks the running propagation to stop; `None` where there is none.
+    propagation: Mutex<Option<Arc<AtomicBool>>>,
+}
+
+impl OpenCase {
+    fn load(case: Case, folder: &Path, max_bytes: u64) -> ApiResult<Self> {
+        let file = case.file()?;
+        let study = Study::read(&file, case.series(), max_bytes)?;
+        let store = Store::open(folder, study.grid().clone())?;
+        let reference = Reference::find(&file, &case, &study, folder, max_bytes);
+        let groups = store.annotation().last_group();
+        Ok(Self {
+            case,
+            study: Arc::new(study),
+            store: Mutex::new(store),
+            reference: Mutex::new(reference.map(Arc::new)),
+            groups: AtomicU64::new(groups),
+            propagation: Mutex::new(None),
+        })
+    }
+
+    /// The annotation and its files.
+    pub(super) fn store(&self) -> MutexGuard<'_, Store> {
+        lock(&self.store)
+    }
+
+    /// Labels to compare with.
+    pub(super) fn reference(&self) -> Option<Arc<Reference>> {
+        lock(&self.reference).clone()
+    }
+
+    pub(super) fn set_reference(&self, reference: Reference) {
+        *lock(&self.reference) = Some(Arc::new(reference));
+    }
+
+    /// A number for a group of steps; larger than those of any step that the journal holds.
+    pub(super) fn next_group(&self) -> u64 {
+        self.groups.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Takes the right to propagate, with the flag that asks it to stop.
+    pub(super) fn begin_propagation(&self) -> ApiResult<Arc<AtomicBool>> {
+        let mut running = lock(&self.propagation);
+        if running.is_some() {
+            return Err(ApiError::conflict(
+                "propagating",
+                "this case is being propagated already; stop that first",
+            ));
+        }
+        let stop = Arc::new(AtomicBool::new(false));
+        *running = Some(Arc::clone(&stop));
+        Ok(stop)
+    }
+
+    pub(super) fn end_propagation(&self) {
+        *lock(&self.propagation) = None;
+    }
+
+    /// Asks a running propagation to stop; whether there was one.
+    pub(super) fn stop_propagation(&self) -> bool {
+        let running = lock(&self.propagation);
+        if let Some(stop) = &*running {
+            stop.store(true, Ordering::Relaxed);
+        }
+        running.is_some()
+    }
+}
+
+type Cell = Arc<OnceCell<Arc<OpenCase>>>;
+
+/// All open cases.
+#[derive(Debug)]
+pub(super) struct Desk {
+    /// Holds a folder per case.
+    folder: PathBuf,
+    max_file_bytes: u64,
+    entries: Mutex<Entries>,
+    reading: Semaphore,
+}
+
+#[derive(Debug, Default)]
+struct Entries {
+    cells: BTreeMap<String, (Cell, u64)>,
+    clock: u64,
+}
+
+impl Desk {
+    pub(super) fn new(folder: PathBuf, max_file_bytes: u64) -> Self {
+        Self {
+            folder,
+            max_file_bytes,
+            entries: Mutex::default(),
+            reading: Semaphore::new(MAX_READING),
+        }
+    }
+
+    /// The case in memory, read now if it is not yet. Whoever asks meanwhile waits for the same reading.
+    pub(super) async fn open(&self, case: Case) -> ApiResult<Arc<OpenCase>> {
+        let id = case.id.clone();
+        let cell = {
+            let mut entries = lock(&self.entries);
+            entries.clock += 1;
+            let clock = entries.clock;
+            let entry = entries.cells.entry(id.clone()).or_default();
+            entry.1 = clock;
+            Arc::clone(&entry.0)
+        };
+        let opened = cell.get_or_try_init(|| self.load(case)).await.cloned();
+        drop(cell);
+        self.make_room(&id);
+        opened
+    }
+
+    async fn load(&self, case: Case) -> ApiResult<Arc<OpenCase>> {
+        let Ok(_turn) = self.reading.acquire().await else {
+            return Err(ApiError::busy("the server is stopping"));
+        };
+        let (folder, max_bytes) = (self.folder.join(&case.id), self.max_file_bytes);
+        let work = tokio::task::spawn_blocking(move || OpenCase::load(case, &folder, max_bytes));
+        let loaded = work.await.context("opening the case failed")??;
+        Ok(Arc::new(loaded))
+    }
+
+    /// Closes the cases that nobody uses, the oldest first, as long as there are too many. `newest` stays.
+    fn make_room(&self, newest: &str) {
+        let mut entries = lock(&self.entries);
+        // A reading that failed leaves an empty cell, which nobody needs.
+        entries
+            .cells
+            .retain(|_, (cell, _)| cell.initialized() || Arc::strong_count(cell) > 1);
+        loop {
+            let opened = || {
+                entries
+                    .cells
+                    .iter()
+                    .filter_map(|(id, (cell, used))| Some((id, cell, cell.get()?, *used)))
+            };
+            let bytes: usize = opened().map(|(_, _, open, _)| open.study.bytes()).sum();
+            if bytes <= ROOM_BYTES && opened().count() <= MAX_CASES {
+                return;
+            }
+            // Nobody else holds it: opening clones it under the lock that is held here.
+            let idle = opened().filter(|(id, cell, open, _)| {
+                *id != newest && Arc::strong_count(cell) == 1 && Arc::strong_count(open) == 1
+            });
+            let Some(id) = idle
+                .min_by_key(|(.., used)| *used)
+                .map(|(id, ..)| id.clone())
+            else {
+                return;
+            };
+            if let Some((cell, _)) = entries.cells.remove(&id) {
+                close(cell);
+            }
+        }
+    }
+
+    /// Closes everything, at the end.
+    pub(super) fn close(&self) {
+        for (cell, _) in std::mem::take(&mut lock(&self.entries).cells).into_values() {
+            close(cell);
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        lock(&self.entries).cells.len()
+    }
+}
+
+/// Closes a case of which this is the only holder; work in progress keeps it open, which loses nothing.
+fn close(cell: Cell) {
+    let open = Arc::into_inner(cell).and_then(OnceCell::into_inner);
+    if let Some(open) = open.and_then(Arc::into_inner) {
+        let store = open
+            .store
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = store.close() {
+            let text = synthfm_image::one_line(error.as_ref());
+            eprintln!(
+                "warning: {}: {text} (the journal holds everything)",
+                open.case.name
+            );
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

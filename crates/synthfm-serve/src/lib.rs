@@ -1,0 +1,239 @@
+//! The annotator in the browser, and the blinded review of synthetic images.
+//!
+//! [`annotation`] is the work on one case and its journal; [`engine`] is the model with its queue; [`desk`] holds the
+//! open cases; [`api`] is what pages and programs talk to; [`guard`] decides who may. The page lies in `page/` and is
+//! part of the program. `docs/serve.md` explains the whole.
+
+mod annotation;
+mod api;
+mod app;
+mod assets;
+mod catalog;
+mod desk;
+mod engine;
+mod error;
+mod events;
+mod export;
+mod guard;
+mod http;
+mod options;
+mod palette;
+mod reference;
+mod respond;
+mod review;
+mod sessions;
+mod study;
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::{Context, Result, bail};
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use serde_json::json;
+use synthfm_image::create_folder;
+use synthfm_sam::Predictor;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+pub use options::{Listen, ModelRecord, ReviewOptions, ServeOptions, Terminal, parse_token};
+
+use app::{App, Folders};
+use catalog::Catalog;
+use desk::Desk;
+use engine::Engine;
+use error::ApiError;
+use events::Events;
+use guard::Guard;
+use sessions::{Sessions, random_text};
+
+/// The folder of annotations where the command line names none.
+const WORK_FOLDER: &str = "synthfm-annotations";
+/// Threads that serve requests; the model has its own.
+const SERVING_THREADS: usize = 4;
+
+/// Version of the program, for its answers and files.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Serves the annotator until `stop` is set. `open_model` is called once the folder and the address are known to be
+/// good, because a large model takes a while to read.
+pub fn annotate(
+    options: &ServeOptions,
+    open_model: impl FnOnce() -> Result<(Predictor, ModelRecord)>,
+    stop: Arc<AtomicBool>,
+    terminal: &dyn Terminal,
+) -> Result<()> {
+    runtime()?.block_on(annotator(options, open_model, stop, terminal))
+}
+
+/// Serves the blinded review until `stop` is set.
+pub fn review(
+    options: &ReviewOptions,
+    stop: Arc<AtomicBool>,
+    terminal: &dyn Terminal,
+) -> Result<()> {
+    runtime()?.block_on(review::run(options, stop, terminal))
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(SERVING_THREADS)
+        .max_blocking_threads(16)
+        .enable_all()
+        .build()
+        .context("starting the server's threads")
+}
+
+async fn annotator(
+    options: &ServeOptions,
+    open_model: impl FnOnce() -> Result<(Predictor, ModelRecord)>,
+    stop: Arc<AtomicBool>,
+    terminal: &dyn Terminal,
+) -> Result<()> {
+    let folders = folders(options)?;
+    let _lock = lock_folder(&folders.work)?;
+    let listener = listen(&options.listen).await?;
+    let catalog = Catalog::open(
+        options.path.as_deref(),
+        &folders.work,
+        &folders.uploads,
+        options.max_file_bytes,
+    )?;
+    let left_out = catalog.left_out();
+    if left_out > 0 {
+        terminal.note(&format!(
+            "note: {left_out} files were left out (too many, too deep, or links out of the folder)"
+        ));
+    }
+    if catalog.len() == 0 && options.path.is_some() {
+        let endings = catalog::ENDINGS.join(", ");
+        terminal.note(&format!(
+            "note: no image found ({endings}); files can be dropped into the page"
+        ));
+    }
+    let (predictor, model) = open_model()?;
+    let events = Arc::new(Events::new());
+    let (stopped, watch) = watch::channel(false);
+    let app = Arc::new(App {
+        title: title(options),
+        model,
+        catalog,
+        desk: Desk::new(folders.work.join("cases"), options.max_file_bytes),
+        sessions: Arc::new(Sessions::default()),
+        engine: Engine::start(&predictor, Arc::clone(&events))?,
+        events,
+        folders,
+        max_file_bytes: options.max_file_bytes,
+        stopped: watch,
+    });
+    let router = api::router(Arc::clone(&app)).merge(assets::annotator());
+    serve(listener, router, &options.listen, (stop, stopped), terminal).await?;
+    app.desk.close();
+    Ok(())
+}
+
+/// Serves a router behind the guard until the flag is set, after saying where; then tells the watch.
+async fn serve(
+    listener: TcpListener,
+    router: Router,
+    listen: &Listen,
+    (stop, stopped): (Arc<AtomicBool>, watch::Sender<bool>),
+    terminal: &dyn Terminal,
+) -> Result<()> {
+    let address = listener.local_addr().context("listening")?;
+    let token = match &listen.token {
+        None if !listen.host.is_loopback() => Some(random_text()?),
+        given => given.clone(),
+    };
+    announce(address, token.as_deref(), terminal)?;
+    let guard = Arc::new(Guard::new(token));
+    let router = router
+        .fallback(nothing_here)
+        .layer(from_fn_with_state(guard, guard::check));
+    http::serve(listener, router, stop, stopped).await;
+    terminal.note("stopped; everything is saved");
+    Ok(())
+}
+
+async fn nothing_here() -> ApiError {
+    ApiError::missing("there is nothing at this address")
+}
+
+fn announce(address: SocketAddr, token: Option<&str>, terminal: &dyn Terminal) -> Result<()> {
+    let base = format!("http://{address}/");
+    let entry = match token {
+        Some(token) => format!("{base}?token={token}"),
+        None => base.clone(),
+    };
+    let value = json!({ "url": entry, "address": base, "token": token });
+    terminal.print(&value, &format!("open {entry} in a browser; Ctrl-C ends"))?;
+    if !address.ip().is_loopback() {
+        terminal.note("note: the connection is not encrypted; use it in networks that you trust, or through SSH");
+    }
+    Ok(())
+}
+
+async fn listen(listen: &Listen) -> Result<TcpListener> {
+    let address = SocketAddr::new(listen.host, listen.port);
+    let listening = TcpListener::bind(address).await;
+    listening.with_context(|| format!("listening at {address}; try another --port"))
+}
+
+/// The name of what was opened.
+fn title(options: &ServeOptions) -> String {
+    let path = options.path.as_deref().map(|path| {
+        let full = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let name = full.file_name().unwrap_or(full.as_os_str());
+        name.to_string_lossy().into_owned()
+    });
+    path.unwrap_or_else(|| "uploads".to_owned())
+}
+
+/// The folders that the server writes to, made and with their links resolved.
+fn folders(options: &ServeOptions) -> Result<Folders> {
+    let work = match (&options.work, &options.path) {
+        (Some(work), _) => work.clone(),
+        (None, None) => PathBuf::from(WORK_FOLDER),
+        (None, Some(path)) if path.is_dir() => path.join(WORK_FOLDER),
+        (None, Some(path)) if path.exists() => match path.parent() {
+            Some(folder) => folder.join(WORK_FOLDER),
+            None => PathBuf::from(WORK_FOLDER),
+        },
+        (None, Some(path)) => bail!("{}: no such file or folder", path.display()),
+    };
+    create_folder(&work).context("name a folder that can be written to with --work")?;
+    let work = work
+        .canonicalize()
+        .with_context(|| work.display().to_string())?;
+    let [uploads, labels] = ["uploads", "labels"].map(|name| work.join(name));
+    create_folder(&uploads)?;
+    Ok(Folders {
+        work,
+        uploads,
+        labels,
+    })
+}
+
+/// Two servers on one folder would overwrite each other's work.
+fn lock_folder(work: &Path) -> Result<File> {
+    let path = work.join(".lock");
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .with_context(|| format!("opening {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => bail!(
+            "{} is in use by another synthfm serve; stop that one, or name another folder with --work",
+            work.display()
+        ),
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("locking {}", path.display()))
+        }
+    }
+}

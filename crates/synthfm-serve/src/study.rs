@@ -1,0 +1,414 @@
+//! An opened image or volume: its slices for the page and for the model.
+//!
+//! A picture is a volume of one axial slice whose spacing is unknown. The page gets intensities as 16-bit steps over
+//! their range, so that window and level act at once; the model gets 8 bits through the window that the page shows.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use serde::Serialize;
+use synthfm_image::percentile_window;
+use synthfm_image::{
+    ImageFile, OpenOptions, Picture, Plane, ReadOptions, RgbImage, ScanInfo, Size, Volume,
+    VolumeGeometry, open_scan,
+};
+
+use super::annotation::PlaneName;
+
+/// Longest side of a slice: what a browser's canvas shows.
+const MAX_SIDE: usize = 16_384;
+const STEPS: f32 = 65_535.0;
+
+/// An image in memory.
+#[derive(Debug)]
+pub(super) struct Study {
+    grid: VolumeGeometry,
+    pixels: Pixels,
+    is_picture: bool,
+    /// Shown as black and white unless the page says otherwise.
+    window: [f32; 2],
+    scale: Scale,
+    /// What the file says beside its values.
+    info: Option<ScanInfo>,
+}
+
+#[derive(Debug)]
+enum Pixels {
+    Grey(Volume),
+    Rgb(RgbImage),
+}
+
+/// `intensity = offset + step * value` for the 16-bit values of the page.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(super) struct Scale {
+    offset: f32,
+    step: f32,
+}
+
+/// What a plane of the image is like.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct PlaneInfo {
+    name: PlaneName,
+    slices: usize,
+    height: usize,
+    width: usize,
+    /// Between rows and between columns.
+    spacing_mm: [f64; 2],
+    /// Where slice numbers lead: L, R, P, A, S or I, as in [`VolumeGeometry::axis_codes`].
+    along: char,
+}
+
+impl Study {
+    /// Reads a file, or an image of a folder of DICOM files, of at most `max_bytes`.
+    pub(super) fn read(
+        path: &Path,
+        series: Option<&str>,
+        max_bytes: u64,
+    ) -> synthfm_image::Result<Self> {
+        let options = OpenOptions {
+            read: ReadOptions { max_bytes },
+            series: series.map(str::to_owned),
+        };
+        let scan = open_scan(path, &options)?;
+        let mut study = match scan.content {
+            ImageFile::Volume(volume) => Self::of_volume(volume, &scan.info),
+            ImageFile::Picture(picture) => Self::of_picture(picture, &scan.info)?,
+        };
+        if scan.info.inverted {
+            study.invert();
+        }
+        study.info = Some(scan.info);
+        let planes = study.planes();
+        let longest = planes.iter().map(|p| p.height.max(p.width)).max();
+        let shape = study.grid.shape();
+        let problem = if study.grid.is_empty() {
+            format!("an image without pixels ({shape:?})")
+        } else if longest > Some(MAX_SIDE) {
+            format!("{shape:?} pixels; up to {MAX_SIDE} along each side can be shown")
+        } else if u32::try_from(study.grid.len()).is_err() {
+            format!("{shape:?} voxels; up to {} can be annotated", u32::MAX)
+        } else {
+            return Ok(study);
+        };
+        Err(synthfm_image::Error::Unsupported {
+            path: path.to_owned(),
+            problem,
+        })
+    }
+
+    fn of_volume(volume: Volume, info: &ScanInfo) -> Self {
+        let window = default_window(info, volume.data());
+        Self {
+            grid: volume.geometry().clone(),
+            scale: Scale::of(volume.data()),
+            pixels: Pixels::Grey(volume),
+            is_picture: false,
+            window,
+            info: None,
+        }
+    }
+
+    fn of_picture(picture: Picture, info: &ScanInfo) -> synthfm_image::Result<Self> {
+        let Size { height, width } = picture.size();
+        let grid = VolumeGeometry::with_spacing([width, height, 1], [1.0; 3])?;
+        let whole = [0.0, 255.0];
+        Ok(match picture {
+            Picture::Rgb(rgb) => Self {
+                grid,
+                pixels: Pixels::Rgb(rgb),
+                is_picture: true,
+                window: whole,
+                scale: Scale {
+                    offset: 0.0,
+                    step: 1.0,
+                },
+                info: None,
+            },
+            Picture::Grey(image) => Self {
+                window: if info.windows.is_empty() && image.is_8_bit() {
+                    whole
+                } else {
+                    default_window(info, image.data())
+                },
+                scale: Scale::of(image.data()),
+                pixels: Pixels::Grey(Volume::new(grid.clone(), image.into_data())?),
+                grid,
+                is_picture: true,
+                info: None,
+            },
+        })
+    }
+
+    /// Turns a picture whose lowest values are white (MONOCHROME1) into one whose lowest are black: page and model then
+    /// need not know.
+    fn invert(&mut self) {
+        if let Pixels::Grey(volume) = &mut self.pixels {
+            let data = volume.data().iter().map(|v| -v).collect();
+            *volume = Volume::new(self.grid.clone(), data).expect("one value per voxel");
+            self.scale = Scale::of(volume.data());
+            let [low, high] = self.window;
+            self.window = [-high, -low];
+        }
+    }
+
+    pub(super) const fn grid(&self) -> &VolumeGeometry {
+        &self.grid
+    }
+
+    /// What the file says beside its values.
+    pub(super) const fn info(&self) -> Option<&ScanInfo> {
+        self.info.as_ref()
+    }
+
+    pub(super) const fn is_picture(&self) -> bool {
+        self.is_picture
+    }
+
+    pub(super) const fn is_colour(&self) -> bool {
+        matches!(self.pixels, Pixels::Rgb(_))
+    }
+
+    pub(super) const fn window(&self) -> [f32; 2] {
+        self.window
+    }
+
+    pub(super) const fn scale(&self) -> Scale {
+        self.scale
+    }
+
+    /// Bytes in memory.
+    pub(super) fn bytes(&self) -> usize {
+        match &self.pixels {
+            Pixels::Grey(volume) => size_of_val(volume.data()),
+            Pixels::Rgb(rgb) => rgb.data().len(),
+        }
+    }
+
+    /// The planes that can be looked at.
+    pub(super) fn planes(&self) -> Vec<PlaneInfo> {
+        let all = PlaneName::ALL.iter();
+        let shown = all.take(if self.is_picture { 1 } else { 3 });
+        let info = |&name: &PlaneName| {
+            let plane = name.into();
+            let Size { height, width } = self.grid.slice_size(plane);
+            let along = self
+                .grid
+                .axis_codes()
+                .chars()
+                .nth(self.grid.slice_axis(plane));
+            PlaneInfo {
+                name,
+                slices: self.grid.slice_count(plane),
+                height,
+                width,
+                spacing_mm: self.grid.slice_spacing_mm(plane),
+                along: along.unwrap_or('S'),
+            }
+        };
+        shown.map(info).collect()
+    }
+
+    /// Refuses slices that are not there.
+    pub(super) fn check(&self, plane: PlaneName, index: usize) -> Result<()> {
+        let count = self.grid.slice_count(plane.into());
+        ensure!(
+            index < count,
+            "{plane} slice {index} does not exist: there are {count}, counted from 0"
+        );
+        ensure!(
+            plane == PlaneName::Axial || !self.is_picture,
+            "a picture has no {plane} plane"
+        );
+        Ok(())
+    }
+
+    /// A slice for the page: RGB bytes of a colour picture, otherwise 16-bit little-endian steps.
+    pub(super) fn slice_bytes(&self, plane: PlaneName, index: usize) -> Result<Vec<u8>> {
+        self.check(plane, index)?;
+        match &self.pixels {
+            Pixels::Rgb(rgb) => Ok(rgb.data().to_vec()),
+            Pixels::Grey(volume) => {
+                let voxels = self.grid.slice_voxels(plane.into(), index)?;
+                let values = voxels.map(|voxel| self.scale.steps(volume.data()[voxel]));
+                Ok(values.flat_map(u16::to_le_bytes).collect())
+            }
+        }
+    }
+
+    /// A slice as the model sees it.
+    pub(super) fn model_input(
+        &self,
+        plane: PlaneName,
+        index: usize,
+        window: [f32; 2],
+    ) -> Result<RgbImage> {
+        self.check(plane, index)?;
+        match &self.pixels {
+            Pixels::Rgb(rgb) => windowed(rgb, window),
+            Pixels::Grey(volume) => {
+                let plane: Plane = plane.into();
+                let slice = volume.slice(plane, index)?;
+                let [low, high] = window;
+                Ok(slice.image.to_rgb8(low, high))
+            }
+        }
+    }
+}
+
+/// A colour picture through a window on each channel.
+fn windowed(rgb: &RgbImage, [low, high]: [f32; 2]) -> Result<RgbImage> {
+    let scale = 255.0 / (high - low);
+    let map = |v: &u8| ((f32::from(*v) - low) * scale).clamp(0.0, 255.0).round() as u8;
+    let data = rgb.data().iter().map(map).collect();
+    RgbImage::new(rgb.size(), data).context("a picture through a window keeps its size")
+}
+
+impl Scale {
+    /// Whole numbers over a range of 16 bits stay exact; anything else is divided into 65,535 steps.
+    fn of(values: &[f32]) -> Self {
+        let finite = || values.iter().copied().filter(|v| v.is_finite());
+        let (low, high) = finite().fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), v| {
+            (low.min(v), high.max(v))
+        });
+        if low > high {
+            return Self {
+                offset: 0.0,
+                step: 1.0,
+            };
+        }
+        let exact = high - low <= STEPS && finite().all(|v| v.fract() == 0.0);
+        let wide = (f64::from(high) - f64::from(low)) / f64::from(STEPS);
+        let step = if exact || high <= low {
+            1.0
+        } else {
+            wide as f32
+        };
+        Self { offset: low, step }
+    }
+
+    /// The nearest step; what is not finite is the lowest.
+    fn steps(self, value: f32) -> u16 {
+        ((value - self.offset) / self.step)
+            .round()
+            .clamp(0.0, STEPS) as u16
+    }
+}
+
+/// The file's own first window, else the 0.5 and 99.5 percentiles; around a single value a window of width 1.
+fn default_window(info: &ScanInfo, values: &[f32]) -> [f32; 2] {
+    let (low, high) = match info.windows.first() {
+        Some(own) => (own.low, own.high),
+        None => percentile_window(values),
+    };
+    if low < high {
+        [low, high]
+    } else {
+        [low - 0.5, low + 0.5]
+    }
+}
+
+/// The window of a request, or the default.
+pub(super) fn window_or(window: Option<[f32; 2]>, default: [f32; 2]) -> Result<[f32; 2], String> {
+    match window {
+        None => Ok(default),
+        Some([low, high]) if low < high && (high - low).is_finite() => Ok([low, high]),
+        Some(_) => Err("the window is out of range".to_owned()),
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::float_cmp, reason = "whole numbers and halves are exact")]
+mod tests {
+    use synthfm_image::{FileFormat, GreyDepth, Image, write_grey_png, write_rgb_png};
+
+    use super::*;
+
+    fn words(bytes: &[u8]) -> Vec<u16> {
+        let pair = |pair: &[u8]| u16::from_le_bytes([pair[0], pair[1]]);
+        bytes.chunks_exact(2).map(pair).collect()
+    }
+
+    #[test]
+    fn whole_numbers_stay_exact_and_fractions_span_the_range() {
+        let scale = Scale::of(&[-1024.0, 3071.0, f32::NAN]);
+        assert_eq!((scale.offset, scale.step), (-1024.0, 1.0));
+        assert_eq!(
+            [-1024.0, 40.0, f32::NAN, 9e9].map(|v| scale.steps(v)),
+            [0, 1064, 0, 65_535]
+        );
+        let scale = Scale::of(&[0.25, 0.75]);
+        assert_eq!([0.25, 0.75].map(|v| scale.steps(v)), [0, 65_535]);
+        for values in [&[f32::NAN][..], &[], &[7.0, 7.0]] {
+            assert_eq!(Scale::of(values).step, 1.0, "{values:?}");
+        }
+        let extreme = Scale::of(&[f32::MIN, f32::MAX]);
+        assert!(extreme.step.is_finite());
+    }
+
+    #[test]
+    fn a_picture_is_one_axial_slice() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.png");
+        let values = (0u8..6).map(|v| f32::from(v) * 10.0).collect();
+        let image = Image::new(Size::new(2, 3), values).unwrap();
+        write_grey_png(&path, &image, 0.0..=255.0, GreyDepth::Eight).unwrap();
+        let study = Study::read(&path, None, 1 << 20).unwrap();
+        assert_eq!(
+            (study.grid().shape(), study.window()),
+            ([3, 2, 1], [0.0, 255.0])
+        );
+        assert_eq!(
+            words(&study.slice_bytes(PlaneName::Axial, 0).unwrap()),
+            [0, 10, 20, 30, 40, 50]
+        );
+        let seen = study
+            .model_input(PlaneName::Axial, 0, [10.0, 40.0])
+            .unwrap();
+        assert_eq!(
+            seen.data().iter().step_by(3).collect::<Vec<_>>(),
+            [&0, &0, &85, &170, &255, &255]
+        );
+        assert!(study.slice_bytes(PlaneName::Axial, 1).is_err());
+        assert!(study.slice_bytes(PlaneName::Coronal, 0).is_err());
+        assert!(Study::read(&path, None, 10).is_err());
+    }
+
+    #[test]
+    fn colours_go_to_the_page_as_they_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.png");
+        let rgb = RgbImage::new(Size::new(1, 2), vec![1, 2, 3, 200, 100, 0]).unwrap();
+        write_rgb_png(&path, &rgb).unwrap();
+        let study = Study::read(&path, None, 1 << 20).unwrap();
+        assert_eq!(study.slice_bytes(PlaneName::Axial, 0).unwrap(), rgb.data());
+        assert_eq!(
+            study
+                .model_input(PlaneName::Axial, 0, [0.0, 255.0])
+                .unwrap(),
+            rgb
+        );
+    }
+
+    #[test]
+    fn a_flat_image_has_a_window() {
+        let info = ScanInfo::of_format(FileFormat::Png);
+        let window = |values: &[f32]| default_window(&info, values);
+        assert_eq!(window(&[7.0; 9]), [6.5, 7.5]);
+        assert_eq!(window(&[f32::NAN]), [-0.5, 0.5]);
+        assert_eq!(window(&[0.0, 10.0]), [0.0, 10.0]);
+    }
+
+    #[test]
+    fn windows_must_be_ranges() {
+        assert_eq!(window_or(None, [1.0, 2.0]), Ok([1.0, 2.0]));
+        assert_eq!(window_or(Some([-5.0, 5.0]), [1.0, 2.0]), Ok([-5.0, 5.0]));
+        for bad in [
+            [1.0, 1.0],
+            [2.0, 1.0],
+            [f32::NAN, 1.0],
+            [0.0, f32::INFINITY],
+        ] {
+            assert!(window_or(Some(bad), [1.0, 2.0]).is_err(), "{bad:?}");
+        }
+    }
+}
