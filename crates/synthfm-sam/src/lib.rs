@@ -55,6 +55,6 @@ pub use tiny_vit::{TinyVit, TinyVitConfig};
 pub use views::{Answer, Views, Window, ZoomPolicy};
 pub use weights::{
     KeyPath, ModelFile, ModelHints, ModelReport, ParameterKey, Precision, WeightsFormat,
-    ensure_published, expected_keys, hex, is_buffer, parameter_keys, save, save_pth,
+    ensure_published, expected_keys, is_buffer, not_finite, parameter_keys, save, save_pth,
     weights_sha256,
 };

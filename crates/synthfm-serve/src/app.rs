@@ -76,7 +76,10 @@ impl App {
             let progress = store.annotation().progress();
             if let Err(error) = store.tidy() {
                 // The journal holds everything; it only stays long.
-                eprintln!("warning: {}", synthfm_image::one_line(error.as_ref()));
+                synthfm_image::tell(&format!(
+                    "warning: {}",
+                    synthfm_image::one_line(error.as_ref())
+                ));
             }
             drop(store);
             app.catalog.set_state(&open.case.id, progress)?;

@@ -38,7 +38,13 @@ impl OpenCase {
     fn load(case: Case, folder: &Path, max_bytes: u64) -> ApiResult<Self> {
         let file = case.file()?;
         let study = Study::read(&file, case.series(), max_bytes)?;
-        let store = Store::open(folder, study.grid().clone())?;
+        if case.identity().is_some() && study.identity().as_deref() != case.identity() {
+            return Err(ApiError::conflict(
+                "moved",
+                "the folder has changed: start the server again, so that annotations stay with their images",
+            ));
+        }
+        let store = Store::open(folder, study.grid().clone())?.named(&case.name);
         let reference = Reference::find(&file, &case, &study, folder, max_bytes);
         let groups = store.annotation().last_group();
         Ok(Self {
@@ -209,10 +215,10 @@ fn close(cell: Cell) {
             .unwrap_or_else(PoisonError::into_inner);
         if let Err(error) = store.close() {
             let text = synthfm_image::one_line(error.as_ref());
-            eprintln!(
+            synthfm_image::tell(&format!(
                 "warning: {}: {text} (the journal holds everything)",
                 open.case.name
-            );
+            ));
         }
     }
 }

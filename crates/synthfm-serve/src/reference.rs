@@ -63,10 +63,10 @@ impl Reference {
         match Self::read(&path, study, &names, max_bytes) {
             Ok(reference) => Some(reference),
             Err(error) => {
-                eprintln!(
+                synthfm_image::tell(&format!(
                     "warning: not taken as reference: {}",
                     synthfm_image::one_line(error.as_ref())
-                );
+                ));
                 None
             }
         }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use axum::http::StatusCode;
-use synthfm_sam::hex;
+use synthfm_image::hex;
 
 use super::catalog::CaseId;
 use super::error::{ApiError, ApiResult};

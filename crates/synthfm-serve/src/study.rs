@@ -160,6 +160,12 @@ impl Study {
         self.info.as_ref()
     }
 
+    /// Of DICOM files: the hash of the instances that form the image.
+    pub(super) fn identity(&self) -> Option<String> {
+        let info = self.info.as_ref()?;
+        info.dicom.as_ref().map(|series| series.identity())
+    }
+
     pub(super) const fn is_picture(&self) -> bool {
         self.is_picture
     }

@@ -1,8 +1,9 @@
 //! Checkpoints: one folder per saved step, complete or absent.
 //!
 //! `checkpoints/step-00000500/` holds the model (`model.safetensors`), with an average of the weights also the averaged
-//! model (`ema.safetensors`), the optimizer's moments (`optimizer.safetensors`) and `state.json`. It is written under
-//! another name and renamed when all of it is on disk.
+//! model (`ema.safetensors`), the optimizer's moments (`optimizer.safetensors`), `state.json`, and the hashes of these
+//! files (`hashes.json`), against which they are checked before a run goes on from them. It is written under another
+//! name and renamed when all of it is on disk.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,6 +11,9 @@ use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use synthfm_image::hex;
+use synthfm_image::sync_folder;
 
 use crate::optimizer::{AdamW, AdamWConfig, Moments};
 use crate::{Error, Result};
@@ -46,6 +50,7 @@ pub struct Best {
 
 const STATE: &str = "state.json";
 const OPTIMIZER: &str = "optimizer.safetensors";
+const HASHES: &str = "hashes.json";
 /// The model in a checkpoint or run folder.
 pub(crate) const MODEL: &str = "model.safetensors";
 /// The model with averaged weights, in a checkpoint.
@@ -105,11 +110,14 @@ pub(crate) fn save(
     )?;
     let json = serde_json::to_vec_pretty(state).expect("numbers and a string serialise");
     write_atomic(&draft.path().join(STATE), &json)?;
+    let hashes = serde_json::to_vec_pretty(&hashes(draft.path())?).expect("text serialises");
+    write_atomic(&draft.path().join(HASHES), &hashes)?;
     let path = self::folder(run, state.step);
     if path.exists() {
         remove(&path)?;
     }
     fs::rename(draft.keep(), &path).map_err(io(&path))?;
+    sync_folder(&folder).map_err(io(&folder))?;
     prune(run, keep)?;
     Ok(path)
 }
@@ -192,8 +200,48 @@ pub(crate) fn newest(run: &Path) -> Result<Option<PathBuf>> {
     Ok(list(run)?.pop())
 }
 
-/// Reads state and optimizer of a checkpoint.
+/// SHA-256 of every file of a checkpoint, by name.
+fn hashes(checkpoint: &Path) -> Result<BTreeMap<String, String>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(checkpoint).map_err(io(checkpoint))? {
+        let path = entry.map_err(io(checkpoint))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name == HASHES {
+            continue;
+        }
+        let bytes = fs::read(&path).map_err(io(&path))?;
+        found.insert(name.into_owned(), hex(&Sha256::digest(&bytes)));
+    }
+    Ok(found)
+}
+
+/// Fails if a file of a checkpoint is missing or is not as it was written. Checkpoints of versions that wrote no hashes
+/// pass.
+fn check_hashes(checkpoint: &Path) -> Result<()> {
+    let path = checkpoint.join(HASHES);
+    if !path.exists() {
+        return Ok(());
+    }
+    let written: BTreeMap<String, String> =
+        serde_json::from_slice(&fs::read(&path).map_err(io(&path))?)
+            .map_err(|e| damaged(&path, e))?;
+    let found = hashes(checkpoint)?;
+    for (name, hash) in &written {
+        let path = checkpoint.join(name);
+        match found.get(name) {
+            None => return Err(damaged(&path, "the file is missing")),
+            Some(now) if now != hash => {
+                return Err(damaged(&path, "its content is not what was written"));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Reads state and optimizer of a checkpoint, whose files are checked first.
 pub(crate) fn load(checkpoint: &Path, config: AdamWConfig) -> Result<(State, AdamW)> {
+    check_hashes(checkpoint)?;
     let path = checkpoint.join(STATE);
     let state = serde_json::from_slice(&fs::read(&path).map_err(io(&path))?)
         .map_err(|e| damaged(&path, e))?;

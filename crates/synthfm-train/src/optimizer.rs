@@ -12,6 +12,7 @@ use synthfm_sam::KeyPath;
 
 use crate::gradients::GradientSet;
 use crate::parameters::trained_values;
+use crate::{Error, Result};
 
 /// Parameters of [`AdamW`]. Defaults are PyTorch's; the learning rate is the schedule's.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -38,6 +39,49 @@ impl Default for AdamWConfig {
             weight_decay: 0.01,
             clip_norm: 0.0,
         }
+    }
+}
+
+impl AdamWConfig {
+    /// Fails on values outside their ranges.
+    pub fn validate(&self) -> Result<()> {
+        let Self {
+            beta1,
+            beta2,
+            epsilon,
+            weight_decay,
+            clip_norm,
+        } = *self;
+        let at_least_0 = |v: f32| v.is_finite() && v >= 0.0;
+        for (name, value, fits, expected) in [
+            ("beta1", beta1, (0.0..1.0).contains(&beta1), "0 to below 1"),
+            ("beta2", beta2, (0.0..1.0).contains(&beta2), "0 to below 1"),
+            (
+                "epsilon",
+                epsilon,
+                at_least_0(epsilon) && epsilon > 0.0,
+                "above 0",
+            ),
+            (
+                "weight_decay",
+                weight_decay,
+                at_least_0(weight_decay),
+                "0 or more",
+            ),
+            (
+                "clip_norm",
+                clip_norm,
+                at_least_0(clip_norm),
+                "0 (off) or more",
+            ),
+        ] {
+            if !fits {
+                return Err(Error::Parameter(format!(
+                    "optimizer.{name}: {expected} expected, got {value}"
+                )));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -170,5 +214,56 @@ impl ModuleMapper for Stepper<'_> {
                 .update(name, &mut values, &grad, lr, self.scale);
             Tensor::from_data(TensorData::new(values, shape), &device).require_grad()
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_have_ranges() {
+        assert!(AdamWConfig::default().validate().is_ok());
+        let usual = AdamWConfig::default();
+        for (name, config) in [
+            (
+                "beta1",
+                AdamWConfig {
+                    beta1: 1.0,
+                    ..usual
+                },
+            ),
+            (
+                "beta2",
+                AdamWConfig {
+                    beta2: -0.1,
+                    ..usual
+                },
+            ),
+            (
+                "epsilon",
+                AdamWConfig {
+                    epsilon: 0.0,
+                    ..usual
+                },
+            ),
+            (
+                "weight_decay",
+                AdamWConfig {
+                    weight_decay: f32::NAN,
+                    ..usual
+                },
+            ),
+            (
+                "clip_norm",
+                AdamWConfig {
+                    clip_norm: f32::INFINITY,
+                    ..usual
+                },
+            ),
+        ] {
+            let error = config.validate().expect_err(name).to_string();
+            assert!(error.contains(name), "{error}");
+        }
     }
 }

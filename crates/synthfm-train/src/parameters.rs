@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use sha2::{Digest, Sha256};
-use synthfm_sam::{KeyPath, hex};
+use synthfm_image::hex;
+use synthfm_sam::KeyPath;
 
 use crate::gradients::{Reading, host_values};
 

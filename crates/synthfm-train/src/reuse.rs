@@ -118,7 +118,7 @@ impl Recall {
             memory_bytes: 0,
             folder: Some(folder),
             folder_bytes: (config.max_gb * 1e9) as u64,
-            warn: |text| eprintln!("warning: {text}"),
+            warn: |text| synthfm_image::tell(&format!("warning: {text}")),
         })?;
         let predictor = Predictor::new(&learner.sam, device)
             .with_precision(precision)?

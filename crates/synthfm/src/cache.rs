@@ -52,7 +52,7 @@ impl CacheArgs {
             warn: if session.quiet {
                 |_| ()
             } else {
-                |text| eprintln!("warning: {text}")
+                |text| synthfm_image::tell(&format!("warning: {text}"))
             },
             ..CacheOptions::default()
         };

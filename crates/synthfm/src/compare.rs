@@ -1,5 +1,7 @@
 //! `synthfm compare`: what the generator draws against real images.
 
+use std::path::Path;
+
 use anyhow::{Result, bail};
 use serde::Serialize;
 use serde_json::json;
@@ -11,6 +13,7 @@ use crate::cli::CompareArgs;
 use crate::generate::named_config;
 use crate::interrupt;
 use crate::output::{Session, VERSION, create_parent, usage};
+use crate::paths::Paths;
 use crate::progress::bar;
 
 /// What the numbers say about the run.
@@ -20,6 +23,18 @@ struct RunRecord<'a> {
     real: &'a [std::path::PathBuf],
     config: Option<&'a str>,
     generator: &'a GeneratorConfig,
+}
+
+fn check_paths(args: &CompareArgs) -> Result<()> {
+    let mut paths = Paths::default();
+    for path in &args.real {
+        paths.read("--real", path);
+    }
+    if let Some(config) = &args.config {
+        paths.read("--config", Path::new(config));
+    }
+    paths.write("--out", &args.out)?;
+    paths.fixed("the numbers of --out", &args.out.with_extension("json"))
 }
 
 /// Measures both sides, writes the report and prints the coverage.
@@ -48,6 +63,7 @@ pub(crate) fn run(args: &CompareArgs, session: &Session) -> Result<()> {
         .iter()
         .map(|path| Dataset::open(path))
         .collect::<Result<Vec<_>, _>>()?;
+    check_paths(args)?;
     create_parent(&args.out)?;
     let stop = interrupt::flag()?;
     let bar = bar(session, 0, "");

@@ -8,12 +8,20 @@ use crate::cli::EmbedArgs;
 use crate::input;
 use crate::model::Model;
 use crate::output::{Session, VERSION, create_parent};
+use crate::paths::Paths;
 use crate::predict::since_ms;
 use crate::progress::spinner;
 use synthfm_image::write_json;
 
 /// Writes the embedding and, beside it, what it was made from.
 pub(crate) fn run(args: &EmbedArgs, session: &Session) -> Result<()> {
+    let mut paths = Paths::default();
+    paths.read("the input", &args.input);
+    if let Some(path) = Model::path(args.model.as_deref()) {
+        paths.read("--model", &path);
+    }
+    paths.write("-o", &args.out)?;
+    let record_path = paths.record("the record", &args.out.with_extension("json"))?;
     create_parent(&args.out)?;
     let input = input::read(&args.input, &(&args.view).into())?;
     let model = Model::open(args.model.as_deref())?;
@@ -41,7 +49,7 @@ pub(crate) fn run(args: &EmbedArgs, session: &Session) -> Result<()> {
         "embedding": args.out,
         "encode_ms": encode_ms,
     });
-    write_json(&args.out.with_extension("json"), &record)?;
+    write_json(&record_path, &record)?;
     session.print(&record, || {
         format!("{}: encoded in {encode_ms:.0} ms", args.out.display())
     })

@@ -20,6 +20,7 @@ mod model;
 mod models;
 mod output;
 mod overrides;
+mod paths;
 mod predict;
 mod progress;
 mod prompts_file;
@@ -40,14 +41,14 @@ fn main() -> ExitCode {
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is::<UsageError>() => {
-            eprintln!(
+            synthfm_image::tell(&format!(
                 "error: {}\n\nFor more information, try '--help'.",
                 one_line(error.as_ref())
-            );
+            ));
             ExitCode::from(2)
         }
         Err(error) => {
-            eprintln!("error: {}", one_line(error.as_ref()));
+            synthfm_image::tell(&format!("error: {}", one_line(error.as_ref())));
             ExitCode::FAILURE
         }
     }

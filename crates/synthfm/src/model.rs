@@ -59,6 +59,12 @@ impl Model {
         Self::at(locate(name)?, ModelFile::open_to_report)
     }
 
+    /// Where the model of that name lies, if it is a file or a folder.
+    pub(crate) fn path(name: Option<&str>) -> Option<PathBuf> {
+        let name = name.filter(|&name| name != EMBEDDED || Path::new(name).exists())?;
+        locate(name).ok()
+    }
+
     fn at(path: PathBuf, open: impl Fn(&Path) -> synthfm_sam::Result<ModelFile>) -> Result<Self> {
         let file = open(&path)?;
         Ok(Self {

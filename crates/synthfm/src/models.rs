@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::json;
 use synthfm_sam::{
     ModelFile, ModelReport, OnnxFiles, OnnxInput, OnnxMasks, OnnxOptions, Precision, Preparation,
-    ensure_published, save, save_pth,
+    ensure_published, not_finite, save, save_pth,
 };
 
 use crate::cli::{
@@ -15,6 +15,7 @@ use crate::cli::{
 };
 use crate::model::{EMBEDDED, MODELS_VARIABLE, Model, registered};
 use crate::output::{Session, create_parent, usage};
+use crate::paths::Paths;
 use crate::progress::{bar, spinner};
 
 const MILLION: u64 = 1_000_000;
@@ -82,7 +83,14 @@ fn verify(name: &str, session: &Session) -> Result<()> {
         bail!("{name}: the weights do not fit the model: see the keys in the report");
     }
     // Reading every tensor finds truncated data.
-    model.load(session)?;
+    let broken = not_finite(&model.load(session)?);
+    if let Some(first) = broken.first() {
+        bail!(
+            "{name}: {} parameters hold values that are not finite, the first is {first}: the model cannot answer; \
+             take an earlier checkpoint of its training",
+            broken.len()
+        );
+    }
     let device = session.device()?.description;
     session.note(&format!(
         "every key is there with its shape, and the weights can be read ({device})"
@@ -138,6 +146,18 @@ pub(crate) fn describe(report: &ModelReport) -> String {
     text
 }
 
+/// Refuses outputs that would replace the model.
+fn check_paths(model: &str, outputs: &[&Path]) -> Result<()> {
+    let mut paths = Paths::default();
+    if let Some(path) = Model::path(Some(model)) {
+        paths.read("the model", &path);
+    }
+    for output in outputs {
+        paths.write("the output", output)?;
+    }
+    Ok(())
+}
+
 fn convert(input: &str, output: &Path, half: bool, session: &Session) -> Result<()> {
     if output
         .extension()
@@ -148,6 +168,7 @@ fn convert(input: &str, output: &Path, half: bool, session: &Session) -> Result<
             output.display()
         )));
     }
+    check_paths(input, &[output])?;
     create_parent(output)?;
     let model = Model::open(Some(input))?;
     let sam = model.load(session)?;
@@ -171,6 +192,12 @@ fn export(args: &ExportArgs, session: &Session) -> Result<()> {
         return Err(usage(
             "--onnx-input and --onnx-masks go with --format onnx".to_owned(),
         ));
+    }
+    if *format == ExportFormat::Onnx {
+        let OnnxFiles { encoder, decoder } = OnnxFiles::named(output);
+        check_paths(model, &[&encoder, &decoder])?;
+    } else {
+        check_paths(model, &[output])?;
     }
     create_parent(output)?;
     let found = Model::open(Some(model))?;

@@ -77,14 +77,14 @@ impl Session {
     /// A line on standard error, unless `--quiet`.
     pub(crate) fn note(&self, text: &str) {
         if !self.quiet {
-            eprintln!("{text}");
+            synthfm_image::tell(text);
         }
     }
 
     /// A line on standard error with `--verbose`.
     pub(crate) fn detail(&self, text: &str) {
         if self.verbose {
-            eprintln!("{text}");
+            synthfm_image::tell(text);
         }
     }
 

@@ -13,6 +13,7 @@ use crate::cli::PredictArgs;
 use crate::input::{self, Input};
 use crate::model::Model;
 use crate::output::{Session, VERSION, create_parent};
+use crate::paths::{Paths, is_special};
 use crate::progress::spinner;
 use crate::prompts_file;
 use synthfm_image::write_json;
@@ -77,6 +78,7 @@ pub(crate) fn since_ms(started: Instant) -> f64 {
 }
 
 fn one(args: &PredictArgs, session: &Session) -> Result<()> {
+    let record_path = check_paths(args)?;
     let input = input::read(&args.input, &(&args.view).into())?;
     for warning in &input.info.warnings {
         session.note(&format!("note: {warning}"));
@@ -117,7 +119,9 @@ fn one(args: &PredictArgs, session: &Session) -> Result<()> {
     record["precision"] = json!(predictor.arithmetic().to_string());
     record["cache"] = json!(CacheArgs::stats(&predictor));
     record["encode_ms"] = json!(encode_ms);
-    write_json(&record_path(args), &record)?;
+    if let Some(path) = record_path {
+        write_json(&path, &record)?;
+    }
     let Answer {
         mask,
         iou,
@@ -172,22 +176,47 @@ fn set_image(predictor: &mut Predictor, args: &PredictArgs, input: &Input) -> Re
     Ok(())
 }
 
+/// Compares what is read and written, and finds a name for the record; a mask that goes into a device has none.
+fn check_paths(args: &PredictArgs) -> Result<Option<PathBuf>> {
+    let mut paths = Paths::default();
+    paths.read("the input", &args.input);
+    let inputs = [
+        ("--mask-prompt", &args.mask_prompt),
+        ("--embedding", &args.embedding),
+    ];
+    for (flag, path) in inputs {
+        if let Some(path) = path {
+            paths.read(flag, path);
+        }
+    }
+    if let Some(path) = Model::path(args.model.as_deref()) {
+        paths.read("--model", &path);
+    }
+    paths.write("-o", &args.out)?;
+    for out in &args.also {
+        paths.write("--also", out)?;
+    }
+    if let Some(overlay) = &args.overlay {
+        paths.write("--overlay", overlay)?;
+    }
+    if is_special(&args.out) {
+        return Ok(None);
+    }
+    let record = paths.record("the record", &record_path(args))?;
+    Ok(Some(record))
+}
+
 /// Every file that the mask is written to, with its format where it was given.
 fn outputs(args: &PredictArgs) -> impl Iterator<Item = (&Path, Option<MaskFormat>)> {
     let first = (args.out.as_path(), args.format);
     std::iter::once(first).chain(args.also.iter().map(|out| (out.as_path(), None)))
 }
 
-/// The mask's name with `.json`; it holds everything that led to the mask.
+/// The mask's name with `.json`, the first choice for the record: it holds everything that led to the mask.
 fn record_path(args: &PredictArgs) -> PathBuf {
     let out = &args.out;
     let name = out.file_name().unwrap_or_default().to_string_lossy();
-    let stem = without_ending(&name);
-    let path = out.with_file_name(format!("{stem}.json"));
-    if outputs(args).any(|(output, _)| output == path) {
-        return out.with_file_name(format!("{stem}.record.json"));
-    }
-    path
+    out.with_file_name(format!("{}.json", without_ending(&name)))
 }
 
 /// A file's name without the longest ending of a format.
@@ -276,7 +305,8 @@ mod tests {
             let Verb::Predict(args) = cli.verb else {
                 panic!("not predict")
             };
-            assert_eq!(record_path(&args), Path::new(record));
+            let found = check_paths(&args).unwrap();
+            assert_eq!(found.as_deref(), Some(Path::new(record)));
         }
     }
 }

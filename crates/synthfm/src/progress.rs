@@ -58,7 +58,7 @@ impl Steps {
                 self.unit,
                 rate_and_rest(done, self.total, self.started.elapsed()),
             );
-            eprintln!("{done}/{} {unit}, {line}", self.total);
+            synthfm_image::tell(&format!("{done}/{} {unit}, {line}", self.total));
         }
     }
 }
@@ -105,7 +105,7 @@ impl Counter {
             self.last_line.set(Some(Instant::now()));
             let new = (done - kept) as u64;
             let rest = rate_and_rest(new, (total - kept) as u64, self.started.elapsed());
-            eprintln!("{done}/{total} {}, {rest}  {last}", self.unit);
+            synthfm_image::tell(&format!("{done}/{total} {}, {rest}  {last}", self.unit));
         }
     }
 }

@@ -13,7 +13,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use synthfm_image::{BoxXyxy, Mask, Point2};
+use synthfm_image::{BoxXyxy, Mask, MaskFormat, Point2};
 use synthfm_sam::{Predictor, Prompts};
 
 use crate::cache::CacheArgs;
@@ -21,8 +21,9 @@ use crate::cli::PredictArgs;
 use crate::input::{self, Input, View};
 use crate::interrupt;
 use crate::model::Model;
-use crate::output::{Session, VERSION};
+use crate::output::{Session, VERSION, usage};
 use crate::overrides::read_text;
+use crate::paths::Paths;
 use crate::predict::{check_output, output_of, since_ms};
 use crate::progress::Steps;
 use synthfm_image::{create_folder, one_line, write_json};
@@ -33,6 +34,14 @@ const MAX_PROMPTS_BYTES: u64 = 256 << 20;
 const TASKS_AT_ONCE: usize = 256;
 /// Longest `id`.
 const MAX_ID_CHARS: usize = 128;
+/// Entries of a list.
+const MAX_ENTRIES: usize = 100_000;
+/// Points of an entry; each costs the decoder a token.
+const MAX_POINTS: usize = 1000;
+/// Failures that are told on the terminal; the list has all.
+const MAX_TOLD: usize = 100;
+/// The list of results in the folder.
+const PREDICTIONS: &str = "predictions.json";
 
 /// One entry of a prompts file.
 #[derive(Debug, Clone, Deserialize)]
@@ -108,11 +117,12 @@ type Groups = BTreeMap<(PathBuf, Option<usize>), Vec<Task>>;
 /// Answers every entry; fails at the end if any could not be answered.
 pub(crate) fn run(file: &Path, args: &PredictArgs, session: &Session) -> Result<()> {
     let entries = read(file)?;
-    create_folder(&args.out)?;
-    let model = Model::open(args.model.as_deref())?;
-    check_output(args, model.file.config())?;
     let mut outcomes: BTreeMap<usize, Outcome> = BTreeMap::new();
     let groups = plan(&entries, args, &mut outcomes);
+    check_paths(file, &groups, args)?;
+    let model = Model::open(args.model.as_deref())?;
+    check_output(args, model.file.config())?;
+    create_folder(&args.out)?;
     let predictor = model.predictor(session, args.precision)?;
     let mut predictor = args.cache.attach(predictor, session)?;
     let run = Run {
@@ -156,6 +166,13 @@ fn read(file: &Path) -> Result<Vec<Value>> {
     if entries.is_empty() {
         bail!("{}: the list is empty", file.display());
     }
+    if entries.len() > MAX_ENTRIES {
+        bail!(
+            "{}: {} entries, more than {MAX_ENTRIES}: divide the list",
+            file.display(),
+            entries.len()
+        );
+    }
     Ok(entries)
 }
 
@@ -175,6 +192,39 @@ fn plan(entries: &[Value], args: &PredictArgs, outcomes: &mut BTreeMap<usize, Ou
         }
     }
     groups
+}
+
+/// Compares what is read and written.
+fn check_paths(file: &Path, groups: &Groups, args: &PredictArgs) -> Result<()> {
+    let mut paths = Paths::default();
+    paths.read("--prompts", file);
+    if let Some(path) = Model::path(args.model.as_deref()) {
+        paths.read("--model", &path);
+    }
+    for ((image, _), tasks) in groups {
+        paths.read("an image", image);
+        for mask in tasks.iter().filter_map(|task| task.mask.as_ref()) {
+            paths.read("the mask of an entry", &args.input.join(mask));
+        }
+    }
+    if args.out.exists() && !args.out.is_dir() {
+        return Err(usage(format!(
+            "-o {} is a file: with --prompts name a folder",
+            args.out.display()
+        )));
+    }
+    paths.fixed("the list of results", &args.out.join(PREDICTIONS))?;
+    let endings: &[&str] = match args.format {
+        Some(format) => &[format.ending()],
+        None => &[MaskFormat::Png.ending(), MaskFormat::Nifti.ending()],
+    };
+    for task in groups.values().flatten() {
+        for ending in endings {
+            let name = format!("{}{ending}", task.output);
+            paths.write("the mask of an entry", &args.out.join(name))?;
+        }
+    }
+    Ok(())
 }
 
 fn failed(error: &anyhow::Error) -> Outcome {
@@ -201,6 +251,12 @@ fn task(index: usize, value: &Value, taken: &mut BTreeSet<String>) -> Result<(En
 }
 
 fn prompts(entry: &Entry) -> Result<Prompts> {
+    if entry.points.len() > MAX_POINTS {
+        bail!(
+            "{} points, more than {MAX_POINTS}: give fewer, or a mask",
+            entry.points.len()
+        );
+    }
     let labels = entry
         .point_labels
         .clone()
@@ -417,11 +473,21 @@ fn report(
     for line in &lines {
         if let Outcome::Failed { error } = &line.outcome {
             failures += 1;
-            eprintln!("entry {} ({} {}): {error}", line.entry, line.image, line.id);
+            if failures > MAX_TOLD {
+                continue;
+            }
+            synthfm_image::tell(&format!(
+                "entry {} ({} {}): {error}",
+                line.entry, line.image, line.id
+            ));
         }
     }
+    if failures > MAX_TOLD {
+        let more = failures - MAX_TOLD;
+        session.note(&format!("and {more} more, in {PREDICTIONS}"));
+    }
     result["predictions"] = json!(lines);
-    let path = args.out.join("predictions.json");
+    let path = args.out.join(PREDICTIONS);
     write_json(&path, &result)?;
     session.print(&result, || {
         format!(

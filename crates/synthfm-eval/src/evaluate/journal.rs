@@ -11,8 +11,8 @@ use std::time::UNIX_EPOCH;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use synthfm_image::hex;
 use synthfm_image::write_atomically;
-use synthfm_sam::hex;
 
 use super::{Options, Replay, Row, Runs};
 use crate::dataset::{Case, Dataset};

@@ -1,28 +1,58 @@
 //! Files that appear complete or not at all.
 //!
-//! The content goes to a temporary file in the same folder, which is then renamed. A failure leaves
-//! neither a partial file nor the temporary one, and an older file of that name as it was. A process that is killed
-//! leaves the temporary one, whose name is `.NAME.RANDOM.tmp`.
+//! The content goes to a temporary file in the same folder, which is synchronised with the disk and then renamed. A
+//! failure leaves neither a partial file nor the temporary one, and an older file of that name as it was. A process that
+//! is killed leaves the temporary one, whose name is `.NAME.RANDOM.tmp`. A symbolic link stays one: the file that it
+//! leads to is replaced. What is no plain file, such as `/dev/stdout` or a pipe, is written to as it is.
 
+use std::borrow::Cow;
+use std::fs::{self, File, OpenOptions};
 use std::io::{BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::{Error, Result};
 
-/// Writes `path` through `write`; the file appears when `write` has succeeded.
+/// Links that are followed to the end of a chain, as Linux does.
+const MAX_LINKS: usize = 40;
+
+/// Writes `path` through `write`. The file appears when `write` has succeeded, and is on the disk when this returns.
 pub fn write_atomically(
     path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
+) -> Result<()> {
+    written(path, true, write)
+}
+
+/// Writes `path` as [`write_atomically`] does, but does not wait for the disk. For files that can be made again: after a
+/// loss of power one may be empty.
+pub fn write_atomically_unsynced(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
+) -> Result<()> {
+    written(path, false, write)
+}
+
+fn written(
+    path: &Path,
+    synced: bool,
     write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
 ) -> Result<()> {
     let fail = |source| Error::Io {
         path: path.to_owned(),
         source,
     };
-    let folder = match path.parent() {
+    let place = link_target(path).map_err(fail)?;
+    if fs::metadata(&place).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+        let file = OpenOptions::new().write(true).open(&place).map_err(fail)?;
+        let mut writer = BufWriter::new(file);
+        write(&mut writer).map_err(fail)?;
+        return writer.flush().map_err(fail);
+    }
+    let folder = match place.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
-    let prefix = prefix(path);
+    let prefix = prefix(&place);
     let file = builder()
         .prefix(&prefix)
         .suffix(".tmp")
@@ -36,8 +66,42 @@ pub fn write_atomically(
     let file = writer
         .into_inner()
         .map_err(|error| fail(error.into_error()))?;
-    file.persist(path).map_err(|error| fail(error.error))?;
+    if synced {
+        file.as_file().sync_all().map_err(fail)?;
+    }
+    file.persist(&place).map_err(|error| fail(error.error))?;
+    if synced {
+        sync_folder(folder).map_err(fail)?;
+    }
     Ok(())
+}
+
+/// Where a chain of symbolic links ends, whether or not something is there.
+fn link_target(path: &Path) -> std::io::Result<Cow<'_, Path>> {
+    let mut place = Cow::Borrowed(path);
+    for _ in 0..MAX_LINKS {
+        match fs::symlink_metadata(&place) {
+            Ok(found) if found.is_symlink() => {
+                let next = fs::read_link(&place)?;
+                let folder = place.parent().map(Path::to_owned);
+                place = Cow::Owned(folder.unwrap_or_else(PathBuf::new).join(next));
+            }
+            _ => return Ok(place),
+        }
+    }
+    Err(std::io::Error::other("too many symbolic links"))
+}
+
+/// Puts the names of a folder on the disk, where the system can: after a rename, it is the rename that is then safe.
+pub fn sync_folder(folder: &Path) -> std::io::Result<()> {
+    if !cfg!(unix) {
+        return Ok(());
+    }
+    match File::open(folder)?.sync_all() {
+        // Some network file systems cannot, and their renames are on the server when they return.
+        Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => Ok(()),
+        done => done,
+    }
 }
 
 /// The start of a temporary file's name; long names are cut, for file systems allow 255 bytes.
@@ -106,5 +170,40 @@ mod tests {
         let path = folder.path().join("absent").join("a.txt");
         let error = write_atomically(&path, |_| Ok(())).unwrap_err().to_string();
         assert!(error.contains("absent"), "{error}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_stay_links() {
+        use std::os::unix::fs::symlink;
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::create_dir(at("deep")).unwrap();
+        std::fs::write(at("deep/file"), "old").unwrap();
+        symlink("deep/file", at("first")).unwrap();
+        symlink("first", at("second")).unwrap();
+        write_atomically(&at("second"), |w| w.write_all(b"new")).unwrap();
+        assert_eq!(std::fs::read(at("deep/file")).unwrap(), b"new");
+        for link in ["first", "second"] {
+            assert!(at(link).is_symlink(), "{link}");
+        }
+        // A link to nothing gives its target a file.
+        symlink("deep/later", at("third")).unwrap();
+        write_atomically(&at("third"), |w| w.write_all(b"later")).unwrap();
+        assert_eq!(std::fs::read(at("deep/later")).unwrap(), b"later");
+        symlink("circle", at("circle")).unwrap();
+        let error = write_atomically(&at("circle"), |_| Ok(())).unwrap_err();
+        assert!(error.to_string().contains("links"), "{error}");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn devices_are_written_to() {
+        use std::os::unix::fs::FileTypeExt;
+        write_atomically(Path::new("/dev/null"), |w| w.write_all(b"gone")).unwrap();
+        let found = std::fs::symlink_metadata("/dev/null").unwrap();
+        assert!(found.file_type().is_char_device());
+        let error = write_atomically(Path::new("/dev/full"), |w| w.write_all(b"full"));
+        assert!(error.is_err());
     }
 }

@@ -29,14 +29,14 @@ mod write;
 
 use std::path::Path;
 
-pub use atomic::write_atomically;
+pub use atomic::{sync_folder, write_atomically, write_atomically_unsynced};
 pub use dicom::SeriesSummary;
 pub use nifti::write_label_nifti;
 pub use png_write::{
     GreyDepth, encode_grey_png, encode_label_png, encode_mask_png, encode_rgb_png, write_grey_png,
     write_label_png, write_mask_png, write_rgb_png,
 };
-pub use text::{create_folder, one_line, write_json};
+pub use text::{create_folder, one_line, printable, tell, write_json};
 pub use write::{check_source, write_segmentation};
 
 use crate::scan::{FileFormat, Scan, ScanInfo};

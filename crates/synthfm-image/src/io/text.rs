@@ -1,13 +1,47 @@
 //! Small files and messages that every program of the project writes in the same way.
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 
 use serde::Serialize;
 
 use super::write_atomically;
 use crate::{Error, Result};
+
+/// Characters of a message on the terminal; longer ones are cut.
+const MAX_MESSAGE_CHARS: usize = 4000;
+
+/// Writes a line to standard error. A closed or full standard error, as behind `2>&1 | head`, loses the line and ends
+/// nothing.
+pub fn tell(text: &str) {
+    let text = printable(text);
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+/// A text for the terminal: control characters, which files and DICOM attributes may hold, are written as escapes, and
+/// what is very long is cut. Line breaks stay.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    let plain = |c: char| c == '\n' || !c.is_control();
+    if text.chars().all(plain) && text.len() <= MAX_MESSAGE_CHARS {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::new();
+    for (n, c) in text.chars().enumerate() {
+        if n == MAX_MESSAGE_CHARS {
+            out.push_str(" … (cut)");
+            break;
+        }
+        if plain(c) {
+            out.push(c);
+        } else {
+            out.extend(c.escape_default());
+        }
+    }
+    Cow::Owned(out)
+}
 
 /// Writes `value` as indented JSON, whole or not at all.
 pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
@@ -61,6 +95,18 @@ mod tests {
         let quoted = error("a.png: no such file");
         assert_eq!(one_line(&quoted), "a.png: no such file");
         assert_eq!(one_line(&error("reading")), "reading: no such file");
+    }
+
+    #[test]
+    fn terminals_get_no_control_characters() {
+        assert_eq!(printable("a\nb"), "a\nb");
+        assert_eq!(
+            printable("\u{1b}[2Jname\u{7}\u{9b}"),
+            "\\u{1b}[2Jname\\u{7}\\u{9b}"
+        );
+        let long = "ä".repeat(1 << 20);
+        let cut = printable(&long);
+        assert!(cut.chars().count() < MAX_MESSAGE_CHARS + 20 && cut.ends_with("(cut)"));
     }
 
     #[test]

@@ -20,7 +20,9 @@ use crate::error::{Error, Result};
 use crate::image_encoder::ImageEmbedding;
 use crate::predictor::{EncodedImage, Predictor};
 use crate::preprocess::InputTransform;
-use crate::weights::{TensorStore, hex, write_atomically};
+use synthfm_image::hex;
+
+use crate::weights::{TensorStore, write_atomically};
 
 /// Metadata entry with [`KEY`] and [`VALUES_SHA256`]: one, because a file's bytes must not depend on an order.
 const DESCRIPTION: &str = "synthfm_embedding";

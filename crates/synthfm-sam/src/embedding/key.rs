@@ -9,7 +9,7 @@ use synthfm_image::{RgbImage, Size};
 
 use crate::config::{Preparation, SamConfig};
 use crate::ops::Arithmetic;
-use crate::weights::hex;
+use synthfm_image::hex;
 
 /// Raised whenever the layout of the files changes, or the values that the same key stands for.
 const FORMAT: u32 = 2;

@@ -13,11 +13,11 @@ use synthfm_image::Size;
 
 use super::*;
 use crate::testing::{Recorded, assert_close, fixture, values};
-use crate::weights::hex;
 use crate::{
     ImageEmbedding, InputTransform, LABEL_PADDING, MaskOutput, MaskPrediction, PointPrompts,
     PromptBatch, Sam,
 };
+use synthfm_image::hex;
 
 const MODELS: [&str; 2] = ["sam_tiny", "mobile_sam_tiny"];
 const BEST: OnnxOptions = OnnxOptions {

@@ -21,7 +21,7 @@ pub(crate) use model_file::transpose;
 pub use model_file::{ModelFile, ModelHints, ModelReport, WeightsFormat};
 pub use names::{KeyPath, ParameterKey, expected_keys, is_buffer, parameter_keys};
 pub(crate) use save::write_atomically;
-pub use save::{Precision, hex, save, weights_sha256};
+pub use save::{Precision, not_finite, save, weights_sha256};
 pub(crate) use store::TensorStore;
 pub use torch_file::save_pth;
 pub use unused::ensure_published;

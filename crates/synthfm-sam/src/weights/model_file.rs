@@ -17,12 +17,12 @@ use sha2::{Digest, Sha256};
 
 use super::infer::{infer_config, nearest_published};
 use super::names::{KeyPath, ParameterKey, parameter_keys};
-use super::save::hex;
 use super::store::TensorStore;
 use super::unused::is_unused;
 use crate::config::{EncoderConfig, Preparation, SamConfig};
 use crate::error::{Error, KeyDifferences, Misshapen, Result};
 use crate::sam::Sam;
+use synthfm_image::hex;
 
 /// Weights within a model folder.
 const WEIGHTS_NAME: &str = "model.safetensors";

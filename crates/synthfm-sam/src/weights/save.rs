@@ -11,6 +11,7 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{DType, Tensor, TensorData};
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use sha2::{Digest, Sha256};
+use synthfm_image::hex;
 
 use super::model_file::transpose;
 use super::names::KeyPath;
@@ -27,7 +28,8 @@ pub enum Precision {
     F16,
 }
 
-/// Writes a model as one safetensors file, one tensor at a time; zeros stand for what MobileSAM's own loader
+/// Writes a model as one safetensors file, one tensor at a time. Fails if a value is not finite or does not fit the
+/// precision; an earlier file of that name stays then. Zeros stand for what MobileSAM's own loader
 /// insists on and nothing uses.
 pub fn save(sam: &Sam, precision: Precision, path: &Path) -> Result<()> {
     let state = state_dict(sam);
@@ -89,10 +91,13 @@ impl Entry<'_> {
             return Ok(vec![0; self.len()]);
         };
         let data = (lazy.read)();
+        let fail = |reason: String| io::Error::other(format!("{}: {reason}", self.key));
+        if !data.iter::<f32>().all(f32::is_finite) {
+            return Err(fail("holds values that are not finite".to_owned()));
+        }
         if self.dtype == Dtype::F32 {
             return Ok(data.as_bytes().to_vec());
         }
-        let fail = |reason: String| io::Error::other(format!("{}: {reason}", self.key));
         let half = data.try_cast(DType::F16).map_err(|e| fail(e.to_string()))?;
         if half.iter::<f32>().all(f32::is_finite) {
             Ok(half.as_bytes().to_vec())
@@ -138,20 +143,18 @@ pub fn weights_sha256<M: Module>(module: &M) -> String {
     hex(&hasher.finalize())
 }
 
+/// Keys of the parameters that hold a value that is not finite, in order.
+pub fn not_finite<M: Module>(module: &M) -> Vec<String> {
+    let state = state_dict(module).into_iter();
+    let broken = state.filter(|(_, lazy)| !(lazy.read)().iter::<f32>().all(f32::is_finite));
+    broken.map(|(key, _)| key).collect()
+}
+
 /// Writes `bytes` to `path` through a temporary file in the same folder.
 pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     Ok(synthfm_image::write_atomically(path, |file| {
         file.write_all(bytes)
     })?)
-}
-
-/// Lower-case hexadecimal digits, two per byte; how hashes are written everywhere.
-pub fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("writing to a string cannot fail");
-        text
-    })
 }
 
 /// A parameter that is read when it is needed: a model's copy would double its memory.

@@ -23,7 +23,7 @@ pub(crate) use bits::BitVolume;
 pub(crate) use plane::PlaneName;
 pub(crate) use rle::Runs;
 pub(crate) use step::{Change, Place, SlicePrompts, Step};
-pub(crate) use store::Store;
+pub(crate) use store::{ABOUT, Store};
 
 /// Structures on one case.
 pub(crate) const MAX_STRUCTURES: usize = 64;

@@ -12,14 +12,17 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use synthfm_image::VolumeGeometry;
 
 use super::rle::{self, Runs};
 use super::{
     Annotation, BitVolume, MAX_STRUCTURES, Place, Progress, SlicePrompts, Step, Structure,
 };
-use synthfm_image::{create_folder, write_json};
+use synthfm_image::{create_folder, one_line, write_json};
 
+/// Says which case the folder belongs to.
+pub(crate) const ABOUT: &str = "case.json";
 const JOURNAL: &str = "journal.jsonl";
 const SNAPSHOT: &str = "snapshot.json";
 /// Raised when older programs could not read the files any more.
@@ -75,6 +78,8 @@ struct Snapshot {
 pub(crate) struct Store {
     annotation: Annotation,
     folder: PathBuf,
+    /// The case's name, which is written beside its journal.
+    name: String,
     /// Made with the first change: cases that were only looked at leave no files.
     journal: Option<File>,
     /// Bytes of whole records.
@@ -94,6 +99,7 @@ impl Store {
         let mut store = Self {
             annotation,
             folder: folder.to_owned(),
+            name: String::new(),
             journal: None,
             length: 0,
             n,
@@ -105,10 +111,23 @@ impl Store {
                 .replay(open_journal(&path)?)
                 .with_context(|| format!("reading {}", path.display()))?;
         }
-        if store.length > LONG_JOURNAL_BYTES {
-            store.compact()?;
+        if store.length > LONG_JOURNAL_BYTES
+            && let Err(error) = store.compact()
+        {
+            // The journal holds everything; a full disk must not keep the work from being opened.
+            synthfm_image::tell(&format!(
+                "warning: {}: {}",
+                folder.display(),
+                one_line(error.as_ref())
+            ));
         }
         Ok(store)
+    }
+
+    /// The store of a case of this name.
+    pub(crate) fn named(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.name);
+        self
     }
 
     /// The work itself.
@@ -223,6 +242,8 @@ impl Store {
             Some(journal) => journal,
             none => {
                 create_folder(&self.folder)?;
+                let about = json!({ "synthfm": crate::VERSION, "name": self.name });
+                write_json(&self.folder.join(ABOUT), &about)?;
                 none.insert(open_journal(&self.folder.join(JOURNAL))?)
             }
         };

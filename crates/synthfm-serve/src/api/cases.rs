@@ -107,6 +107,7 @@ fn description(open: &OpenCase, annotation: &crate::annotation::Annotation) -> V
         "id": open.case.id,
         "name": open.case.name,
         "state": annotation.progress(),
+        "note": open.case.note(),
         "picture": study.is_picture(),
         "colour": study.is_colour(),
         "window": study.window(),

@@ -22,7 +22,7 @@ use crate::reference::{Reference, UPLOADED};
 use crate::respond;
 use crate::sessions::random_text;
 use crate::study::Study;
-use synthfm_image::{create_folder, one_line};
+use synthfm_image::{create_folder, one_line, sync_folder};
 
 /// Silence of a client that is sending a file.
 const MAX_SILENCE: Duration = Duration::from_secs(20);
@@ -250,6 +250,8 @@ impl Incoming {
     fn keep(self, path: &FilePath) -> ApiResult<()> {
         let kept = self.file.persist(path).map_err(|error| error.error);
         kept.with_context(|| format!("writing {}", path.display()))?;
+        let folder = path.parent().unwrap_or(FilePath::new("."));
+        sync_folder(folder).with_context(|| format!("writing {}", path.display()))?;
         Ok(())
     }
 }

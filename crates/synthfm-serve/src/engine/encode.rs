@@ -113,10 +113,10 @@ impl Encoder {
     pub(super) fn work(&self, predictor: &Predictor, calls: &Calls) {
         let started = Instant::now();
         if let Err(error) = shielded(|| warm_up(predictor)) {
-            eprintln!(
+            synthfm_image::tell(&format!(
                 "warning: the model does not work: {}",
                 one_line(error.as_ref())
-            );
+            ));
         }
         self.usual.note(started.elapsed());
         loop {

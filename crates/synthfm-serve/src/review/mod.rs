@@ -182,7 +182,10 @@ async fn image(State(review): State<Arc<Review>>, Query(asking): Query<Asking>) 
         let case = case.ok_or_else(|| ApiError::missing("the image is gone"))?;
         // The file's name would tell what it is.
         picture(&case, shared.plan.side, shared.max_file_bytes).map_err(|error| {
-            eprintln!("warning: {}", synthfm_image::one_line(error.as_ref()));
+            synthfm_image::tell(&format!(
+                "warning: {}",
+                synthfm_image::one_line(error.as_ref())
+            ));
             ApiError::unreadable("this image cannot be read; the server's standard error says why")
         })
     });

@@ -8,8 +8,8 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use synthfm_image::hex;
 use synthfm_image::{RgbImage, Size, draw, encode_rgb_png};
-use synthfm_sam::hex;
 
 use crate::annotation::PlaneName;
 use crate::catalog::{Case, Catalog};

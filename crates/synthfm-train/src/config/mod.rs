@@ -217,6 +217,7 @@ impl TrainConfig {
             )));
         }
         self.loss.validate()?;
+        self.optimizer.validate()?;
         self.finetune.validate()?;
         self.schedule.validate()?;
         self.ema.validate()?;

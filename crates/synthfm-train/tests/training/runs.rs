@@ -10,7 +10,9 @@ use synthfm_eval::clicks::Negatives;
 use synthfm_eval::dataset::Dataset;
 use synthfm_eval::evaluate::{Options, RunOptions, Segmenter, evaluate};
 use synthfm_sam::{MaskOutput, ModelFile, Predictor};
-use synthfm_train::{BatchMaker, Mode, ReuseConfig, TrainConfig, Validation, ValidationConfig};
+use synthfm_train::{
+    BatchMaker, Error, Mode, ReuseConfig, TrainConfig, Validation, ValidationConfig,
+};
 
 use crate::{run, tiny};
 
@@ -88,6 +90,44 @@ fn embeddings_are_used_again_with_fresh_prompts() {
     run(&config, &resumed, true, 2).unwrap();
     let model = |run: &Path| fs::read(run.join("model.safetensors")).unwrap();
     assert!(model(&whole) == model(&resumed), "the models differ");
+}
+
+#[test]
+fn a_damaged_checkpoint_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let config = TrainConfig {
+        images_per_epoch: 4,
+        checkpoint_every: 1,
+        ..tiny()
+    };
+    run(&config, &out, false, 1).unwrap();
+    fs::remove_file(out.join("model.safetensors")).unwrap();
+    let checkpoints = fs::read_dir(out.join("checkpoints")).unwrap();
+    let newest = checkpoints
+        .map(|entry| entry.unwrap().path())
+        .max()
+        .unwrap();
+    let mut files = 0;
+    for path in fs::read_dir(&newest).unwrap().map(|e| e.unwrap().path()) {
+        let whole = fs::read(&path).unwrap();
+        for at in [whole.len() / 2, whole.len() - 3] {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 4;
+            fs::write(&path, bytes).unwrap();
+            let error = run(&config, &out, true, 1).unwrap_err();
+            let text = error.to_string();
+            assert!(matches!(error, Error::Checkpoint { .. }), "{text}");
+        }
+        fs::remove_file(&path).unwrap();
+        let gone = run(&config, &out, true, 1);
+        let is_hashes = path.ends_with("hashes.json");
+        assert_eq!(gone.is_ok(), is_hashes, "{}", path.display());
+        fs::write(&path, whole).unwrap();
+        files += 1;
+    }
+    assert!(files >= 4, "model, moments, state and hashes");
+    run(&config, &out, true, 1).unwrap();
 }
 
 #[test]

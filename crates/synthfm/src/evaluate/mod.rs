@@ -3,7 +3,7 @@
 mod args;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -21,6 +21,7 @@ use synthfm_serve::ModelRecord;
 use crate::interrupt;
 use crate::model::Model;
 use crate::output::{Session, VERSION, usage};
+use crate::paths::Paths;
 use crate::progress::Counter;
 use synthfm_image::create_folder;
 
@@ -62,6 +63,7 @@ pub(crate) fn run(args: &EvaluateArgs, session: &Session) -> Result<()> {
             "--study ablation compares models: name at least two with --model",
         ));
     }
+    check_paths(args, out)?;
     let datasets = open(args)?;
     let replay = args.replay.as_deref().map(Replay::read).transpose()?;
     create_folder(out)?;
@@ -107,6 +109,43 @@ pub(crate) fn run(args: &EvaluateArgs, session: &Session) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Files of the folder of a report.
+const REPORT_FILES: [&str; 5] = [
+    "rows.jsonl",
+    "results.csv",
+    "summary.json",
+    "comparison.json",
+    "comparison.html",
+];
+
+/// Compares what is read and written.
+fn check_paths(args: &EvaluateArgs, out: &Path) -> Result<()> {
+    let mut paths = Paths::default();
+    for path in &args.data {
+        paths.read("--data", path);
+    }
+    for name in &args.model {
+        if let Some(path) = Model::path(Some(name)) {
+            paths.read("--model", &path);
+        }
+    }
+    if let Some(path) = &args.replay {
+        paths.read("--replay", path);
+    }
+    for path in args.compare.iter().flatten() {
+        paths.read("--compare", path);
+    }
+    paths.fill("--out", out, &REPORT_FILES)?;
+    let written: &[&str] = if args.compare.is_some() {
+        &["comparison.json", "comparison.html"]
+    } else {
+        &["results.csv", "summary.json", "report.html"]
+    };
+    written
+        .iter()
+        .try_for_each(|name| paths.write("a file of --out", &out.join(name)))
 }
 
 /// The data sets, each with a name of its own.
@@ -241,6 +280,9 @@ fn compare(args: &EvaluateArgs, files: &[PathBuf], session: &Session) -> Result<
     let [first, second] = files else {
         return Err(usage("--compare takes two files"));
     };
+    if let Some(folder) = &args.out {
+        check_paths(args, folder)?;
+    }
     let comparison = ReportComparison::read(first, second, args.seed)?;
     if let Some(folder) = &args.out {
         comparison.write(folder)?;

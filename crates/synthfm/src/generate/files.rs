@@ -7,8 +7,8 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use synthfm_image::write_atomically;
-use synthfm_sam::hex;
+use synthfm_image::hex;
+use synthfm_image::{write_atomically, write_atomically_unsynced};
 
 /// A file before it is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub(crate) struct FileHash {
 impl File {
     /// Writes it below `root`, whole or not at all.
     pub(super) fn write(&self, root: &Path) -> Result<()> {
-        write_atomically(&root.join(&self.name), |out| out.write_all(&self.bytes))?;
+        write_atomically_unsynced(&root.join(&self.name), |out| out.write_all(&self.bytes))?;
         Ok(())
     }
 

@@ -28,12 +28,13 @@ use crate::cli::{Format, GenerateArgs};
 use crate::interrupt;
 use crate::output::{Session, VERSION, create_parent, usage};
 use crate::overrides::{read_text, read_toml, resolve};
+use crate::paths::Paths;
 use folder::Folder;
 use job::Job;
 use manifest::MAX_RECIPE_BYTES;
 use ordered::in_order;
 pub(crate) use record::Record;
-use settings::Settings;
+use settings::{SETTINGS, Settings};
 pub(crate) use share::Shard;
 
 /// Most samples on a contact sheet.
@@ -46,6 +47,7 @@ pub(crate) fn run(args: &GenerateArgs, session: &Session) -> Result<()> {
     if let Some(root) = &args.verify {
         return verify::run(root, args.rerender, session);
     }
+    check_paths(args)?;
     if let Some(preview) = &args.preview {
         create_parent(preview)?;
     }
@@ -54,6 +56,27 @@ pub(crate) fn run(args: &GenerateArgs, session: &Session) -> Result<()> {
         || generate(args, session),
         |path| render_again(path, args, session),
     )
+}
+
+/// Compares what is read and written.
+fn check_paths(args: &GenerateArgs) -> Result<()> {
+    let mut paths = Paths::default();
+    if let Some(config) = &args.config {
+        paths.read("--config", Path::new(config));
+    }
+    if let Some(recipe) = &args.recipe {
+        paths.read("--recipe", recipe);
+    }
+    if let Some(out) = &args.out {
+        paths.fill("--out", out, &[SETTINGS, "recipes"])?;
+        for name in folder::descriptions(args.format) {
+            paths.write("a file of --out", &out.join(name))?;
+        }
+    }
+    match &args.preview {
+        Some(preview) => paths.write("--preview", preview),
+        None => Ok(()),
+    }
 }
 
 fn generate(args: &GenerateArgs, session: &Session) -> Result<()> {
@@ -177,6 +200,11 @@ fn render_again(path: &Path, args: &GenerateArgs, session: &Session) -> Result<(
     if let Some(root) = &args.out {
         folder::create(root, args.format)?;
         let files = record::files(args.format, &params, &sample)?;
+        let mut paths = Paths::default();
+        paths.read("--recipe", path);
+        for file in &files {
+            paths.write("a file of --out", &root.join(&file.name))?;
+        }
         files.iter().try_for_each(|file| file.write(root))?;
     }
     if let Some(sheet) = &args.preview {

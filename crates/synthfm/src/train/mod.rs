@@ -19,6 +19,7 @@ use crate::cli::TrainArgs;
 use crate::interrupt;
 use crate::output::Session;
 use crate::overrides::{read_toml, resolve};
+use crate::paths::Paths;
 use crate::progress::bar;
 use synthfm_image::create_folder;
 
@@ -26,6 +27,7 @@ use synthfm_image::create_folder;
 pub(crate) fn run(args: &TrainArgs, session: &Session) -> Result<()> {
     let config = config(args)?;
     config.validate()?;
+    check_paths(args, &config)?;
     create_folder(&args.out)?;
     allocator::keep_freed_memory(allocator::Keep::Always);
     let opened = session.device()?;
@@ -62,7 +64,7 @@ pub(crate) fn run(args: &TrainArgs, session: &Session) -> Result<()> {
     if let Err(error) = &outcome
         && processes.size() > 1
     {
-        eprintln!("process {}: error: {error}", processes.rank());
+        synthfm_image::tell(&format!("process {}: error: {error}", processes.rank()));
         processes.abort_others();
     }
     let outcome = outcome?;
@@ -86,6 +88,41 @@ pub(crate) fn run(args: &TrainArgs, session: &Session) -> Result<()> {
             outcome.step
         )
     })
+}
+
+/// Files of the folder of a run.
+const RUN_FILES: [&str; 6] = [
+    "config.toml",
+    "checkpoints",
+    "metrics.jsonl",
+    "parameters.json",
+    "curves.html",
+    "tensorboard",
+];
+
+/// Compares what is read and written.
+fn check_paths(args: &TrainArgs, config: &TrainConfig) -> Result<()> {
+    let mut paths = Paths::default();
+    let models = [
+        ("the encoder", &config.encoder),
+        ("the initial model", &config.init),
+    ];
+    for (what, path) in models {
+        if let Some(path) = path {
+            paths.read(what, path);
+        }
+    }
+    for path in &config.validation.data {
+        paths.read("a data set of the validation", path);
+    }
+    if let Some(path) = args.config.as_ref().filter(|_| !args.resume) {
+        paths.read("--config", path);
+    }
+    paths.fill("--out", &args.out, &RUN_FILES)?;
+    ["config.toml", "model.safetensors", "best.safetensors"]
+        .iter()
+        .filter(|_| !args.resume)
+        .try_for_each(|name| paths.write("a file of --out", &args.out.join(name)))
 }
 
 /// File or run folder, then `--set`, then the flags.

@@ -18,6 +18,7 @@ mod generate;
 mod hostile;
 mod http;
 mod models;
+mod paths;
 mod predict;
 mod prompts_file;
 mod serve;

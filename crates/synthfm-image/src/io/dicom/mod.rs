@@ -24,13 +24,14 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
+use sha2::{Digest, Sha256};
 
 pub(in crate::io) use file::{is_dicom, is_dicom_file};
 pub(in crate::io) use seg_read::read as read_segmentation;
 
 use super::{OpenOptions, Picture, ahead, pages};
 use crate::scan::{FileFormat, Scan, ScanInfo};
-use crate::{Error, Image, ImageFile, Result, RgbImage, Volume};
+use crate::{Error, Image, ImageFile, Result, RgbImage, Volume, hex};
 use file::format_error;
 use folder::{Found, FrameId, Stack};
 use frames::StoredFrames;
@@ -69,6 +70,13 @@ pub struct DicomSeries {
 }
 
 impl DicomSeries {
+    /// A hash of the series and of the instances that form the image, in hexadecimal digits; that of
+    /// [`SeriesSummary::identity`].
+    pub fn identity(&self) -> String {
+        let slices = self.slices.iter();
+        identity(&self.uid, slices.map(|s| (&*s.sop_instance, s.frame)))
+    }
+
     /// The bytes of an attribute, as they are in the file; empty if it is absent.
     pub(in crate::io) fn attribute(&self, tag: u32) -> &[u8] {
         self.attributes.bytes(tag)
@@ -97,6 +105,9 @@ pub struct SeriesSummary {
     pub index: usize,
     /// Series Instance UID; images of one series share it.
     pub uid: String,
+    /// A hash of the series and of the instances that form the image, in hexadecimal digits: the same for the same
+    /// slices, wherever their files lie and whatever lies beside them.
+    pub identity: String,
     /// The series' number, as its device counts.
     pub number: Option<i64>,
     /// The series' description.
@@ -118,12 +129,34 @@ pub(super) fn list_series(path: &Path, options: &OpenOptions) -> Result<Vec<Seri
     Ok(summaries(&found.files, &stacks))
 }
 
+fn identity<'a>(uid: &str, instances: impl Iterator<Item = (&'a str, Option<usize>)>) -> String {
+    let mut instances: Vec<_> = instances.collect();
+    instances.sort_unstable();
+    let mut digest = Sha256::new();
+    digest.update(uid);
+    for (instance, frame) in instances {
+        digest.update(format!("\0{instance}\0{}", frame.unwrap_or_default()));
+    }
+    hex(&digest.finalize())
+}
+
+/// The instance of a frame, and its number from 1 if the object has several.
+fn instance(files: &[FileHeader], (file, frame): FrameId) -> (&str, Option<usize>) {
+    let file = &files[file];
+    let number = (file.frames.len() > 1).then_some(frame + 1);
+    (&file.sop_instance, number)
+}
+
 fn summaries(files: &[FileHeader], stacks: &[Stack]) -> Vec<SeriesSummary> {
     let summary = |(n, stack): (usize, &Stack)| {
         let (file, _) = stack.first(files);
         SeriesSummary {
             index: n + 1,
             uid: file.series.clone(),
+            identity: identity(
+                &file.series,
+                stack.frames.iter().map(|&frame| instance(files, frame)),
+            ),
             number: series_number(file),
             description: file.attributes.text(tags::SERIES_DESCRIPTION),
             modality: file.attributes.text(tags::MODALITY),
@@ -315,12 +348,12 @@ fn series(
         .filter_map(|tag| attributes.text(tag));
     let device: Vec<String> = device.collect();
     let slices = stack.frames.iter().map(|&(file, frame)| {
-        let file = &files[file];
+        let (sop_instance, number) = instance(files, (file, frame));
         SliceSource {
-            sop_class: file.sop_class.clone(),
-            sop_instance: file.sop_instance.clone(),
-            frame: (file.frames.len() > 1).then_some(frame + 1),
-            position: file.frames[frame].position,
+            sop_class: files[file].sop_class.clone(),
+            sop_instance: sop_instance.to_owned(),
+            frame: number,
+            position: files[file].frames[frame].position,
         }
     });
     DicomSeries {

@@ -104,7 +104,7 @@ class App {
     byId("done").disabled = false;
     byId("propagation").hidden = study.details.planes[0].slices < 2;
     byId("propagate-text").textContent = "";
-    byId("export-text").textContent = "";
+    byId("export-text").textContent = study.details.note ?? "";
     byId("reference-text").textContent = "";
     study.addEventListener("change", (event) => this.changed(event.detail?.begun));
     study.addEventListener("details", () => this.showDetails());

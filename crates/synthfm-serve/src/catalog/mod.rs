@@ -3,20 +3,19 @@
 //! A request names a case by an identifier, never by a path, so that it cannot reach another file. Links are followed
 //! only where they stay below the folder, which is checked again when a file is opened.
 
+mod identity;
+mod search;
+
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
-use sha2::{Digest, Sha256};
-use synthfm_image::{OpenOptions, ReadOptions, list_series};
-use synthfm_sam::hex;
 
 use super::annotation::Progress;
-use synthfm_image::{one_line, write_json};
+use synthfm_image::write_json;
 
 /// Endings of files that are listed.
 pub(super) const ENDINGS: [&str; 16] = [
@@ -25,8 +24,6 @@ pub(super) const ENDINGS: [&str; 16] = [
 ];
 /// Endings of files that hold structures rather than images.
 const STRUCTURE_ENDINGS: [&str; 3] = [".seg.nrrd", ".seg.dcm", ".rtstruct.dcm"];
-/// Where DICOM files say what they are.
-const DICOM_MARK: (u64, &[u8; 4]) = (128, b"DICM");
 /// Folders that hold labels or our own files rather than images.
 const LABEL_FOLDERS: [&str; 10] = [
     "labels",
@@ -60,6 +57,14 @@ pub(super) struct Case {
     root: PathBuf,
     /// Of a folder of DICOM files: the image's number in the list of them.
     series: Option<String>,
+    /// Of a folder of DICOM files: the instances that form the image.
+    identity: Option<String>,
+    /// What earlier versions called it.
+    earlier: Vec<CaseId>,
+    /// Whether annotations under those names may belong to another image.
+    uncertain: bool,
+    /// What whoever opens it should know.
+    note: Option<String>,
 }
 
 impl Case {
@@ -68,10 +73,20 @@ impl Case {
         self.series.as_deref()
     }
 
+    /// Of a folder of DICOM files: the hash of the instances that form the image.
+    pub(super) fn identity(&self) -> Option<&str> {
+        self.identity.as_deref()
+    }
+
+    /// What whoever opens it should know.
+    pub(super) fn note(&self) -> Option<&str> {
+        self.note.as_deref()
+    }
+
     /// The file, checked to lie below its root at this moment.
     pub(super) fn file(&self) -> Result<PathBuf> {
         if self.series.is_some() {
-            check_links(&self.root, &self.path, MAX_DEPTH)?;
+            search::check_links(&self.root, &self.path, MAX_DEPTH)?;
         }
         inside(&self.root, &self.path)
     }
@@ -133,6 +148,11 @@ impl Catalog {
             inner.states = serde_json::from_slice(&text)
                 .with_context(|| format!("reading {}", states.display()))?;
         }
+        let annotations = work.join("cases");
+        if inner.migrate(&annotations)? {
+            write_json(&states, &inner.states)?;
+        }
+        identity::note_orphans(&mut inner.cases, &annotations);
         Ok(Self {
             work: work.to_owned(),
             inner: Mutex::new(inner),
@@ -190,182 +210,10 @@ impl Catalog {
     }
 }
 
-/// Where the search for images is.
-struct Search<'a> {
-    root: PathBuf,
-    work: &'a Path,
-    max_bytes: u64,
-    /// Folders to look into, the next one last.
-    open: Vec<Folder>,
-}
-
-/// A folder to look into.
-struct Folder {
-    path: PathBuf,
-    depth: usize,
-    /// Whether its DICOM files are listed already, with those of a folder above.
-    has_series: bool,
-}
-
 impl Inner {
-    fn list(&mut self, path: &Path, work: &Path, max_bytes: u64) -> Result<()> {
-        let root = path
-            .canonicalize()
-            .with_context(|| format!("opening {}", path.display()))?;
-        if root.is_file() {
-            let above = root.parent().unwrap_or(Path::new("/")).to_owned();
-            return self.add(&root, &above);
-        }
-        let first = Folder {
-            path: root.clone(),
-            depth: 0,
-            has_series: false,
-        };
-        let mut search = Search {
-            root,
-            work,
-            max_bytes,
-            open: vec![first],
-        };
-        while let Some(folder) = search.open.pop() {
-            self.look_into(folder, &mut search)?;
-        }
-        Ok(())
-    }
-
-    /// Adds the images of a folder, and notes the folders in it.
-    fn look_into(&mut self, mut folder: Folder, search: &mut Search) -> Result<()> {
-        let path = &folder.path;
-        let mut entries: Vec<PathBuf> = fs::read_dir(path)
-            .with_context(|| format!("listing {}", path.display()))?
-            .flatten()
-            .map(|entry| entry.path())
-            .collect();
-        entries.sort();
-        if !folder.has_series && is_dicom_folder(&entries) {
-            match self.add_dicom(path, &search.root, search.max_bytes) {
-                Ok(()) => folder.has_series = true,
-                Err(error) => {
-                    eprintln!("warning: {}: {}", path.display(), one_line(error.as_ref()));
-                }
-            }
-        }
-        let mut deeper = Vec::new();
-        for entry in entries {
-            self.visit(&entry, &folder, search, &mut deeper)?;
-        }
-        if folder.depth < MAX_DEPTH {
-            let below = |path| Folder {
-                path,
-                depth: folder.depth + 1,
-                has_series: folder.has_series,
-            };
-            search.open.extend(deeper.into_iter().rev().map(below));
-        } else {
-            self.left_out += deeper.len();
-        }
-        Ok(())
-    }
-
-    fn visit(
-        &mut self,
-        entry: &Path,
-        folder: &Folder,
-        search: &Search,
-        deeper: &mut Vec<PathBuf>,
-    ) -> Result<()> {
-        let name = entry.file_name().unwrap_or_default().to_string_lossy();
-        if name.starts_with('.') || (folder.has_series && is_dicom_name(&name)) {
-            return Ok(());
-        }
-        if entry.is_dir() {
-            // Links to folders could lead in circles.
-            let own = LABEL_FOLDERS.contains(&&*name) || entry == search.work;
-            if !own && !entry.is_symlink() {
-                deeper.push(entry.to_owned());
-            }
-        } else if has_ending(&name) && entry.is_file() {
-            if inside(&search.root, entry).is_err() || self.cases.len() >= MAX_CASES {
-                self.left_out += 1;
-            } else {
-                self.add(entry, &search.root)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn add(&mut self, path: &Path, root: &Path) -> Result<()> {
-        let below = path.strip_prefix(root).unwrap_or(path);
-        let parts = below.iter().map(|part| part.to_string_lossy());
-        let name = parts.collect::<Vec<_>>().join("/");
-        self.cases.push(Case {
-            id: identifier("folder", &name),
-            bytes: size_of(path)?,
-            name,
-            uploaded: false,
-            path: path.to_owned(),
-            root: root.to_owned(),
-            series: None,
-        });
-        Ok(())
-    }
-
-    /// Adds the images of a folder of DICOM files and of those below it.
-    fn add_dicom(&mut self, folder: &Path, root: &Path, max_bytes: u64) -> Result<()> {
-        let options = OpenOptions {
-            read: ReadOptions { max_bytes },
-            series: None,
-        };
-        let below = folder.strip_prefix(root).unwrap_or(folder);
-        let parts = below.iter().map(|part| part.to_string_lossy());
-        let mut place = parts.collect::<Vec<_>>().join("/");
-        if place.is_empty() {
-            let own = folder.file_name().unwrap_or_default();
-            place = own.to_string_lossy().into_owned();
-        }
-        check_links(root, folder, MAX_DEPTH)?;
-        for series in list_series(folder, &options)? {
-            if self.cases.len() >= MAX_CASES {
-                self.left_out += 1;
-                continue;
-            }
-            let what = series.description.or(series.modality).unwrap_or_default();
-            let what = what.replace(['/', '\\'], " ");
-            let values = series.slices * series.rows * series.columns;
-            self.cases.push(Case {
-                id: identifier(
-                    "series",
-                    &format!("{place}\0{}\0{}", series.uid, series.index),
-                ),
-                name: format!("{place}/{} {what}", series.index)
-                    .trim_end()
-                    .to_owned(),
-                uploaded: false,
-                bytes: 2 * values as u64,
-                path: folder.to_owned(),
-                root: root.to_owned(),
-                series: Some(series.index.to_string()),
-            });
-        }
-        Ok(())
-    }
-
-    fn list_uploads(&mut self, uploads: &Path) -> Result<()> {
-        let Ok(entries) = fs::read_dir(uploads) else {
-            return Ok(());
-        };
-        let mut folders: Vec<PathBuf> = entries.flatten().map(|e| e.path()).collect();
-        folders.sort();
-        for folder in folders.iter().filter(|folder| folder.is_dir()) {
-            let files = fs::read_dir(folder).with_context(|| folder.display().to_string())?;
-            for file in files.flatten().map(|e| e.path()) {
-                let name = file.file_name().unwrap_or_default().to_string_lossy();
-                if has_ending(&name) && !name.starts_with('.') && self.cases.len() < MAX_CASES {
-                    self.cases.push(upload(&file, uploads)?);
-                }
-            }
-        }
-        Ok(())
+    /// Whether annotations of an earlier version were given to cases.
+    fn migrate(&mut self, annotations: &Path) -> Result<bool> {
+        identity::migrate(&mut self.cases, annotations, &mut self.states)
     }
 }
 
@@ -376,7 +224,11 @@ fn upload(path: &Path, uploads: &Path) -> Result<Case> {
     let folder = path.parent().and_then(Path::file_name).unwrap_or_default();
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     Ok(Case {
-        id: identifier("upload", &format!("{}/{name}", folder.to_string_lossy())),
+        id: identity::identifier("upload", &format!("{}/{name}", folder.to_string_lossy())),
+        earlier: Vec::new(),
+        uncertain: false,
+        identity: None,
+        note: None,
         name: name.into_owned(),
         uploaded: true,
         bytes: size_of(path)?,
@@ -391,65 +243,11 @@ fn size_of(path: &Path) -> Result<u64> {
     Ok(metadata.len())
 }
 
-fn identifier(kind: &str, name: &str) -> CaseId {
-    let digest = Sha256::digest(format!("{kind}\0{name}"));
-    hex(&digest[..8])
-}
-
 /// Whether a file of this name is listed.
 pub(super) fn has_ending(name: &str) -> bool {
     let lower = name.to_lowercase();
     let ends = |endings: &[&str]| endings.iter().any(|ending| lower.ends_with(ending));
     ends(&ENDINGS) && !ends(&STRUCTURE_ENDINGS)
-}
-
-/// Whether a folder holds DICOM files: one that ends so, or one without an ending that says so inside.
-fn is_dicom_folder(entries: &[PathBuf]) -> bool {
-    let says = |path: &&PathBuf| -> bool {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let lower = name.to_lowercase();
-        if is_dicom_name(&name) {
-            return !STRUCTURE_ENDINGS
-                .iter()
-                .any(|ending| lower.ends_with(ending))
-                && path.is_file();
-        }
-        // UIDs as names have dots, but no ending of letters.
-        let bare = path
-            .extension()
-            .is_none_or(|ending| ending.to_string_lossy().chars().all(|c| c.is_ascii_digit()));
-        bare && !name.starts_with('.') && path.is_file() && has_dicom_mark(path).unwrap_or(false)
-    };
-    // A look at some files tells; a folder of thousands is not read for it.
-    entries.iter().take(64).any(|path| says(&path))
-}
-
-fn is_dicom_name(name: &str) -> bool {
-    let lower = name.to_lowercase();
-    let endings = [".dcm", ".dicom"];
-    endings.iter().any(|ending| lower.ends_with(ending))
-}
-
-/// Refuses folders with links that lead out of `root`: the files of a series are read together.
-fn check_links(root: &Path, folder: &Path, depth: usize) -> Result<()> {
-    let entries = fs::read_dir(folder).with_context(|| format!("listing {}", folder.display()))?;
-    for path in entries.flatten().map(|entry| entry.path()) {
-        if path.is_symlink() {
-            inside(root, &path)?;
-        } else if path.is_dir() && depth > 0 {
-            check_links(root, &path, depth - 1)?;
-        }
-    }
-    Ok(())
-}
-
-fn has_dicom_mark(path: &Path) -> std::io::Result<bool> {
-    let (place, mark) = DICOM_MARK;
-    let mut file = File::open(path)?;
-    file.seek(SeekFrom::Start(place))?;
-    let mut found = [0; 4];
-    file.read_exact(&mut found)?;
-    Ok(found == *mark)
 }
 
 /// The file that a path means, if it lies below `root` once all links are followed.
@@ -555,6 +353,35 @@ mod tests {
             std::os::unix::fs::symlink(secret.path(), root.join("patient/2.dcm")).unwrap();
             assert!(case.file().is_err());
         }
+    }
+
+    #[test]
+    fn a_case_is_its_image_and_not_its_number() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        let fixtures =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../synthfm-image/tests/fixtures/formats");
+        let add = |name: &str, as_: &str| fs::copy(fixtures.join(name), root.join(as_)).unwrap();
+        let work = root.join("work");
+        let list = || {
+            Catalog::open(Some(&root), &work, &work.join("uploads"), 1 << 20)
+                .unwrap()
+                .summaries()
+        };
+        // A scanner's own ending.
+        add("us_ybr.dcm", "P.0001.IMA");
+        let [first] = &list()[..] else {
+            panic!("one case expected");
+        };
+        for (n, name) in ["enhanced.dcm", "jpegls8.dcm", "rle16.dcm"]
+            .iter()
+            .enumerate()
+        {
+            add(name, &format!("A.000{n}.IMA"));
+        }
+        let all = list();
+        assert!(all.len() > 1, "{all:?}");
+        assert_eq!(all.iter().filter(|case| case.id == first.id).count(), 1);
     }
 
     #[cfg(unix)]

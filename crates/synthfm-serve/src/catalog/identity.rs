@@ -1,0 +1,268 @@
+//! Which image a case is, so that its annotation stays with it: whatever is added beside it, wherever the folder is
+//! moved to, and from one version of the program to the next.
+//!
+//! A file is its path below the opened folder and its content; an image of DICOM files is its series and the instances
+//! that form it. A file whose content has changed is another image: its earlier annotation is kept, and said to be there.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use synthfm_image::SeriesSummary;
+use synthfm_image::hex;
+
+use super::{Case, CaseId};
+use crate::annotation::{ABOUT, Progress};
+
+/// Bytes at the start and at the end of a file that stand for its content, together with its size.
+const SAMPLE_BYTES: u64 = 64 << 10;
+/// Numbers of images in a folder for which annotations of earlier versions are looked for.
+const EARLIER_NUMBERS: usize = 256;
+
+/// What a case is called.
+pub(super) struct Identity {
+    pub(super) id: CaseId,
+    /// What earlier versions called it; more than one where they counted images.
+    pub(super) earlier: Vec<CaseId>,
+    /// Whether what is found under an earlier name may belong to another image.
+    pub(super) uncertain: bool,
+}
+
+/// What the folder of a case says about it.
+#[derive(Deserialize)]
+struct About {
+    name: String,
+}
+
+/// A file by its place and content.
+pub(super) fn of_file(path: &Path, name: &str) -> Result<Identity> {
+    let content = content(path).with_context(|| format!("reading {}", path.display()))?;
+    Ok(Identity {
+        id: identifier("file", &format!("{name}\0{content}")),
+        earlier: vec![identifier("folder", name)],
+        uncertain: false,
+    })
+}
+
+/// An image of DICOM files by the instances that form it. Where `shared`, other images of the folder belong to the same
+/// series, and earlier versions told them apart by numbers that may have meant others; `copy` says that the same image
+/// was found in another folder.
+pub(super) fn of_series(series: &SeriesSummary, place: &str, shared: bool, copy: bool) -> Identity {
+    let mut what = series.identity.clone();
+    if copy {
+        what = format!("{what}\0{place}");
+    }
+    let numbers = 1..=EARLIER_NUMBERS;
+    let earlier = numbers.map(|n| identifier("series", &format!("{place}\0{}\0{n}", series.uid)));
+    Identity {
+        id: identifier("image", &what),
+        earlier: earlier.collect(),
+        uncertain: shared,
+    }
+}
+
+/// 16 hexadecimal digits.
+pub(super) fn identifier(kind: &str, name: &str) -> CaseId {
+    let digest = Sha256::digest(format!("{kind}\0{name}"));
+    hex(&digest[..8])
+}
+
+/// A hash of a file's size, start and end.
+fn content(path: &Path) -> std::io::Result<String> {
+    let mut file = File::open(path)?;
+    let size = file.metadata()?.len();
+    let mut digest = Sha256::new();
+    digest.update(size.to_le_bytes());
+    let mut sample = Vec::new();
+    (&mut file).take(SAMPLE_BYTES).read_to_end(&mut sample)?;
+    digest.update(&sample);
+    if size > SAMPLE_BYTES {
+        sample.clear();
+        file.seek(SeekFrom::Start(
+            size.saturating_sub(SAMPLE_BYTES).max(SAMPLE_BYTES),
+        ))?;
+        file.take(SAMPLE_BYTES).read_to_end(&mut sample)?;
+        digest.update(&sample);
+    }
+    Ok(hex(&digest.finalize()))
+}
+
+/// Gives the annotations of earlier versions to the cases that they belong to, where only one can be meant.
+pub(super) fn migrate(
+    cases: &mut [Case],
+    folder: &Path,
+    states: &mut BTreeMap<CaseId, Progress>,
+) -> Result<bool> {
+    let mut moved = false;
+    for case in cases {
+        let (own, mut found) = (folder.join(&case.id), Vec::new());
+        if !own.exists() {
+            found.extend(case.earlier.iter().filter(|id| folder.join(id).exists()));
+        }
+        let earlier = match found[..] {
+            [earlier] if !case.uncertain => earlier.clone(),
+            [] => continue,
+            _ => {
+                let folders: Vec<String> = found.iter().map(|id| format!("cases/{id}")).collect();
+                case.note = Some(format!(
+                    "annotations of an earlier version are kept in {}; whether they belong to this image is not \
+                     certain, so that they are not shown",
+                    folders.join(", ")
+                ));
+                continue;
+            }
+        };
+        fs::rename(folder.join(&earlier), &own)
+            .with_context(|| format!("moving the annotation of {}", case.name))?;
+        if let Some(state) = states.remove(&earlier) {
+            states.insert(case.id.clone(), state);
+        }
+        moved = true;
+    }
+    Ok(moved)
+}
+
+/// Notes at cases of whose name there is an annotation that belongs to none that is listed.
+pub(super) fn note_orphans(cases: &mut [Case], folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return;
+    };
+    let listed: std::collections::BTreeSet<CaseId> =
+        cases.iter().map(|case| case.id.clone()).collect();
+    let mut orphans: BTreeMap<String, String> = BTreeMap::new();
+    for entry in entries.flatten() {
+        let id = entry.file_name().to_string_lossy().into_owned();
+        let text = fs::read(entry.path().join(ABOUT)).ok();
+        let about = text.and_then(|text| serde_json::from_slice::<About>(&text).ok());
+        if let Some(about) = about.filter(|_| !listed.contains(&id)) {
+            orphans.insert(about.name, id);
+        }
+    }
+    for case in cases {
+        if let Some(id) = orphans.get(&case.name) {
+            case.note = Some(format!(
+                "there is an annotation of another image of this name; it is kept in cases/{id}"
+            ));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn series(uid: &str, index: usize, instances: &str) -> SeriesSummary {
+        SeriesSummary {
+            index,
+            uid: uid.to_owned(),
+            identity: format!("{uid} {instances}"),
+            number: None,
+            description: None,
+            modality: None,
+            slices: 1,
+            rows: 1,
+            columns: 1,
+        }
+    }
+
+    fn case(identity: Identity, name: &str) -> Case {
+        Case {
+            id: identity.id,
+            earlier: identity.earlier,
+            uncertain: identity.uncertain,
+            name: name.to_owned(),
+            uploaded: false,
+            bytes: 0,
+            path: "a".into(),
+            root: "/".into(),
+            series: None,
+            identity: None,
+            note: None,
+        }
+    }
+
+    #[test]
+    fn files_are_their_place_and_content() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        let id = |name: &str, content: &[u8]| {
+            fs::write(&path, content).unwrap();
+            of_file(&path, name).unwrap().id
+        };
+        let long = vec![7; 200_000];
+        let mut ends = long.clone();
+        *ends.last_mut().unwrap() = 8;
+        let ids = [
+            id("a", b"x"),
+            id("b", b"x"),
+            id("a", b"y"),
+            id("a", &long),
+            id("a", &ends),
+            id("a", &long[1..]),
+        ];
+        let different: std::collections::BTreeSet<_> = ids.iter().collect();
+        assert_eq!(different.len(), ids.len());
+        assert_eq!(id("a", b"x"), ids[0]);
+    }
+
+    #[test]
+    fn series_keep_their_identity_in_other_company() {
+        let alone = of_series(&series("1.2", 1, "a b"), "patient", false, false);
+        let later = of_series(&series("1.2", 5, "a b"), "elsewhere", true, false);
+        assert_eq!(alone.id, later.id);
+        let other = of_series(&series("1.2", 1, "c d"), "patient", true, false);
+        assert_ne!(alone.id, other.id);
+        let copy = of_series(&series("1.2", 1, "a b"), "patient", false, true);
+        assert_ne!(alone.id, copy.id);
+    }
+
+    #[test]
+    fn annotations_of_earlier_versions_move_where_they_belong() {
+        let work = tempfile::tempdir().unwrap();
+        let folder = work.path();
+        let old = identifier("series", "patient\x001.2\x003");
+        fs::create_dir(folder.join(&old)).unwrap();
+        let mut states = BTreeMap::from([(old.clone(), Progress::Done)]);
+        // Two images of one series: which of them had number 3?
+        let both =
+            ["a", "b"].map(|which| of_series(&series("1.2", 1, which), "patient", true, false));
+        let mut cases: Vec<Case> = both.map(|identity| case(identity, "patient/1")).into();
+        assert!(!migrate(&mut cases, folder, &mut states).unwrap());
+        assert!(cases[0].note.as_ref().unwrap().contains("not certain"));
+        assert!(folder.join(&old).exists());
+        // One image: it had all the numbers.
+        let one = of_series(&series("1.2", 1, "a"), "patient", false, false);
+        let mut cases = [case(one, "patient/1")];
+        assert!(migrate(&mut cases, folder, &mut states).unwrap());
+        assert!(folder.join(&cases[0].id).exists() && !folder.join(&old).exists());
+        assert_eq!(
+            states,
+            BTreeMap::from([(cases[0].id.clone(), Progress::Done)])
+        );
+        assert!(!migrate(&mut cases, folder, &mut states).unwrap());
+    }
+
+    #[test]
+    fn work_on_a_file_that_has_changed_is_said_to_be_there() {
+        let work = tempfile::tempdir().unwrap();
+        let image = work.path().join("scan");
+        let listed = |content: &str| {
+            fs::write(&image, content).unwrap();
+            case(of_file(&image, "scan").unwrap(), "scan")
+        };
+        let before = listed("before");
+        let folder = work.path().join(&before.id);
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join(ABOUT), r#"{ "name": "scan" }"#).unwrap();
+        let mut cases = [before.clone()];
+        note_orphans(&mut cases, work.path());
+        assert_eq!(cases[0].note, None);
+        let mut cases = [listed("after")];
+        note_orphans(&mut cases, work.path());
+        assert!(cases[0].note.as_ref().unwrap().contains(&before.id));
+    }
+}
