@@ -82,7 +82,7 @@ fn convolution_equals_the_librarys() {
 }
 
 #[test]
-fn attention_among_tokens_equals_the_librarys() {
+fn attention_among_tokens_equals_that_of_the_library() {
     let device = Device::flex().autodiff();
     // More tokens than one block of queries, and no whole number of them.
     for (b, n, heads, d) in [(2, 70, 3, 8), (1, 12, 2, 5)] {

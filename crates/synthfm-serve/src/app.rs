@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use axum::http::HeaderMap;
 use serde::Serialize;
+use tokio::sync::Semaphore;
 
 use super::annotation::Store;
 use super::catalog::{CaseId, Catalog};
@@ -32,6 +33,8 @@ pub(super) struct App {
     pub(super) engine: Engine,
     pub(super) folders: Folders,
     pub(super) max_file_bytes: u64,
+    /// Places for reading uploads.
+    pub(super) reading_uploads: Arc<Semaphore>,
     /// Becomes true when the server is to end.
     pub(super) stopped: tokio::sync::watch::Receiver<bool>,
 }

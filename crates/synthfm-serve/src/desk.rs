@@ -113,7 +113,7 @@ pub(super) struct Desk {
     folder: PathBuf,
     max_file_bytes: u64,
     entries: Mutex<Entries>,
-    reading: Semaphore,
+    reading: Arc<Semaphore>,
 }
 
 #[derive(Debug, Default)]
@@ -128,7 +128,7 @@ impl Desk {
             folder,
             max_file_bytes,
             entries: Mutex::default(),
-            reading: Semaphore::new(MAX_READING),
+            reading: Arc::new(Semaphore::new(MAX_READING)),
         }
     }
 
@@ -150,11 +150,15 @@ impl Desk {
     }
 
     async fn load(&self, case: Case) -> ApiResult<Arc<OpenCase>> {
-        let Ok(_turn) = self.reading.acquire().await else {
+        let Ok(turn) = Arc::clone(&self.reading).acquire_owned().await else {
             return Err(ApiError::busy("the server is stopping"));
         };
         let (folder, max_bytes) = (self.folder.join(&case.id), self.max_file_bytes);
-        let work = tokio::task::spawn_blocking(move || OpenCase::load(case, &folder, max_bytes));
+        let work = tokio::task::spawn_blocking(move || {
+            // Held until the reading has ended, even if whoever asked for it has gone.
+            let _turn = turn;
+            OpenCase::load(case, &folder, max_bytes)
+        });
         let loaded = work.await.context("opening the case failed")??;
         Ok(Arc::new(loaded))
     }

@@ -9,15 +9,18 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::header::{
-    AUTHORIZATION, CACHE_CONTROL, COOKIE, HOST, LOCATION, ORIGIN, SET_COOKIE,
+    AUTHORIZATION, CACHE_CONTROL, CONNECTION, COOKIE, HOST, LOCATION, ORIGIN, SET_COOKIE,
 };
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::error::ApiError;
 
 const COOKIE_NAME: &str = "synthfm_token";
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
 /// Sent with everything: the page loads nothing from elsewhere and is framed by nobody.
 const HEADERS: [(HeaderName, HeaderValue); 5] = [
@@ -65,14 +68,20 @@ pub(super) async fn check(
     request: Request,
     next: Next,
 ) -> Response {
+    let has_body = request.method() == Method::PUT;
     let mut response = match guard.judge(&request) {
         Verdict::Serve => next.run(request).await,
         Verdict::SetCookie(token) => enter(&token, request.uri().path()),
         Verdict::Refuse(error) => error.into_response(),
     };
+    let status = response.status();
     let headers = response.headers_mut();
     for (name, value) in HEADERS {
         headers.insert(name, value);
+    }
+    if has_body && status.is_client_error() {
+        // What was sent may not have been read, so that the connection cannot be used again.
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     if !headers.contains_key(CACHE_CONTROL) {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -103,6 +112,13 @@ impl Guard {
         if let Some(origin) = text(headers, &ORIGIN)
             && origin.split_once("://").map(|(_, host)| host) != Some(host)
         {
+            return refuse("wrong_origin", "requests from other sites are refused");
+        }
+        // Browsers say where a request comes from. A link from elsewhere to the page itself is harmless.
+        let site = text(headers, &SEC_FETCH_SITE).unwrap_or("none");
+        let navigates = text(headers, &SEC_FETCH_MODE) == Some("navigate");
+        let is_api = request.uri().path().starts_with("/api");
+        if !matches!(site, "none" | "same-origin") && (is_api || !navigates) {
             return refuse("wrong_origin", "requests from other sites are refused");
         }
         let Some(token) = &self.token else {
@@ -231,6 +247,30 @@ mod tests {
             "http://localhost",
         ] {
             assert_eq!(judge(origin), Err("wrong_origin".to_owned()), "{origin}");
+        }
+    }
+
+    #[test]
+    fn what_browsers_say_of_other_sites_is_believed() {
+        let judge = |uri, site, mode| {
+            let headers = [
+                ("host", "localhost:8080"),
+                ("sec-fetch-site", site),
+                ("sec-fetch-mode", mode),
+            ];
+            verdict(None, uri, &headers)
+        };
+        let refused = Err("wrong_origin".to_owned());
+        assert_eq!(judge("/api/cases", "same-origin", "cors"), Ok(true));
+        assert_eq!(judge("/", "none", "navigate"), Ok(true));
+        assert_eq!(judge("/", "cross-site", "navigate"), Ok(true));
+        for (uri, site, mode) in [
+            ("/api/cases", "cross-site", "no-cors"),
+            ("/api/cases", "cross-site", "navigate"),
+            ("/api/cases", "same-site", "cors"),
+            ("/js/app.js", "cross-site", "no-cors"),
+        ] {
+            assert_eq!(judge(uri, site, mode), refused, "{uri} {site} {mode}");
         }
     }
 

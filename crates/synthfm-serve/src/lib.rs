@@ -37,7 +37,7 @@ use serde_json::json;
 use synthfm_image::create_folder;
 use synthfm_sam::Predictor;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 pub use options::{Listen, ModelRecord, ReviewOptions, ServeOptions, Terminal, parse_token};
 
@@ -54,6 +54,12 @@ use sessions::{Sessions, random_text};
 const WORK_FOLDER: &str = "synthfm-annotations";
 /// Threads that serve requests; the model has its own.
 const SERVING_THREADS: usize = 4;
+/// Threads that read and write files. Reading has a share of them, so that saving always finds one.
+const FILE_THREADS: usize = 32;
+/// Uploads that are read at once.
+const READING_UPLOADS: usize = 2;
+/// Time for the work of these threads once the server has stopped. What is saved is on the disk by then.
+const LAST_WORK: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Version of the program, for its answers and files.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -66,7 +72,10 @@ pub fn annotate(
     stop: Arc<AtomicBool>,
     terminal: &dyn Terminal,
 ) -> Result<()> {
-    runtime()?.block_on(annotator(options, open_model, stop, terminal))
+    let runtime = runtime()?;
+    let done = runtime.block_on(annotator(options, open_model, stop, terminal));
+    runtime.shutdown_timeout(LAST_WORK);
+    done
 }
 
 /// Serves the blinded review until `stop` is set.
@@ -75,13 +84,16 @@ pub fn review(
     stop: Arc<AtomicBool>,
     terminal: &dyn Terminal,
 ) -> Result<()> {
-    runtime()?.block_on(review::run(options, stop, terminal))
+    let runtime = runtime()?;
+    let done = runtime.block_on(review::run(options, stop, terminal));
+    runtime.shutdown_timeout(LAST_WORK);
+    done
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(SERVING_THREADS)
-        .max_blocking_threads(16)
+        .max_blocking_threads(FILE_THREADS)
         .enable_all()
         .build()
         .context("starting the server's threads")
@@ -95,6 +107,9 @@ async fn annotator(
 ) -> Result<()> {
     let folders = folders(options)?;
     let _lock = lock_folder(&folders.work)?;
+    let mut arriving = vec![folders.uploads.clone()];
+    arriving.extend(catalog::case_folders(&folders.work.join("cases")));
+    api::remove_leftovers(&arriving);
     let listener = listen(&options.listen).await?;
     let catalog = Catalog::open(
         options.path.as_deref(),
@@ -127,6 +142,7 @@ async fn annotator(
         events,
         folders,
         max_file_bytes: options.max_file_bytes,
+        reading_uploads: Arc::new(Semaphore::new(READING_UPLOADS)),
         stopped: watch,
     });
     let router = api::router(Arc::clone(&app)).merge(assets::annotator());

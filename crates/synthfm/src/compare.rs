@@ -49,6 +49,7 @@ pub(crate) fn run(args: &CompareArgs, session: &Session) -> Result<()> {
             args.out.display()
         )));
     }
+    check_paths(args)?;
     let options = Options {
         side: usize::from(args.side),
         count: args.count,
@@ -63,7 +64,6 @@ pub(crate) fn run(args: &CompareArgs, session: &Session) -> Result<()> {
         .iter()
         .map(|path| Dataset::open(path))
         .collect::<Result<Vec<_>, _>>()?;
-    check_paths(args)?;
     create_parent(&args.out)?;
     let stop = interrupt::flag()?;
     let bar = bar(session, 0, "");

@@ -2,7 +2,7 @@
 
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use axum::body::{Body, Bytes};
@@ -24,8 +24,12 @@ use crate::sessions::random_text;
 use crate::study::Study;
 use synthfm_image::{create_folder, one_line, sync_folder};
 
+/// Start of the names of files that are arriving.
+const INCOMING: &str = ".incoming.";
 /// Silence of a client that is sending a file.
 const MAX_SILENCE: Duration = Duration::from_secs(20);
+/// Bytes per second that an upload must bring on the whole, after a first [`MAX_SILENCE`].
+const LEAST_RATE: u64 = 16 << 10;
 /// Bytes of uploads that are kept in all, in files of the largest size.
 const MAX_UPLOADS: u64 = 16;
 
@@ -57,7 +61,10 @@ pub(super) async fn upload(
     let incoming = Incoming::create(&uploads)?;
     incoming.receive(body, app.max_file_bytes).await?;
     let max_bytes = app.max_file_bytes;
+    let turn = Arc::clone(&app.reading_uploads).acquire_owned().await;
+    let turn = turn.map_err(|_| ApiError::busy("the server is stopping"))?;
     let work = tokio::task::spawn_blocking(move || -> ApiResult<PathBuf> {
+        let _turn = turn;
         Study::read(incoming.path(), None, max_bytes)
             .map_err(|error| renamed(error, &named.name))?;
         create_folder(&folder)?;
@@ -200,9 +207,10 @@ fn hide_path(message: &str, path: &FilePath, name: &str) -> String {
 /// Bytes of all uploads.
 fn folder_bytes(uploads: &FilePath) -> u64 {
     let entries = |path: &FilePath| std::fs::read_dir(path).into_iter().flatten().flatten();
+    // Files of uploads lie in folders of their own, those that are arriving beside them.
     entries(uploads)
-        .flat_map(|folder| entries(&folder.path()).collect::<Vec<_>>())
-        .filter_map(|file| file.metadata().ok())
+        .flat_map(|entry| entries(&entry.path()).chain([entry]).collect::<Vec<_>>())
+        .filter_map(|file| file.metadata().ok().filter(std::fs::Metadata::is_file))
         .map(|metadata| metadata.len())
         .sum()
 }
@@ -216,7 +224,7 @@ impl Incoming {
     fn create(folder: &FilePath) -> ApiResult<Self> {
         create_folder(folder)?;
         let file = tempfile::Builder::new()
-            .prefix(".incoming.")
+            .prefix(INCOMING)
             .tempfile_in(folder)
             .with_context(|| format!("writing to {}", folder.display()))?;
         Ok(Self { file })
@@ -232,10 +240,15 @@ impl Incoming {
         let mut file = tokio::fs::File::from_std(file);
         let mut chunks = body.into_data_stream();
         let mut received = 0;
+        let started = Instant::now();
         while let Some(chunk) = next(&mut chunks).await? {
             received += chunk.len() as u64;
             if received > max_bytes {
                 return Err(over(max_bytes));
+            }
+            let late = started.elapsed().saturating_sub(MAX_SILENCE);
+            if received < late.as_secs() * LEAST_RATE {
+                return Err(too_slow("the upload comes too slowly"));
             }
             file.write_all(&chunk).await.context("writing the upload")?;
         }
@@ -261,10 +274,22 @@ async fn next(chunks: &mut axum::body::BodyDataStream) -> ApiResult<Option<Bytes
         Ok(Some(Ok(chunk))) => Ok(Some(chunk)),
         Ok(None) => Ok(None),
         Ok(Some(Err(_))) => Err(bad("the upload broke off")),
-        Err(_) => Err(ApiError::new(
-            axum::http::StatusCode::REQUEST_TIMEOUT,
-            "too_slow",
-            "the upload stood still for too long",
-        )),
+        Err(_) => Err(too_slow("the upload stood still for too long")),
+    }
+}
+
+fn too_slow(message: &str) -> ApiError {
+    ApiError::new(axum::http::StatusCode::REQUEST_TIMEOUT, "too_slow", message)
+}
+
+/// Removes what a server that was killed left of files that were arriving.
+pub(crate) fn remove_leftovers(folders: &[PathBuf]) {
+    let entries = folders
+        .iter()
+        .filter_map(|folder| std::fs::read_dir(folder).ok());
+    for entry in entries.flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(INCOMING) {
+            let _ = std::fs::remove_file(entry.path());
+        }
     }
 }

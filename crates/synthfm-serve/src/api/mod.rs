@@ -24,6 +24,8 @@ use super::respond;
 use super::sessions::LEASE;
 use crate::VERSION;
 
+pub(super) use files::remove_leftovers;
+
 /// Every path with what it does, for the router and for the test of the description.
 fn routes() -> Vec<(&'static str, MethodRouter<Arc<App>>)> {
     vec![

@@ -217,6 +217,12 @@ impl Inner {
     }
 }
 
+/// The folders of annotations.
+pub(super) fn case_folders(annotations: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(annotations).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).collect()
+}
+
 fn upload(path: &Path, uploads: &Path) -> Result<Case> {
     let root = uploads
         .canonicalize()

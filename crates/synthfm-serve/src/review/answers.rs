@@ -10,7 +10,8 @@ use anyhow::{Context, Result, bail};
 use super::plan::{Item, Kind, Plan};
 use super::statistics::{Group, Summary, summary};
 use crate::catalog::plain;
-use synthfm_image::write_json;
+use sha2::{Digest, Sha256};
+use synthfm_image::{hex, write_json};
 
 const PREFIX: &str = "answers-";
 const HEADER: &str = "rater,number,id,image,truth,modality,answer,correct,seconds";
@@ -59,6 +60,18 @@ impl Answers {
 
     pub(super) fn of(&self, rater: &str) -> &[Answer] {
         self.by_rater.get(rater).map_or(&[], Vec::as_slice)
+    }
+
+    /// Refuses a rater whose name differs from another's in capitals alone: some disks would take their files for one.
+    pub(super) fn check_name(&self, rater: &str) -> Result<(), String> {
+        let lower = rater.to_lowercase();
+        let mut others = self.by_rater.keys().filter(|other| *other != rater);
+        match others.find(|other| other.to_lowercase() == lower) {
+            Some(other) => Err(format!(
+                "there is a rater {other} already: write the name in the same way, or add something to it"
+            )),
+            None => Ok(()),
+        }
     }
 
     /// Notes an answer; when this returns it is on the disk.
@@ -202,17 +215,22 @@ fn fields(line: &str) -> Vec<String> {
     fields
 }
 
-/// The name of a rater in files: plain characters, or an error that says what is wrong.
+/// The name of a rater in files: plain characters, or an error that says what is wrong. Names of which some characters
+/// cannot be kept are told apart by a hash.
 pub(super) fn rater_name(text: &str) -> Result<String, String> {
     let name = text.trim();
     if name.is_empty() || name.chars().count() > 40 {
         return Err("a name or initials of 1 to 40 characters expected".to_owned());
     }
-    let name = plain(name);
-    if name.chars().all(|c| c == '_') {
+    let kept = plain(name);
+    if kept.chars().all(|c| c == '_') {
         return Err("a name with letters or digits expected".to_owned());
     }
-    Ok(name)
+    if kept == name {
+        return Ok(kept);
+    }
+    let hash = hex(&Sha256::digest(name)[..4]);
+    Ok(format!("{kept}-{hash}"))
 }
 
 #[cfg(test)]
@@ -283,7 +301,11 @@ mod tests {
 
     #[test]
     fn raters_have_plain_names() {
-        assert_eq!(rater_name(" Dr. A/B "), Ok("Dr._A_B".to_owned()));
+        assert_eq!(rater_name(" Anna-2 "), Ok("Anna-2".to_owned()));
+        let folded = rater_name(" Dr. A/B ").unwrap();
+        assert!(folded.starts_with("Dr._A_B-"), "{folded}");
+        assert_eq!(rater_name("Dr. A/B"), Ok(folded.clone()));
+        assert_ne!(rater_name("Dr. A B"), Ok(folded));
         for bad in ["", "   ", "///", &"x".repeat(41)] {
             assert!(rater_name(bad).is_err(), "{bad:?}");
         }

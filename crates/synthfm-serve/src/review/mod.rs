@@ -39,7 +39,7 @@ struct Review {
     sources: [Source; 2],
     answers: Mutex<Answers>,
     max_file_bytes: u64,
-    reading: Semaphore,
+    reading: Arc<Semaphore>,
 }
 
 /// Serves the review until `stop` is set.
@@ -76,7 +76,7 @@ pub(super) async fn run(
         sources,
         answers: Mutex::new(Answers::open(&work)?),
         max_file_bytes: options.max_file_bytes,
-        reading: Semaphore::new(MAX_READING),
+        reading: Arc::new(Semaphore::new(MAX_READING)),
     });
     let router = Router::new()
         .route("/api/review", get(state).post(answer))
@@ -158,6 +158,7 @@ impl Asking {
 /// How far a rater is.
 async fn state(State(review): State<Arc<Review>>, Query(asking): Query<Asking>) -> ApiResult {
     let rater = asking.name()?;
+    review.answers().check_name(&rater).map_err(ApiError::bad)?;
     let state = review.state_of(&rater, &review.answers());
     Ok(respond::json(&state))
 }
@@ -165,11 +166,12 @@ async fn state(State(review): State<Arc<Review>>, Query(asking): Query<Asking>) 
 /// The image that a rater has to judge next.
 async fn image(State(review): State<Arc<Review>>, Query(asking): Query<Asking>) -> ApiResult {
     let rater = asking.name()?;
-    let Ok(_turn) = review.reading.acquire().await else {
+    let Ok(turn) = Arc::clone(&review.reading).acquire_owned().await else {
         return Err(ApiError::busy("the server is stopping"));
     };
     let shared = Arc::clone(&review);
     let work = tokio::task::spawn_blocking(move || -> ApiResult<Vec<u8>> {
+        let _turn = turn;
         let item = shared
             .next(&rater, &shared.answers())
             .map(|(_, item)| item.clone());
@@ -214,6 +216,7 @@ async fn answer(State(review): State<Arc<Review>>, Json(judgement): Json<Judgeme
     let rater = rater_name(&rater).map_err(ApiError::bad)?;
     let work = tokio::task::spawn_blocking(move || -> ApiResult<Value> {
         let mut answers = review.answers();
+        answers.check_name(&rater).map_err(ApiError::bad)?;
         let next = review.next(&rater, &answers);
         let (_, item) = next
             .filter(|(open, _)| *open == number)

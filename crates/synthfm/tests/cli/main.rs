@@ -15,6 +15,7 @@ mod evaluate;
 mod floors;
 mod formats;
 mod generate;
+mod help;
 mod hostile;
 mod http;
 mod models;
