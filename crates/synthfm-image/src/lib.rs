@@ -16,6 +16,7 @@ mod io;
 mod measure;
 mod metrics;
 mod morphology;
+mod percentiles;
 mod raster;
 mod rle;
 mod scan;
@@ -34,8 +35,8 @@ pub use hash::hex;
 pub use io::{
     GreyDepth, ImageFile, LabelFile, OpenOptions, Picture, ReadOptions, SeriesSummary,
     check_source, create_folder, encode_grey_png, encode_label_png, encode_mask_png,
-    encode_rgb_png, list_series, one_line, open_scan, printable, read_image, read_labels,
-    read_segmentation, sync_folder, tell, write_atomically, write_atomically_unsynced,
+    encode_rgb_png, is_dicom_file, list_series, one_line, open_scan, printable, read_image,
+    read_labels, read_segmentation, sync_folder, tell, write_atomically, write_atomically_unsynced,
     write_grey_png, write_json, write_label_nifti, write_label_png, write_mask_png, write_rgb_png,
     write_segmentation,
 };

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::percentiles::percentile_window;
 use crate::{BoxXyxy, Error, Image, ImageFile, Result, RgbImage};
 
 pub use crate::io::dicom::DicomSeries;
@@ -22,8 +23,15 @@ pub struct ScanInfo {
     pub format: FileFormat,
     /// DICOM's word for the kind of image, such as `CT`, `MR`, `US`, where it is known.
     pub modality: Option<String>,
-    /// Windows that the file recommends, the first one first.
+    /// Windows that the file recommends, the first one first; those of all slices of a series. None if the slices
+    /// recommend different ones, which [`Self::slice_windows`] has: a volume as a whole is then shown by percentiles.
     pub windows: Vec<Window>,
+    /// The window that each slice of a DICOM series recommends, by its place along the last axis; empty if the slices
+    /// agree.
+    pub slice_windows: Vec<Option<Window>>,
+    /// Ranges of values that stand for no pixel of the patient (DICOM's `PixelPaddingValue`), ends included, in the
+    /// unit of the values: one for the whole image, or one for each slice along the last axis; empty if there are none.
+    pub padding: Vec<Option<[f32; 2]>>,
     /// Whether small values are to be shown bright (DICOM's MONOCHROME1).
     pub inverted: bool,
     /// Distance between rows and between columns of a picture, where it is known.
@@ -43,12 +51,28 @@ impl ScanInfo {
             format,
             modality: None,
             windows: Vec::new(),
+            slice_windows: Vec::new(),
+            padding: Vec::new(),
             inverted: false,
             pixel_spacing_mm: None,
             regions: Vec::new(),
             warnings: Vec::new(),
             dicom: None,
         }
+    }
+
+    /// The window that the file recommends for one slice along the last axis: its own where the slices' windows differ.
+    pub fn window_of_slice(&self, k: usize) -> Option<&Window> {
+        if self.slice_windows.is_empty() {
+            return self.windows.first();
+        }
+        self.slice_windows.get(k)?.as_ref()
+    }
+
+    /// The 0.5 and 99.5 percentiles, of the nearest rank, of all finite values of the image (`i` fastest) but those of
+    /// [`Self::padding`]; `(0, 0)` if none is left. No copy of the values is made.
+    pub fn percentile_window(&self, values: &[f32]) -> (f32, f32) {
+        percentile_window(values, &self.padding)
     }
 }
 

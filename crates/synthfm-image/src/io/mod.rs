@@ -136,6 +136,11 @@ pub fn open_scan(path: &Path, options: &OpenOptions) -> Result<Scan> {
     })
 }
 
+/// Whether a file begins as a DICOM file does, whatever its name is. `false` also for one that cannot be read.
+pub fn is_dicom_file(path: &Path) -> bool {
+    dicom::is_dicom_file(path)
+}
+
 /// The images in a DICOM file or in a folder and those below it.
 pub fn list_series(path: &Path, options: &OpenOptions) -> Result<Vec<SeriesSummary>> {
     dicom::list_series(path, options)

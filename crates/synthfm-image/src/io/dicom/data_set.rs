@@ -84,6 +84,7 @@ pub(super) struct Element<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct PixelLocation {
     pub(super) tag: Tag,
+    pub(super) vr: [u8; 2],
     pub(super) offset: usize,
     /// `None`: encapsulated fragments up to their delimiter.
     pub(super) length: Option<usize>,
@@ -255,6 +256,7 @@ impl<'a> DataSet<'a> {
                 let defined = head.length != UNDEFINED;
                 let location = PixelLocation {
                     tag: head.tag,
+                    vr: head.vr,
                     offset: cursor.at,
                     length: defined.then_some(head.length as usize),
                 };
@@ -299,7 +301,7 @@ impl<'a> DataSet<'a> {
         }
     }
 
-    const fn of(elements: Vec<Element<'a>>, encoding: Encoding, depth: usize) -> Self {
+    pub(super) const fn of(elements: Vec<Element<'a>>, encoding: Encoding, depth: usize) -> Self {
         Self {
             elements,
             encoding,
@@ -384,29 +386,4 @@ impl<'a> DataSet<'a> {
 /// Pixel data as integers, `f32` or `f64`.
 const fn is_pixels(tag: Tag) -> bool {
     matches!(tag, 0x7fe0_0008..=0x7fe0_0010)
-}
-
-/// Byte ranges of the fragments of encapsulated pixels, relative to `bytes`; the first is the basic offset table.
-pub(super) fn fragments(bytes: &[u8]) -> Result<Vec<std::ops::Range<usize>>> {
-    let mut cursor = Cursor {
-        bytes,
-        at: 0,
-        total: bytes.len(),
-        encoding: Encoding::EXPLICIT_LE,
-    };
-    let mut all = Vec::new();
-    // Some writers leave the delimiter out at the end of the file.
-    while cursor.at < cursor.total {
-        let head = cursor.head()?;
-        match head.tag {
-            ITEM => {
-                let start = cursor.at;
-                cursor.take(head.length as usize)?;
-                all.push(start..cursor.at);
-            }
-            SEQUENCE_END => break,
-            tag => return Err(unexpected(tag, "a fragment of the pixels")),
-        }
-    }
-    Ok(all)
 }

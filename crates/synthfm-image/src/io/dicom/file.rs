@@ -4,14 +4,13 @@
 //! Files without preamble, as some exports write them, are recognised by their first element.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::Read;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use flate2::read::DeflateDecoder;
 
 use super::super::element::ByteOrder;
-use super::super::pages;
-use super::super::payload::read_full;
 use super::data_set::{DataSet, Encoding, PixelLocation, Problem};
 use super::header::FileHeader;
 use super::tags;
@@ -19,6 +18,9 @@ use crate::{Error, Result};
 
 /// Bytes of a file that are read at first; most headers are shorter.
 const FIRST_READ: usize = 48 << 10;
+
+/// Files of a folder have their headers read at the same time, but only one is inflated for that.
+static INFLATING: Mutex<()> = Mutex::new(());
 
 /// How the pixels of a file are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,6 +120,8 @@ pub(super) struct Header<'a> {
     pub(super) location: Option<PixelLocation>,
     /// Bytes of the file, inflated if it is deflated.
     pub(super) total: usize,
+    /// Encoding that the elements have, where it is not that of the transfer syntax.
+    pub(super) notes: Vec<String>,
     /// SOP class and instance of the file meta information, which outlives careless anonymisation.
     pub(super) stored_as: [Option<String>; 2],
 }
@@ -162,7 +166,7 @@ pub(in crate::io) fn is_dicom(bytes: &[u8]) -> bool {
 
 /// Whether a file begins so; of one that cannot be read its reader tells why.
 pub(in crate::io) fn is_dicom_file(path: &Path) -> bool {
-    Prefix::read(path, 256, u64::MAX).is_ok_and(|start| is_dicom(&start.bytes))
+    path.is_file() && Prefix::read(path, 256, u64::MAX).is_ok_and(|start| is_dicom(&start.bytes))
 }
 
 /// Where the file meta information or, without one, the data set begins.
@@ -195,7 +199,7 @@ struct Prefix {
     total: usize,
 }
 
-fn io_error(path: &Path, source: std::io::Error) -> Error {
+pub(super) fn io_error(path: &Path, source: std::io::Error) -> Error {
     let path = path.to_owned();
     Error::Io { path, source }
 }
@@ -261,16 +265,19 @@ fn parse<T>(
         Err(problem) => return Err(format_error(path, problem.text())),
     };
     let inflated;
+    let _one;
     let (bytes, total, start) = if syntax.deflated {
         if bytes.len() < total {
             return Ok(None);
         }
+        _one = INFLATING.lock().unwrap_or_else(PoisonError::into_inner);
         inflated = inflate(path, &bytes[start..], limit)?;
         (&inflated[..], inflated.len(), 0)
     } else {
         (bytes, total, start)
     };
-    match DataSet::parse_file(bytes, start, total, syntax.encoding) {
+    let (encoding, notes) = encoding_of(&bytes[start.min(bytes.len())..], &syntax);
+    match DataSet::parse_file(bytes, start, total, encoding) {
         Ok((data, location)) => {
             let header = Header {
                 path,
@@ -278,6 +285,7 @@ fn parse<T>(
                 data,
                 location,
                 total,
+                notes,
                 stored_as: [sop_class, sop_instance],
             };
             read(&header).map(Some)
@@ -308,6 +316,29 @@ fn meta(bytes: &[u8], start: usize, total: usize) -> Result<Meta, Problem> {
     })
 }
 
+/// How the elements of a data set are encoded: some writers state one encoding and use another.
+fn encoding_of(data: &[u8], syntax: &TransferSyntax) -> (Encoding, Vec<String>) {
+    let stated = syntax.encoding;
+    let Some(&[group, 0, _, _, a, b, ..]) = data.first_chunk::<8>() else {
+        return (stated, Vec::new());
+    };
+    let is_explicit = a.is_ascii_uppercase() && b.is_ascii_uppercase();
+    // A first element is short: its length does not look like letters.
+    if stated.order == ByteOrder::Big || group == 0 || is_explicit == stated.explicit {
+        return (stated, Vec::new());
+    }
+    let (encoding, found) = if is_explicit {
+        (Encoding::EXPLICIT_LE, "explicit")
+    } else {
+        (Encoding::IMPLICIT_LE, "implicit")
+    };
+    let note = format!(
+        "the value representations are {found}, which {} does not allow: read as they are",
+        syntax.name()
+    );
+    (encoding, vec![note])
+}
+
 fn inflate(path: &Path, bytes: &[u8], limit: u64) -> Result<Vec<u8>> {
     let mut inflated = Vec::new();
     let mut decoder = DeflateDecoder::new(bytes).take(limit.saturating_add(1));
@@ -320,39 +351,19 @@ fn inflate(path: &Path, bytes: &[u8], limit: u64) -> Result<Vec<u8>> {
     Ok(inflated)
 }
 
-/// The bytes of a file's pixels, in `memory` where they are stored as they are.
-pub(super) fn read_pixels(memory: Vec<u8>, file: &FileHeader, limit: u64) -> Result<Vec<u8>> {
-    let FileHeader {
-        path,
-        syntax,
-        location,
-        ..
-    } = file;
-    if syntax.deflated {
-        let whole = Prefix::read(path, usize::MAX, limit)?;
-        let start = start(&whole.bytes).unwrap_or(0);
-        let meta = meta(&whole.bytes, start, whole.total)
-            .map_err(|problem| format_error(path, problem.text()))?;
-        let mut bytes = inflate(path, &whole.bytes[meta.end..], limit)?;
-        let end = location
-            .length
-            .map_or(bytes.len(), |length| location.offset + length);
-        bytes.truncate(end);
-        return Ok(bytes.split_off(location.offset.min(bytes.len())));
-    }
-    let mut file = File::open(path).map_err(|e| io_error(path, e))?;
-    file.seek(SeekFrom::Start(location.offset as u64))
-        .map_err(|e| io_error(path, e))?;
-    let length = location.length.map_or(limit, |length| length as u64);
-    let available = file.metadata().map_err(|e| io_error(path, e))?.len();
-    let left = available.saturating_sub(location.offset as u64);
-    let left = left.min(length).min(limit) as usize;
-    let mut bytes = memory;
-    if bytes.capacity() < left {
-        bytes = pages::with_capacity(left);
-    }
-    bytes.resize(left, 0);
-    let got = read_full(&mut file, &mut bytes).map_err(|e| io_error(path, e))?;
-    bytes.truncate(got);
+/// The bytes of a deflated file from its pixels on.
+pub(super) fn inflated_pixels(file: &FileHeader, limit: u64) -> Result<Vec<u8>> {
+    let FileHeader { path, location, .. } = file;
+    let whole = Prefix::read(path, usize::MAX, limit)?;
+    let start = start(&whole.bytes).unwrap_or(0);
+    let meta = meta(&whole.bytes, start, whole.total)
+        .map_err(|problem| format_error(path, problem.text()))?;
+    let mut bytes = inflate(path, &whole.bytes[meta.end..], limit)?;
+    drop(whole);
+    let end = location
+        .length
+        .map_or(bytes.len(), |length| location.offset + length);
+    bytes.truncate(end);
+    bytes.drain(..location.offset.min(bytes.len()));
     Ok(bytes)
 }

@@ -9,9 +9,12 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
+use super::copies::{self, Distinct};
 use super::file::with_header;
 use super::geometry::along_normal;
 use super::header::{self, FileHeader, FrameHeader, Purpose};
+use super::natural;
+use super::repetitions::divide;
 use crate::{Error, Result};
 
 /// Folders below a folder are searched so deep.
@@ -127,9 +130,14 @@ impl Stack {
     }
 }
 
-/// Divides all frames into stacks, in the order of their series and instance numbers.
-pub(super) fn stacks(files: &[FileHeader]) -> Vec<Stack> {
-    let (order, copies) = without_copies(files);
+/// Divides all frames into stacks, in the order of their series and instance numbers. Files of at most `limit` bytes are
+/// read where only their pixels tell copies from different images.
+pub(super) fn stacks(files: &[FileHeader], limit: u64) -> Vec<Stack> {
+    let Distinct {
+        files: order,
+        copies,
+        shared,
+    } = copies::leave_out(files, &by_numbers(files), limit);
     let mut groups: Vec<Vec<FrameId>> = Vec::new();
     for &file in &order {
         for frame in 0..files[file].frames.len() {
@@ -146,33 +154,38 @@ pub(super) fn stacks(files: &[FileHeader]) -> Vec<Stack> {
         .into_iter()
         .flat_map(|group| divided(files, group))
         .collect();
-    if copies > 0
-        && let Some(stack) = stacks.first_mut()
-    {
-        let note = format!("{copies} files are copies of others and were left out");
-        stack.warnings.push(note);
+    for (of_series, what) in [
+        (copies, "files are copies of others and were left out"),
+        (
+            shared,
+            "files have the SOP Instance UID of another one, but other pixels or another position: all were kept",
+        ),
+    ] {
+        for (series, count) in of_series {
+            let own = |stack: &&mut Stack| stack.first(files).0.series == series;
+            if let Some(stack) = stacks.iter_mut().find(own) {
+                stack.warnings.push(format!("{count} {what}"));
+            }
+        }
     }
     stacks
 }
 
-/// Files by their numbers, copies of the same object left out.
-fn without_copies(files: &[FileHeader]) -> (Vec<usize>, usize) {
+/// Files by series and instance number; those without a number, or with one that others have, by their names.
+fn by_numbers(files: &[FileHeader]) -> Vec<usize> {
+    let names: Vec<_> = files
+        .iter()
+        .map(|file| file.path.to_string_lossy())
+        .collect();
     let mut order: Vec<usize> = (0..files.len()).collect();
+    let number = |file: &FileHeader| file.instance_number.unwrap_or(0.0);
     order.sort_by(|&a, &b| {
-        let (a, b) = (&files[a], &files[b]);
-        let number = |file: &FileHeader| file.instance_number;
-        (a.series.cmp(&b.series))
-            .then(number(a).total_cmp(&number(b)))
-            .then(a.path.cmp(&b.path))
+        let (one, other) = (&files[a], &files[b]);
+        (one.series.cmp(&other.series))
+            .then(number(one).total_cmp(&number(other)))
+            .then_with(|| natural::compare(&names[a], &names[b]))
     });
-    let mut seen = BTreeSet::new();
-    let all = order.len();
-    order.retain(|&file| {
-        let instance = &files[file].sop_instance;
-        instance.is_empty() || seen.insert(instance.clone())
-    });
-    let copies = all - order.len();
-    (order, copies)
+    order
 }
 
 fn near<const N: usize>(a: Option<[f64; N]>, b: Option<[f64; N]>) -> bool {
@@ -194,50 +207,84 @@ fn belongs(files: &[FileHeader], (file_a, frame_a): FrameId, (file_b, frame_b): 
         && frame_a.position.is_some() == frame_b.position.is_some()
 }
 
+/// Frames of several files whose order only the files' names tell.
+const BY_NAME: &str = "neither times nor numbers tell the order of some images: they are in the order of their files' names";
+
 /// Sorts frames along their normal; frames at the same positions become stacks of their own.
 fn divided(files: &[FileHeader], group: Vec<FrameId>) -> Vec<Stack> {
     let frame = |(file, frame): FrameId| &files[file].frames[frame];
     let along: Option<Vec<f64>> = group.iter().map(|&id| along_normal(frame(id))).collect();
     let Some(along) = along else {
-        return vec![Stack {
-            frames: group,
-            warnings: Vec::new(),
-        }];
+        return vec![without_positions(files, group)];
     };
-    let mut sorted: Vec<(f64, FrameId)> = along.into_iter().zip(group).collect();
-    // Stable: frames at one position stay in the order of their numbers.
+    let mut sorted: Vec<(f64, usize)> = along.into_iter().zip(0..).collect();
     sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let mut positions: Vec<Vec<FrameId>> = Vec::new();
+    let mut positions: Vec<Vec<usize>> = Vec::new();
     let mut last = f64::NEG_INFINITY;
-    for (at, id) in sorted {
+    for (at, place) in sorted {
         match positions.last_mut() {
-            Some(same) if at - last < SAME_MM => same.push(id),
+            Some(same) if at - last < SAME_MM => same.push(place),
             _ => {
-                positions.push(vec![id]);
+                positions.push(vec![place]);
                 last = at;
             }
         }
     }
-    let most = positions.iter().map(Vec::len).max().unwrap_or(0);
-    for same in &mut positions {
-        same.sort_by(|&(a, m), &(b, n)| {
-            let number = |file: usize| files[file].acquisition_number;
-            number(a).total_cmp(&number(b)).then((a, m).cmp(&(b, n)))
-        });
+    let in_order = |mut same: Vec<usize>| -> Vec<FrameId> {
+        same.sort_unstable();
+        same.into_iter().map(|place| group[place]).collect()
+    };
+    let positions: Vec<Vec<FrameId>> = positions.into_iter().map(in_order).collect();
+    let alike = |same: &Vec<FrameId>| {
+        let mut keys: Vec<_> = same
+            .iter()
+            .map(|&id| (frame(id).moment, number_bits(files, id), id.1))
+            .collect();
+        keys.sort();
+        keys.windows(2).any(|pair| pair[0] == pair[1])
+    };
+    let by_name = positions.iter().any(alike);
+    let groups = divide(positions, MAX_REPETITIONS, |id| frame(id).moment);
+    let count = groups.len();
+    let stack = |(n, frames): (usize, Vec<FrameId>)| {
+        let mut warnings = Vec::new();
+        if count > 1 {
+            warnings.push(format!(
+                "the series has up to {count} images at the same positions (phases, echoes or repetitions): this is \
+                 number {}",
+                n + 1
+            ));
+        }
+        if by_name {
+            warnings.push(BY_NAME.to_owned());
+        }
+        Stack { frames, warnings }
+    };
+    groups.into_iter().enumerate().map(stack).collect()
+}
+
+/// A file's instance number, to compare.
+fn number_bits(files: &[FileHeader], (file, _): FrameId) -> Option<u64> {
+    files[file].instance_number.map(f64::to_bits)
+}
+
+/// Frames in the order of their numbers; where these occur more than once, of time before that.
+fn without_positions(files: &[FileHeader], mut frames: Vec<FrameId>) -> Stack {
+    let number = |&id: &FrameId| (number_bits(files, id), id.1);
+    let distinct = |frames: &[FrameId]| {
+        let keys: BTreeSet<_> = frames.iter().map(number).collect();
+        keys.len() == frames.len()
+    };
+    let mut warnings = Vec::new();
+    if !distinct(&frames) {
+        let moment = |&(file, frame): &FrameId| files[file].frames[frame].moment;
+        frames.sort_by_key(moment);
+        let same = |pair: &[FrameId]| {
+            moment(&pair[0]) == moment(&pair[1]) && number(&pair[0]) == number(&pair[1])
+        };
+        if frames.windows(2).any(same) {
+            warnings.push(BY_NAME.to_owned());
+        }
     }
-    (0..most.min(MAX_REPETITIONS))
-        .map(|n| Stack {
-            frames: positions.iter().filter_map(|same| same.get(n).copied()).collect(),
-            warnings: if most > 1 {
-                let note = format!(
-                    "the series has up to {most} images at the same positions (phases, echoes or repetitions): \
-                     this is number {}",
-                    n + 1
-                );
-                vec![note]
-            } else {
-                Vec::new()
-            },
-        })
-        .collect()
+    Stack { frames, warnings }
 }

@@ -1,60 +1,107 @@
-//! Pixels of frames: where they lie in their file, and what they are as intensities or colours.
+//! Pixels of frames: fetched from their file one at a time, and decoded to intensities or colours.
 
-use std::borrow::Cow;
-use std::ops::Range;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::sync::{Mutex, PoisonError};
 
-use super::super::element::{ByteOrder, Element};
-use super::codec::{self, Decoded};
-use super::data_set::fragments;
-use super::file::{Codec, format_error, read_pixels};
-use super::header::{FileHeader, FrameHeader, Rescale};
-use super::pixel_format::{Photometric, PixelFormat, Samples};
+use super::super::element::ByteOrder;
+use super::super::payload::read_full;
+use super::codec::{self, Decoded, Failure};
+use super::file::{Codec, format_error, inflated_pixels, io_error, limit_error};
+use super::fragments::{self, Pieces};
+use super::header::{FileHeader, FrameHeader};
+use super::memory;
+use super::samples::{Scale, native_colour, native_grey, rgb};
 use crate::{Error, Result};
 
-/// The pixels of one file, as they are stored.
+/// The pixels of one file.
 pub(super) struct StoredFrames<'a> {
     file: &'a FileHeader,
-    bytes: Vec<u8>,
+    content: Content,
     /// Of encapsulated pixels: the fragments of every frame.
-    fragments: Option<Vec<Vec<Range<usize>>>>,
+    fragments: Option<Vec<Pieces>>,
+    /// Bytes that decoding a frame may take.
+    memory: u64,
+    limit: u64,
+}
+
+/// Where the bytes of a file are.
+enum Content {
+    File(Mutex<File>),
+    /// Inflated, from the first byte of the pixels on.
+    Memory(Vec<u8>),
+}
+
+/// A frame as it is stored, or decoded.
+enum Frame {
+    /// In the buffer, in this order.
+    Native(ByteOrder),
+    Decoded(Decoded),
 }
 
 impl<'a> StoredFrames<'a> {
-    pub(super) fn read(file: &'a FileHeader, limit: u64) -> Result<Self> {
-        Self::read_into(Vec::new(), file, limit)
-    }
-
-    /// As [`Self::read`], into memory that [`Self::into_memory`] gave back.
-    pub(super) fn read_into(memory: Vec<u8>, file: &'a FileHeader, limit: u64) -> Result<Self> {
-        let bytes = read_pixels(memory, file, limit)?;
-        let fragments = match file.location.length {
-            Some(_) => None,
-            None => Some(frame_fragments(file, &bytes)?),
-        };
-        Ok(Self {
-            file,
-            bytes,
-            fragments,
-        })
-    }
-
-    /// The memory of the pixels, for those of another file.
-    pub(super) fn into_memory(self) -> Vec<u8> {
-        self.bytes
-    }
-
-    /// Intensities of a frame in the unit of the modality.
-    pub(super) fn grey(&self, frame: &FrameHeader, out: &mut [f32]) -> Result<()> {
-        let format = &self.file.format;
-        if let Some((bytes, order)) = self.native(frame.index)? {
-            native_grey(format, &bytes, order, frame.rescale, out);
+    /// Opens a file of at most `limit` bytes; decoding a frame of it takes at most `memory`.
+    pub(super) fn open(file: &'a FileHeader, memory: u64, limit: u64) -> Result<Self> {
+        let content = if file.syntax.deflated {
+            Content::Memory(inflated_pixels(file, limit)?)
         } else {
-            let decoded = self
-                .decoded(frame.index)
-                .map_err(|text| self.problem(frame, &text))?;
-            let scale = Scale::new(format, frame.rescale);
-            for (out, &stored) in out.iter_mut().zip(&decoded.samples) {
-                *out = scale.apply(stored);
+            let file = File::open(&file.path).map_err(|e| io_error(&file.path, e))?;
+            Content::File(Mutex::new(file))
+        };
+        let mut stored = Self {
+            file,
+            content,
+            fragments: None,
+            memory,
+            limit,
+        };
+        if file.location.length.is_none() {
+            stored.fragments = Some(stored.find_fragments()?);
+        }
+        Ok(stored)
+    }
+
+    pub(super) const fn file(&self) -> &FileHeader {
+        self.file
+    }
+
+    fn find_fragments(&self) -> Result<Vec<Pieces>> {
+        let FileHeader { path, location, .. } = self.file;
+        let frames = self.file.frames.len();
+        let found = match &self.content {
+            Content::File(file) => {
+                let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+                let total = file.metadata().map_err(|e| io_error(path, e))?.len();
+                fragments::of_frames(&mut *file, location.offset as u64, total, frames)
+            }
+            Content::Memory(bytes) => {
+                let total = bytes.len() as u64;
+                fragments::of_frames(&mut io::Cursor::new(bytes), 0, total, frames)
+            }
+        };
+        let found = found.map_err(|e| io_error(path, e))?;
+        found.map_err(|problem| format_error(path, problem))
+    }
+
+    /// Intensities of a frame in the unit of the modality. `buffer` is memory for its bytes.
+    pub(super) fn grey(
+        &self,
+        frame: &FrameHeader,
+        buffer: &mut Vec<u8>,
+        out: &mut [f32],
+    ) -> Result<()> {
+        let format = &self.file.format;
+        let rescale = self.file.rescale_of(frame);
+        match self.fetch(frame, buffer)? {
+            Frame::Native(order) => native_grey(format, buffer, order, rescale, out),
+            Frame::Decoded(Decoded::Bytes(bytes)) => {
+                native_grey(&format.in_bytes(), &bytes, ByteOrder::Little, rescale, out);
+            }
+            Frame::Decoded(Decoded::Samples { samples, .. }) => {
+                let scale = Scale::new(format, rescale);
+                for (out, &stored) in out.iter_mut().zip(&samples) {
+                    *out = scale.apply(stored);
+                }
             }
         }
         if let Some(lut) = &self.file.lut {
@@ -68,23 +115,151 @@ impl<'a> StoredFrames<'a> {
     /// Decodes a compressed frame and drops it: the size of such frames cannot be checked otherwise, and one that is
     /// damaged must be told before memory is taken for its values.
     pub(super) fn check_decodes(&self, frame: &FrameHeader) -> Result<()> {
-        if self.fragments.is_some() && self.native(frame.index)?.is_none() {
-            self.decoded(frame.index)
-                .map_err(|text| self.problem(frame, &text))?;
+        if !matches!(self.file.syntax.codec, Some(Codec::Native(_))) {
+            self.fetch(frame, &mut Vec::new())?;
         }
         Ok(())
     }
 
-    /// Red, green and blue of a frame, in 8 bits.
-    pub(super) fn colour(&self, frame: &FrameHeader) -> Result<Vec<u8>> {
+    /// Red, green and blue of a frame, in 8 bits. `buffer` is memory for its bytes.
+    pub(super) fn colour(&self, frame: &FrameHeader, buffer: &mut Vec<u8>) -> Result<Vec<u8>> {
         let format = &self.file.format;
-        let decoded = match self.native(frame.index)? {
-            Some((bytes, order)) => native_samples(format, &bytes, order),
-            None => self
-                .decoded(frame.index)
-                .map_err(|text| self.problem(frame, &text))?,
+        let colours = match self.fetch(frame, buffer)? {
+            Frame::Native(order) => native_colour(format, buffer, order),
+            Frame::Decoded(Decoded::Bytes(bytes)) => {
+                native_colour(&format.in_bytes(), &bytes, ByteOrder::Little)
+            }
+            Frame::Decoded(Decoded::Samples { samples, is_rgb }) => {
+                let channels = format.channels();
+                rgb(format, is_rgb, |pixel, channel| {
+                    samples[pixel * channels + channel]
+                })
+            }
         };
-        Ok(to_rgb(format, &decoded))
+        colours.map_err(|e| io_error(&self.file.path, e))
+    }
+
+    /// Brings the bytes of a frame into the buffer, and decodes them if they are compressed.
+    fn fetch(&self, frame: &FrameHeader, buffer: &mut Vec<u8>) -> Result<Frame> {
+        let syntax = &self.file.syntax;
+        match (syntax.codec, &self.fragments) {
+            (Some(Codec::Native(order)), None) => self.fetch_native(frame.index, buffer, order)?,
+            (Some(Codec::Native(order)), Some(fragments)) => {
+                self.gather(&fragments[frame.index], buffer)?;
+                let needed = self.file.format.bits_of_frame().div_ceil(8);
+                if buffer.len() < needed {
+                    return Err(self.truncated(needed, buffer.len()));
+                }
+                self.order_bytes(order, buffer);
+            }
+            (Some(codec), Some(fragments)) => {
+                self.gather(&fragments[frame.index], buffer)?;
+                let decoded = codec::decode(codec, buffer, &self.file.format, self.memory);
+                return decoded
+                    .map(Frame::Decoded)
+                    .map_err(|failure| self.failed(frame, failure));
+            }
+            (None, _) => {
+                let problem = format!("{} cannot be decoded", syntax.name());
+                return Err(self.problem(frame, &problem));
+            }
+            (_, None) => {
+                let problem = format!("{} without fragments", syntax.name());
+                return Err(self.problem(frame, &problem));
+            }
+        }
+        let Some(Codec::Native(order)) = syntax.codec else {
+            return Err(self.problem(frame, "no codec"));
+        };
+        Ok(Frame::Native(order))
+    }
+
+    /// The bytes of a frame without compression, starting at its first bit.
+    fn fetch_native(&self, index: usize, buffer: &mut Vec<u8>, order: ByteOrder) -> Result<()> {
+        let bits = self.file.format.bits_of_frame();
+        let (start, end) = (index * bits, (index + 1) * bits);
+        let (mut from, mut to) = (start / 8, end.div_ceil(8));
+        let is_swapped = self.file.has_swapped_bytes(order);
+        if is_swapped {
+            // Whole words.
+            (from, to) = (from & !1, to.next_multiple_of(2));
+        }
+        self.read(from as u64, to - from, buffer)?;
+        let needed = end.div_ceil(8) - from;
+        if buffer.len() < needed {
+            return Err(self.truncated(from + needed, from + buffer.len()));
+        }
+        self.order_bytes(order, buffer);
+        buffer.drain(..start / 8 - from);
+        if start % 8 != 0 {
+            // Frames of single bits follow each other without a gap.
+            let shift = start % 8;
+            for n in 0..buffer.len() {
+                let next = buffer.get(n + 1).copied().unwrap_or(0);
+                buffer[n] = buffer[n] >> shift | next << (8 - shift);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes bytes out of big-endian words.
+    fn order_bytes(&self, order: ByteOrder, buffer: &mut [u8]) {
+        if self.file.has_swapped_bytes(order) {
+            let (words, _) = buffer.as_chunks_mut::<2>();
+            for word in words {
+                word.swap(0, 1);
+            }
+        }
+    }
+
+    /// Reads bytes from `offset` in the pixels on, as many as are there.
+    fn read(&self, offset: u64, length: usize, buffer: &mut Vec<u8>) -> Result<()> {
+        let FileHeader { path, location, .. } = self.file;
+        let io = |error| io_error(path, error);
+        match &self.content {
+            Content::Memory(bytes) => {
+                let from = (offset as usize).min(bytes.len());
+                let to = from.saturating_add(length).min(bytes.len());
+                memory::resize(buffer, to - from).map_err(io)?;
+                buffer.copy_from_slice(&bytes[from..to]);
+            }
+            Content::File(file) => {
+                memory::resize(buffer, length).map_err(io)?;
+                let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+                let start = SeekFrom::Start(location.offset as u64 + offset);
+                file.seek(start).map_err(io)?;
+                let got = read_full(&mut *file, buffer).map_err(io)?;
+                buffer.truncate(got);
+            }
+        }
+        Ok(())
+    }
+
+    /// Joins fragments; their places were compared with the file's length.
+    fn gather(&self, pieces: &Pieces, buffer: &mut Vec<u8>) -> Result<()> {
+        let FileHeader { path, .. } = self.file;
+        let io = |error| io_error(path, error);
+        let length: u64 = pieces.iter().map(|piece| piece.end - piece.start).sum();
+        if length > self.limit {
+            return Err(limit_error(path, Some(length), self.limit));
+        }
+        memory::resize(buffer, length as usize).map_err(io)?;
+        let mut rest = &mut buffer[..];
+        for piece in pieces {
+            let (place, behind) = rest.split_at_mut((piece.end - piece.start) as usize);
+            rest = behind;
+            match &self.content {
+                Content::Memory(bytes) => {
+                    place.copy_from_slice(&bytes[piece.start as usize..piece.end as usize]);
+                }
+                Content::File(file) => {
+                    let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+                    file.seek(SeekFrom::Start(piece.start)).map_err(io)?;
+                    file.read_exact(place).map_err(io)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn problem(&self, frame: &FrameHeader, text: &str) -> Error {
@@ -95,391 +270,20 @@ impl<'a> StoredFrames<'a> {
         format_error(path, text)
     }
 
-    /// The bytes of a frame without compression, starting at its first bit; `None` if it is compressed.
-    fn native(&self, index: usize) -> Result<Option<(Cow<'_, [u8]>, ByteOrder)>> {
-        let format = &self.file.format;
-        let Some(Codec::Native(order)) = self.file.syntax.codec else {
-            return Ok(None);
-        };
-        if let Some(fragments) = &self.fragments {
-            let bytes = joined(&self.bytes, &fragments[index]);
-            let needed = format.bits_of_frame().div_ceil(8);
-            if bytes.len() < needed {
-                return Err(self.truncated(needed, bytes.len()));
+    fn failed(&self, frame: &FrameHeader, failure: Failure) -> Error {
+        match failure {
+            Failure::Frame(text) => self.problem(frame, &text),
+            Failure::Memory(bytes) => {
+                let others = self.limit.saturating_sub(self.memory);
+                limit_error(&self.file.path, bytes.checked_add(others), self.limit)
             }
-            return Ok(Some((bytes, order)));
+            Failure::System(error) => io_error(&self.file.path, error),
         }
-        let bits = format.bits_of_frame();
-        let (start, end) = (index * bits, (index + 1) * bits);
-        let bytes = self.bytes.get(start / 8..end.div_ceil(8));
-        let bytes = bytes.ok_or_else(|| self.truncated(end.div_ceil(8), self.bytes.len()))?;
-        if start % 8 == 0 {
-            return Ok(Some((Cow::Borrowed(bytes), order)));
-        }
-        // Frames of single bits follow each other without a gap.
-        let shift = start % 8;
-        let next = bytes.iter().skip(1).copied().chain([0]);
-        let moved = bytes.iter().zip(next);
-        let moved = moved.map(|(&low, high)| low >> shift | high << (8 - shift));
-        Ok(Some((Cow::Owned(moved.collect()), order)))
     }
 
     fn truncated(&self, needed: usize, got: usize) -> Error {
         let problem =
             format!("truncated DICOM: {needed} bytes of pixels are needed, {got} are there");
         format_error(&self.file.path, problem)
-    }
-
-    fn decoded(&self, index: usize) -> Result<Decoded, String> {
-        let syntax = &self.file.syntax;
-        let codec = syntax
-            .codec
-            .ok_or_else(|| format!("{} cannot be decoded", syntax.name()))?;
-        let fragments = self
-            .fragments
-            .as_ref()
-            .ok_or_else(|| format!("{} without fragments", syntax.name()))?;
-        let bytes = joined(&self.bytes, &fragments[index]);
-        let decoded = codec::decode(codec, &bytes, &self.file.format)?;
-        let format = &self.file.format;
-        if decoded.samples.len() == format.pixels() * format.channels() {
-            Ok(decoded)
-        } else {
-            Err(format!("{} samples came out", decoded.samples.len()))
-        }
-    }
-}
-
-fn joined<'a>(bytes: &'a [u8], fragments: &[Range<usize>]) -> Cow<'a, [u8]> {
-    match fragments {
-        [one] => Cow::Borrowed(&bytes[one.clone()]),
-        many => Cow::Owned(
-            many.iter()
-                .flat_map(|r| &bytes[r.clone()])
-                .copied()
-                .collect(),
-        ),
-    }
-}
-
-/// Which fragments belong to which frame (PS3.5, A.4).
-fn frame_fragments(file: &FileHeader, bytes: &[u8]) -> Result<Vec<Vec<Range<usize>>>> {
-    let all = fragments(bytes).map_err(|problem| format_error(&file.path, problem.text()))?;
-    let frames = file.frames.len();
-    let Some((table, fragments)) = all.split_first() else {
-        return Err(format_error(&file.path, "no fragments of pixels"));
-    };
-    if frames == 1 {
-        return Ok(vec![fragments.to_vec()]);
-    }
-    if fragments.len() == frames {
-        return Ok(fragments.iter().map(|one| vec![one.clone()]).collect());
-    }
-    // Offsets count from the head of the first fragment, 8 bytes before its content.
-    let (offsets, _) = bytes[table.clone()].as_chunks::<4>();
-    let origin = fragments.first().map_or(0, |first| first.start - 8);
-    let starts: Vec<usize> = offsets
-        .iter()
-        .map(|&raw| origin + u32::from_le_bytes(raw) as usize)
-        .collect();
-    if starts.len() != frames {
-        return Err(format_error(
-            &file.path,
-            format!(
-                "{frames} frames in {} fragments without a table of their offsets",
-                fragments.len()
-            ),
-        ));
-    }
-    let mut grouped = vec![Vec::new(); frames];
-    for fragment in fragments {
-        let frame = starts.partition_point(|&start| start <= fragment.start - 8);
-        if let Some(group) = frame.checked_sub(1).and_then(|n| grouped.get_mut(n)) {
-            group.push(fragment.clone());
-        }
-    }
-    Ok(grouped)
-}
-
-/// From a stored value to the modality's unit.
-struct Scale {
-    /// Bits above the stored ones, and below them.
-    above: u32,
-    below: u32,
-    signed: bool,
-    rescale: Rescale,
-    /// Slope and intercept where 32 bits hold every product and sum exactly, which is twice as fast.
-    exact: Option<[f32; 2]>,
-}
-
-/// 32-bit floats hold whole numbers up to this exactly.
-const MAX_EXACT: f64 = 16_777_216.0;
-
-impl Scale {
-    fn new(format: &PixelFormat, rescale: Rescale) -> Self {
-        let below = format.shift as u32;
-        let Rescale { slope, intercept } = rescale;
-        let largest = slope.abs() * f64::from(u16::MAX) + intercept.abs();
-        let is_exact = slope.fract() == 0.0 && intercept.fract() == 0.0 && largest < MAX_EXACT;
-        Self {
-            exact: is_exact.then_some([slope as f32, intercept as f32]),
-            above: 16 - (format.bits_stored as u32 + below).min(16),
-            below,
-            signed: format.samples == Samples::Signed,
-            rescale,
-        }
-    }
-
-    fn apply(&self, stored: u16) -> f32 {
-        let value = if self.signed {
-            f64::from(self.signed_value(stored))
-        } else {
-            f64::from(self.unsigned_value(stored))
-        };
-        (value * self.rescale.slope + self.rescale.intercept) as f32
-    }
-
-    /// All of 16 bits, as [`Self::apply`] does, without a choice for every value.
-    fn apply_all(&self, bytes: &[u8], order: ByteOrder, out: &mut [f32]) {
-        let (stored, _) = bytes.as_chunks::<2>();
-        let places = out.iter_mut().zip(stored);
-        let little = u16::from_le_bytes;
-        match (order, self.exact, self.signed) {
-            (ByteOrder::Little, Some([slope, intercept]), true) => {
-                places.for_each(|(out, &raw)| {
-                    *out = f32::from(self.signed_value(little(raw))) * slope + intercept;
-                });
-            }
-            (ByteOrder::Little, Some([slope, intercept]), false) => {
-                places.for_each(|(out, &raw)| {
-                    *out = f32::from(self.unsigned_value(little(raw))) * slope + intercept;
-                });
-            }
-            (ByteOrder::Little, None, _) => {
-                places.for_each(|(out, &raw)| *out = self.apply(little(raw)));
-            }
-            (ByteOrder::Big, ..) => {
-                places.for_each(|(out, &raw)| *out = self.apply(u16::from_be_bytes(raw)));
-            }
-        }
-    }
-
-    // Overlay bits above the stored ones are shifted out.
-    fn signed_value(&self, stored: u16) -> i16 {
-        ((stored << self.above) as i16) >> (self.above + self.below)
-    }
-
-    fn unsigned_value(&self, stored: u16) -> u16 {
-        (stored << self.above) >> (self.above + self.below)
-    }
-}
-
-fn native_grey(
-    format: &PixelFormat,
-    bytes: &[u8],
-    order: ByteOrder,
-    rescale: Rescale,
-    out: &mut [f32],
-) {
-    let scale = Scale::new(format, rescale);
-    match (format.samples, format.bits_allocated) {
-        (Samples::F32, _) => floats(Element::F32, bytes, order, rescale, out),
-        (Samples::F64, _) => floats(Element::F64, bytes, order, rescale, out),
-        (Samples::Signed, 32) => floats(Element::I32, bytes, order, rescale, out),
-        (Samples::Unsigned, 32) => floats(Element::U32, bytes, order, rescale, out),
-        (_, 1) => {
-            for (n, out) in out.iter_mut().enumerate() {
-                *out = scale.apply(u16::from(bytes[n / 8] >> (n % 8) & 1));
-            }
-        }
-        (_, 8) => {
-            for (out, &stored) in out.iter_mut().zip(bytes) {
-                *out = scale.apply(u16::from(stored));
-            }
-        }
-        _ => scale.apply_all(bytes, order, out),
-    }
-}
-
-fn floats(element: Element, bytes: &[u8], order: ByteOrder, rescale: Rescale, out: &mut [f32]) {
-    element.decode_into(order, bytes, out, |v| {
-        (v * rescale.slope + rescale.intercept) as f32
-    });
-}
-
-/// Samples of a colour image without compression, interleaved.
-fn native_samples(format: &PixelFormat, bytes: &[u8], order: ByteOrder) -> Decoded {
-    let stored: Vec<u16> = if format.bits_allocated == 8 {
-        bytes.iter().map(|&v| u16::from(v)).collect()
-    } else {
-        let (pairs, _) = bytes.as_chunks::<2>();
-        let big = order == ByteOrder::Big;
-        let value = |&raw: &[u8; 2]| {
-            if big {
-                u16::from_be_bytes(raw)
-            } else {
-                u16::from_le_bytes(raw)
-            }
-        };
-        pairs.iter().map(value).collect()
-    };
-    let (pixels, channels) = (format.pixels(), format.channels());
-    let samples = if format.photometric == Photometric::Ybr422 {
-        upsampled(format, &stored)
-    } else if format.planar && channels > 1 {
-        let sample = |n: usize| stored[n % channels * pixels + n / channels];
-        (0..pixels * channels).map(sample).collect()
-    } else {
-        stored
-    };
-    Decoded {
-        samples,
-        channels,
-        is_rgb: false,
-    }
-}
-
-/// Two columns share their differences of colour: Y1 Y2 Cb Cr.
-fn upsampled(format: &PixelFormat, stored: &[u16]) -> Vec<u16> {
-    let pairs = format.columns.div_ceil(2);
-    let mut samples = Vec::with_capacity(format.pixels() * 3);
-    for line in stored.chunks_exact(pairs * 4).take(format.rows) {
-        for column in 0..format.columns {
-            let four = &line[column / 2 * 4..][..4];
-            samples.extend([four[column % 2], four[2], four[3]]);
-        }
-    }
-    samples
-}
-
-fn to_rgb(format: &PixelFormat, decoded: &Decoded) -> Vec<u8> {
-    let shift = format.bits_stored.saturating_sub(8) as u32;
-    let pixels = decoded.samples.chunks_exact(decoded.channels);
-    match &format.photometric {
-        Photometric::Palette(palette) => {
-            let signed = format.samples == Samples::Signed;
-            let value = |raw: u16| {
-                if signed {
-                    i64::from(raw as i16)
-                } else {
-                    i64::from(raw)
-                }
-            };
-            pixels.flat_map(|p| palette.colour(value(p[0]))).collect()
-        }
-        Photometric::Ybr | Photometric::Ybr422 if !decoded.is_rgb => pixels
-            .flat_map(|p| rgb_of_ybr([0, 1, 2].map(|n| f32::from(p[n] >> shift))))
-            .collect(),
-        _ => pixels
-            .flatten()
-            .map(|&v| (v >> shift).min(255) as u8)
-            .collect(),
-    }
-}
-
-/// ITU-R BT.601 in the full range, as in JPEG (PS3.3, C.7.6.3.1.2).
-fn rgb_of_ybr([y, cb, cr]: [f32; 3]) -> [u8; 3] {
-    let (cb, cr) = (cb - 128.0, cr - 128.0);
-    let rgb = [
-        y + 1.402 * cr,
-        y - 0.344_136 * cb - 0.714_136 * cr,
-        y + 1.772 * cb,
-    ];
-    rgb.map(|v| v.round().clamp(0.0, 255.0) as u8)
-}
-
-#[cfg(test)]
-#[expect(clippy::float_cmp, reason = "these values are exact")]
-mod tests {
-    use super::*;
-
-    fn format(bits_stored: usize, shift: usize, samples: Samples) -> PixelFormat {
-        PixelFormat {
-            rows: 1,
-            columns: 2,
-            photometric: Photometric::Grey { inverted: false },
-            planar: false,
-            bits_allocated: 16,
-            bits_stored,
-            shift,
-            samples,
-        }
-    }
-
-    #[test]
-    fn stored_bits_become_signed_scaled_values() {
-        let rescale = Rescale {
-            slope: 2.0,
-            intercept: -1000.0,
-        };
-        // 0xf801: an overlay in the upper four bits over 0x801, in 12 bits -2047 or 2049.
-        let bytes = [0x01, 0xf8, 0xff, 0x07];
-        let mut out = [0.0; 2];
-        let signed = format(12, 0, Samples::Signed);
-        native_grey(&signed, &bytes, ByteOrder::Little, rescale, &mut out);
-        assert_eq!(out, [-5094.0, 3094.0]);
-        let unsigned = format(12, 0, Samples::Unsigned);
-        native_grey(
-            &unsigned,
-            &bytes,
-            ByteOrder::Little,
-            Rescale::NONE,
-            &mut out,
-        );
-        assert_eq!(out, [2049.0, 2047.0]);
-        let high = format(12, 4, Samples::Unsigned);
-        native_grey(&high, &bytes, ByteOrder::Big, Rescale::NONE, &mut out);
-        assert_eq!(out, [0x01f as f32, 0xff0 as f32]);
-    }
-
-    #[test]
-    fn arithmetic_of_32_bits_is_used_only_where_it_changes_no_bit() {
-        let bytes: Vec<u8> = (0..=u16::MAX).flat_map(u16::to_le_bytes).collect();
-        let mut out = vec![0.0; 1 << 16];
-        for (slope, intercept, exact) in [
-            (1.0, -1024.0, true),
-            (-1.0, 0.0, true),
-            (3.0, -0.0, true),
-            (255.0, 50_000.0, true),
-            (256.0, 50_000.0, false),
-            (0.1, 0.0, false),
-            (1.0, 0.5, false),
-            (f64::NAN, 0.0, false),
-            (1.0, f64::INFINITY, false),
-        ] {
-            for (bits, shift, samples) in [
-                (16, 0, Samples::Signed),
-                (16, 0, Samples::Unsigned),
-                (12, 0, Samples::Signed),
-                (12, 4, Samples::Unsigned),
-            ] {
-                let format = format(bits, shift, samples);
-                let rescale = Rescale { slope, intercept };
-                let scale = Scale::new(&format, rescale);
-                assert_eq!(scale.exact.is_some(), exact, "{rescale:?}");
-                native_grey(&format, &bytes, ByteOrder::Little, rescale, &mut out);
-                let expected = (0..=u16::MAX).map(|stored| scale.apply(stored).to_bits());
-                let got = out.iter().map(|v| v.to_bits());
-                assert!(got.eq(expected), "{rescale:?}, {bits} bits, {samples:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn colours_of_luminance_and_differences() {
-        assert_eq!(rgb_of_ybr([100.0, 128.0, 128.0]), [100; 3]);
-        // Red of full strength (BT.601): 76, 85, 255.
-        assert_eq!(rgb_of_ybr([76.0, 85.0, 255.0]), [254, 0, 0]);
-        let mut format = format(8, 0, Samples::Unsigned);
-        (format.bits_allocated, format.columns) = (8, 3);
-        format.photometric = Photometric::Ybr422;
-        let stored = [10, 20, 1, 2, 30, 40, 3, 4];
-        let samples = native_samples(&format, &stored, ByteOrder::Little).samples;
-        assert_eq!(samples, [10, 1, 2, 20, 1, 2, 30, 3, 4]);
-        format.photometric = Photometric::Rgb;
-        format.columns = 2;
-        format.planar = true;
-        let samples = native_samples(&format, &[1, 2, 3, 4, 5, 6], ByteOrder::Little).samples;
-        assert_eq!(samples, [1, 3, 5, 2, 4, 6]);
     }
 }

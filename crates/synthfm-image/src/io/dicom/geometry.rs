@@ -180,6 +180,8 @@ mod tests {
             orientation: Some(orientation),
             spacing: None,
             rescale: Rescale::NONE,
+            windows: std::sync::Arc::new([]),
+            moment: crate::io::dicom::repetitions::Moment::default(),
         }
     }
 

@@ -4,11 +4,16 @@
 //! own over them.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use super::super::element::ByteOrder;
+use super::codec;
 use super::data_set::{DataSet, PixelLocation, Tag};
-use super::file::{Header, TransferSyntax, limit_error};
+use super::file::{Codec, Header, TransferSyntax, limit_error};
 use super::lut::ModalityLut;
-use super::pixel_format::PixelFormat;
+use super::padding::Padding;
+use super::pixel_format::{PixelFormat, Samples};
+use super::repetitions::Moment;
 use super::values::Kind;
 use super::voi;
 use super::{tags, ultrasound};
@@ -20,6 +25,13 @@ const SEGMENTATION_CLASSES: [&str; 2] = [
     "1.2.840.10008.5.1.4.1.1.66.4",
     "1.2.840.10008.5.1.4.1.1.66.7",
 ];
+
+/// Components of a normal below this are none.
+const AXIAL: f64 = 1e-4;
+/// Coordinates that differ less are the same.
+const SAME_Z_MM: f64 = 1e-2;
+/// Doses, whose stored values have a unit of their own.
+const DOSE_CLASS: &str = "1.2.840.10008.5.1.4.1.1.481.2";
 
 /// What a header is read for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +66,10 @@ pub(super) struct FrameHeader {
     /// Distance between rows, between columns.
     pub(super) spacing: Option<[f64; 2]>,
     pub(super) rescale: Rescale,
+    /// Windows that are recommended, the first one first.
+    pub(super) windows: Arc<[Window]>,
+    /// Which of several images at one place it belongs to.
+    pub(super) moment: Moment,
 }
 
 /// One file with pixels.
@@ -68,16 +84,61 @@ pub(super) struct FileHeader {
     pub(super) sop_class: String,
     pub(super) sop_instance: String,
     pub(super) series: String,
-    pub(super) instance_number: f64,
-    pub(super) acquisition_number: f64,
+    pub(super) instance_number: Option<f64>,
+    /// What a user should know about how the file was read.
+    pub(super) notes: Vec<String>,
+    /// Bytes of the file, inflated if it is deflated.
+    pub(super) total: usize,
+    /// Stored values that stand for no pixel.
+    pub(super) padding: Option<Padding>,
+    /// Stored values are doses by this factor.
+    pub(super) dose_scaling: Option<f64>,
     /// Nominal distance between frames, where positions are missing.
     pub(super) frame_spacing: Option<f64>,
     pub(super) tilt_degrees: Option<f64>,
     /// Spacing measured at the detector, not in the patient.
     pub(super) projected: bool,
-    pub(super) windows: Vec<Window>,
     pub(super) regions: Vec<UltrasoundRegion>,
     pub(super) attributes: Attributes,
+}
+
+impl FileHeader {
+    /// The line from stored values to the modality's unit; none where a table does that.
+    pub(super) fn rescale_of(&self, frame: &FrameHeader) -> Rescale {
+        match self.lut {
+            Some(_) => Rescale::NONE,
+            None => frame.rescale,
+        }
+    }
+
+    /// Whether bytes lie in words, the second one first (PS3.5, 8.1.1: OW in a big-endian file).
+    pub(super) fn has_swapped_bytes(&self, order: ByteOrder) -> bool {
+        order == ByteOrder::Big && self.location.vr == *b"OW" && self.format.bits_allocated <= 8
+    }
+
+    /// Bytes of memory that reading one frame takes, beside its values.
+    pub(super) fn working_bytes(&self) -> u64 {
+        let format = &self.format;
+        let stored = match self.syntax.codec {
+            Some(Codec::Native(_)) | None => format.bits_of_frame().div_ceil(8) as u64,
+            Some(codec) => {
+                let left = self.total.saturating_sub(self.location.offset);
+                let of_frame = left.div_ceil(self.frames.len().max(1)) as u64;
+                of_frame.saturating_add(codec::working_bytes(codec, format))
+            }
+        };
+        let colours = if format.is_colour() {
+            3 * format.pixels() as u64
+        } else {
+            0
+        };
+        let inflated = if self.syntax.deflated {
+            self.total as u64
+        } else {
+            0
+        };
+        stored.saturating_add(colours).saturating_add(inflated)
+    }
 }
 
 /// Values that belong to the series, copied into objects that refer to it.
@@ -90,7 +151,7 @@ pub(super) struct Attributes {
 }
 
 /// What is kept in [`Attributes`].
-const KEPT: [Tag; 25] = [
+const KEPT: [Tag; 26] = [
     tags::SPECIFIC_CHARACTER_SET,
     tags::STUDY_DATE,
     tags::STUDY_TIME,
@@ -116,6 +177,7 @@ const KEPT: [Tag; 25] = [
     tags::LOSSY_IMAGE_COMPRESSION_RATIO,
     tags::LOSSY_IMAGE_COMPRESSION_METHOD,
     tags::BURNED_IN_ANNOTATION,
+    tags::DOSE_UNITS,
 ];
 
 /// Longer values are no names or dates.
@@ -166,38 +228,50 @@ pub(super) fn read(header: &Header, limit: u64, purpose: Purpose) -> Result<Opti
     };
     let format = PixelFormat::read(header)?;
     let count = frame_count(header, &format, location, limit)?;
-    let regions = header.check(ultrasound::regions(data))?;
+    let signed = format.samples == Samples::Signed;
     let text = |tag| data.text(tag).unwrap_or_default();
-    Ok(Some(FileHeader {
+    let number = |tag| data.number(tag, Kind::Text);
+    let file = FileHeader {
         path: header.path.to_owned(),
         syntax: header.syntax.clone(),
         location,
-        lut: ModalityLut::read(header)?,
-        frames: frames(header, count)?,
+        lut: ModalityLut::read(header, signed)?,
+        frames: frames(header, count, &sop_class)?,
         sop_instance: data
             .text(tags::SOP_INSTANCE_UID)
             .or(stored_instance)
             .unwrap_or_default(),
         series: text(tags::SERIES_INSTANCE_UID),
-        instance_number: data
-            .number(tags::INSTANCE_NUMBER, Kind::Text)
-            .unwrap_or(0.0),
-        acquisition_number: data
-            .number(tags::ACQUISITION_NUMBER, Kind::Text)
-            .unwrap_or(0.0),
-        frame_spacing: data
-            .number(tags::SPACING_BETWEEN_SLICES, Kind::Text)
-            .or_else(|| data.number(tags::SLICE_THICKNESS, Kind::Text))
+        instance_number: number(tags::INSTANCE_NUMBER),
+        notes: header.notes.clone(),
+        total: header.total,
+        padding: Padding::read(data, &format),
+        dose_scaling: dose_scaling(data, &sop_class),
+        frame_spacing: number(tags::SPACING_BETWEEN_SLICES)
+            .or_else(|| number(tags::SLICE_THICKNESS))
             .filter(|&v| v > 0.0),
-        tilt_degrees: data.number(tags::GANTRY_DETECTOR_TILT, Kind::Text),
+        tilt_degrees: number(tags::GANTRY_DETECTOR_TILT),
         projected: data.get(tags::PIXEL_SPACING).is_none()
             && data.get(tags::IMAGER_PIXEL_SPACING).is_some(),
-        windows: voi::windows(header)?,
-        regions,
+        regions: header.check(ultrasound::regions(data))?,
         attributes: Attributes::of(data),
         format,
         sop_class,
-    }))
+    };
+    // Memory for one frame, in which windows and values of the others are not counted yet.
+    let bytes = file
+        .working_bytes()
+        .saturating_add(4 * file.format.pixels() as u64);
+    if bytes > limit && purpose == Purpose::Image {
+        return Err(limit_error(header.path, Some(bytes), limit));
+    }
+    Ok(Some(file))
+}
+
+fn dose_scaling(data: &DataSet, sop_class: &str) -> Option<f64> {
+    let is_dose = sop_class == DOSE_CLASS || data.text(tags::MODALITY).as_deref() == Some("RTDOSE");
+    let scaling = data.number(tags::DOSE_GRID_SCALING, Kind::Text);
+    scaling.filter(|&scaling| is_dose && scaling != 0.0)
 }
 
 /// The number of frames, after checking that their values may be held and, where that can be told, are there.
@@ -270,11 +344,30 @@ impl<'a> Groups<'a> {
     }
 }
 
-fn frames(header: &Header, count: usize) -> Result<Vec<FrameHeader>> {
+/// What all frames of a file have in common.
+struct Common {
+    windows: Arc<[Window]>,
+    /// Windows of the groups that all frames share.
+    shared_windows: Option<Arc<[Window]>>,
+    moment: Moment,
+    dose_scaling: Option<f64>,
+}
+
+fn frames(header: &Header, count: usize, sop_class: &str) -> Result<Vec<FrameHeader>> {
     let root = &header.data;
     let shared = header.check(root.item_of(tags::SHARED_FUNCTIONAL_GROUPS))?;
     let own = header.check(root.items(tags::PER_FRAME_FUNCTIONAL_GROUPS))?;
     let offsets = root.numbers(tags::GRID_FRAME_OFFSET_VECTOR, Kind::Text);
+    let shared_windows = match &shared {
+        Some(group) => voi::of_group(header, group)?,
+        None => None,
+    };
+    let common = Common {
+        windows: voi::of_file(header)?,
+        shared_windows,
+        moment: Moment::of_file(root),
+        dose_scaling: dose_scaling(root, sop_class),
+    };
     let mut frames = Vec::with_capacity(count);
     for index in 0..count {
         let groups = Groups {
@@ -282,17 +375,17 @@ fn frames(header: &Header, count: usize) -> Result<Vec<FrameHeader>> {
             shared: shared.as_ref(),
             root,
         };
-        let mut frame = frame(header, &groups, index)?;
+        let mut frame = frame(header, &groups, index, &common)?;
         if count > 1 && own.is_empty() {
             // The position is that of the first frame; RT doses say where the others lie.
-            frame.position = shifted(&frame, offsets.get(index).copied());
+            frame.position = shifted(&frame, &offsets, index);
         }
         frames.push(frame);
     }
     Ok(frames)
 }
 
-fn frame(header: &Header, groups: &Groups, index: usize) -> Result<FrameHeader> {
+fn frame(header: &Header, groups: &Groups, index: usize, common: &Common) -> Result<FrameHeader> {
     let positive = |data: &DataSet| {
         let spacing = data
             .decimals(tags::PIXEL_SPACING)
@@ -307,6 +400,18 @@ fn frame(header: &Header, groups: &Groups, index: usize) -> Result<FrameHeader> 
             intercept: intercept.unwrap_or(0.0),
         })
     };
+    let rescale = match common.dose_scaling {
+        Some(slope) => Some(Rescale {
+            slope,
+            intercept: 0.0,
+        }),
+        None => groups.find(header, tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE, rescale)?,
+    };
+    let windows = match groups.own {
+        Some(group) => voi::of_group(header, group)?,
+        None => None,
+    };
+    let windows = windows.or_else(|| common.shared_windows.clone());
     Ok(FrameHeader {
         index,
         position: groups.find(header, tags::PLANE_POSITION_SEQUENCE, |data| {
@@ -316,15 +421,61 @@ fn frame(header: &Header, groups: &Groups, index: usize) -> Result<FrameHeader> 
             data.decimals(tags::IMAGE_ORIENTATION_PATIENT)
         })?,
         spacing: groups.find(header, tags::PIXEL_MEASURES_SEQUENCE, positive)?,
-        rescale: groups
-            .find(header, tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE, rescale)?
-            .unwrap_or(Rescale::NONE),
+        rescale: rescale.unwrap_or(Rescale::NONE),
+        windows: windows.unwrap_or_else(|| common.windows.clone()),
+        moment: header.check(common.moment.of_frame([groups.own, groups.shared]))?,
     })
 }
 
-/// The position of a frame at `offset` along the normal.
-fn shifted(frame: &FrameHeader, offset: Option<f64>) -> Option<[f64; 3]> {
-    let (position, orientation, offset) = (frame.position?, frame.orientation?, offset?);
+/// The position of a frame by the offsets of all (PS3.3, C.8.8.3.2).
+///
+/// They count from the position of the first frame along the normal, or, if the first of them is that position's z, are
+/// coordinates along z.
+fn shifted(frame: &FrameHeader, offsets: &[f64], index: usize) -> Option<[f64; 3]> {
+    let (position, orientation) = (frame.position?, frame.orientation?);
+    let (first, offset) = (offsets.first()?, offsets.get(index)?);
     let normal = super::geometry::normal(&orientation);
-    Some([0, 1, 2].map(|axis| position[axis] + offset * normal[axis]))
+    let is_axial = normal[0].abs() < AXIAL && normal[1].abs() < AXIAL;
+    if *first != 0.0 && is_axial && (first - position[2]).abs() < SAME_Z_MM {
+        return Some([position[0], position[1], *offset]);
+    }
+    Some([0, 1, 2].map(|axis| position[axis] + (offset - first) * normal[axis]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offsets_of_frames_are_distances_or_coordinates() {
+        let frame = |orientation| FrameHeader {
+            index: 0,
+            position: Some([10.0, 20.0, -300.0]),
+            orientation: Some(orientation),
+            spacing: None,
+            rescale: Rescale::NONE,
+            windows: Arc::new([]),
+            moment: Moment::default(),
+        };
+        let supine = frame([1.0, 0.0, 0.0, 0.0, 1.0, 0.0]);
+        // The normal of a prone grid points to the feet.
+        let prone = frame([1.0, 0.0, 0.0, 0.0, -1.0, 0.0]);
+        let at = |z| Some([10.0, 20.0, z]);
+        for (offsets, index, on_supine, on_prone) in [
+            (&[0.0, 3.0, 6.0][..], 2, at(-294.0), at(-306.0)),
+            (&[0.0, -3.0, -6.0], 1, at(-303.0), at(-297.0)),
+            (&[-300.0, -297.0], 0, at(-300.0), at(-300.0)),
+            (&[-300.0, -297.0], 1, at(-297.0), at(-297.0)),
+            // Neither: distances whose origin lies elsewhere.
+            (&[5.0, 8.0], 1, at(-297.0), at(-303.0)),
+            (&[0.0], 1, None, None),
+            (&[], 0, None, None),
+        ] {
+            assert_eq!(shifted(&supine, offsets, index), on_supine, "{offsets:?}");
+            assert_eq!(shifted(&prone, offsets, index), on_prone, "{offsets:?}");
+        }
+        let coronal = frame([1.0, 0.0, 0.0, 0.0, 0.0, -1.0]);
+        let moved = shifted(&coronal, &[-300.0, -297.0], 1);
+        assert_eq!(moved, Some([10.0, 23.0, -300.0]));
+    }
 }

@@ -4,37 +4,44 @@
 //! before anything is allocated or nested. Frames are decoded in parallel, straight into the volume.
 
 mod codec;
+mod copies;
 mod data_set;
+mod display;
 mod file;
 mod folder;
+mod fragments;
 mod frames;
 mod geometry;
 mod header;
 mod lut;
+mod memory;
+mod natural;
+mod padding;
 mod palette;
 mod pixel_format;
+mod pixels;
+mod repetitions;
+mod samples;
 mod seg_read;
 pub(in crate::io) mod tags;
 mod ultrasound;
 mod values;
 mod voi;
 
-use std::fs::File;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 pub(in crate::io) use file::{is_dicom, is_dicom_file};
 pub(in crate::io) use seg_read::read as read_segmentation;
 
-use super::{OpenOptions, Picture, ahead, pages};
+use super::OpenOptions;
 use crate::scan::{FileFormat, Scan, ScanInfo};
-use crate::{Error, Image, ImageFile, Result, RgbImage, Volume, hex};
+use crate::{Error, ImageFile, Result, Volume, hex};
+use display::Display;
 use file::format_error;
 use folder::{Found, FrameId, Stack};
-use frames::StoredFrames;
 use geometry::Placed;
 use header::{Attributes, FileHeader};
 
@@ -124,8 +131,9 @@ pub struct SeriesSummary {
 
 /// The images in a DICOM file or in a folder and those below it.
 pub(super) fn list_series(path: &Path, options: &OpenOptions) -> Result<Vec<SeriesSummary>> {
-    let found = folder::find(path, options.read.max_bytes)?;
-    let stacks = folder::stacks(&found.files);
+    let limit = options.read.max_bytes;
+    let found = folder::find(path, limit)?;
+    let stacks = folder::stacks(&found.files, limit);
     Ok(summaries(&found.files, &stacks))
 }
 
@@ -181,7 +189,7 @@ pub(super) fn open(path: &Path, options: &OpenOptions) -> Result<Scan> {
     if found.files.is_empty() {
         return Err(nothing(path, found));
     }
-    let stacks = folder::stacks(&found.files);
+    let stacks = folder::stacks(&found.files, limit);
     let mut warnings = Vec::new();
     if found.failed > 0 {
         let reason = found.first_failure.take();
@@ -311,22 +319,28 @@ fn read(
                 .to_owned(),
         );
     }
+    let display = Display::of(files, &stack.frames);
+    warnings.extend(display.warnings.iter().cloned());
+    warnings.extend(notes(files, stack));
     let is_picture = stack.frames.len() == 1 && !placed.in_patient;
     let content = if is_picture {
-        ImageFile::Picture(picture(file, limit)?)
+        ImageFile::Picture(pixels::picture(file, limit)?)
     } else {
         if format.is_colour() {
             warnings.push("a stack of colour images: taken as their luminance".to_owned());
         }
-        let data = voxels(path, files, &stack.frames, limit)?;
+        let data = pixels::voxels(path, files, &stack.frames, display.are_mixed, limit)?;
+        warnings.extend(dose_note(file, &data));
         ImageFile::Volume(Volume::new(placed.geometry.clone(), data)?)
     };
     warnings.extend(placed.warnings.iter().cloned());
     let info = ScanInfo {
         format: FileFormat::Dicom,
         modality: file.attributes.text(tags::MODALITY),
-        windows: file.windows.clone(),
-        inverted: format.inverted(),
+        windows: display.windows,
+        slice_windows: display.slice_windows,
+        padding: display.padding,
+        inverted: display.inverted,
         pixel_spacing_mm: spacing,
         regions: file.regions.clone(),
         warnings,
@@ -397,85 +411,27 @@ fn region_spacing(file: &FileHeader, warnings: &mut Vec<String>) -> Option<[f64;
     largest.spacing_mm
 }
 
-fn picture(file: &FileHeader, limit: u64) -> Result<Picture> {
-    let stored = StoredFrames::read(file, limit)?;
-    let (frame, size) = (&file.frames[0], file.format.size());
-    if file.format.is_colour() {
-        return Ok(Picture::Rgb(RgbImage::new(size, stored.colour(frame)?)?));
+/// What the files of a stack say about how they were read, each note once.
+fn notes(files: &[FileHeader], stack: &Stack) -> Vec<String> {
+    let mut all = Vec::new();
+    for &(file, _) in &stack.frames {
+        for note in &files[file].notes {
+            if !all.contains(note) {
+                all.push(note.clone());
+            }
+        }
     }
-    stored.check_decodes(frame)?;
-    let mut image = Image::zeros(size);
-    stored.grey(frame, image.data_mut())?;
-    Ok(Picture::Grey(image))
+    all
 }
 
-/// The values of all frames, one after the other.
-fn voxels(path: &Path, files: &[FileHeader], frames: &[FrameId], limit: u64) -> Result<Vec<f32>> {
-    let pixels = files[frames[0].0].format.pixels();
-    let bytes = (pixels as u64)
-        .checked_mul(frames.len() as u64)
-        .and_then(|n| n.checked_mul(4));
-    if bytes.is_none_or(|bytes| bytes > limit) {
-        return Err(file::limit_error(path, bytes, limit));
-    }
-    let (first_file, first_frame) = frames[0];
-    let first = &files[first_file];
-    if first.location.length.is_none() {
-        StoredFrames::read(first, limit)?.check_decodes(&first.frames[first_frame])?;
-    }
-    let mut data = pages::zeroed(pixels * frames.len());
-    let mut slots: Vec<(FrameId, &mut [f32])> = frames
-        .iter()
-        .copied()
-        .zip(data.chunks_exact_mut(pixels))
-        .collect();
-    slots.sort_by_key(|(id, _)| *id);
-    let one_file = |a: &(FrameId, &mut [f32]), b: &(FrameId, &mut [f32])| a.0.0 == b.0.0;
-    // New memory for the pixels of every file would cost as much as reading them.
-    let spare = Mutex::new(Vec::new());
-    let spare = || spare.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut order: Vec<usize> = slots.iter().map(|(id, _)| id.0).collect();
-    order.dedup();
-    std::thread::scope(|scope| {
-        // The disk's work for the next files goes on beside the decoding.
-        scope.spawn(|| {
-            for file in order {
-                if let Ok(file) = File::open(&files[file].path) {
-                    ahead::fetch(&file);
-                }
-            }
-        });
-        slots.par_chunk_by_mut(one_file).try_for_each(|slots| {
-            let memory = spare().pop().unwrap_or_default();
-            let memory = fill(&files[slots[0].0.0], slots, memory, limit)?;
-            spare().push(memory);
-            Ok::<(), Error>(())
-        })
-    })?;
-    Ok(data)
-}
-
-/// Decodes frames of one file into their places. Gives the memory of its pixels back.
-fn fill(
-    file: &FileHeader,
-    slots: &mut [(FrameId, &mut [f32])],
-    memory: Vec<u8>,
-    limit: u64,
-) -> Result<Vec<u8>> {
-    let stored = StoredFrames::read_into(memory, file, limit)?;
-    slots
-        .par_iter_mut()
-        .try_for_each(|((_, frame), out)| -> Result<()> {
-            let frame = &file.frames[*frame];
-            if !file.format.is_colour() {
-                return stored.grey(frame, out);
-            }
-            let rgb = stored.colour(frame)?;
-            for (out, rgb) in out.iter_mut().zip(rgb.chunks_exact(3)) {
-                let [red, green, blue] = [rgb[0], rgb[1], rgb[2]].map(f32::from);
-                *out = 0.299 * red + 0.587 * green + 0.114 * blue;
-            }
-            Ok(())
-        })?;
-    Ok(stored.into_memory())
+/// The unit of doses, and the values that they are stored as.
+fn dose_note(file: &FileHeader, data: &[f32]) -> Option<String> {
+    let scaling = file.dose_scaling?;
+    let most = data.iter().copied().fold(0.0, f32::max);
+    let unit = file.attributes.text(tags::DOSE_UNITS);
+    Some(format!(
+        "values are doses{}: stored values, up to {:.0}, times a DoseGridScaling of {scaling}",
+        unit.map(|unit| format!(" ({unit})")).unwrap_or_default(),
+        f64::from(most) / scaling
+    ))
 }

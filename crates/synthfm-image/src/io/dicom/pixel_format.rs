@@ -83,9 +83,9 @@ impl PixelFormat {
                 "pixels of {allocated} bits with {stored} stored up to bit {high}; 1, 8, 16 and 32 bits are"
             )));
         }
-        let photometric = photometric(header)?;
-        if photometric.channels() == 3 && !matches!(allocated, 8 | 16) {
-            let problem = format!("colour pixels of {allocated} bits; 8 and 16 are");
+        let photometric = photometric(header, samples == Samples::Signed)?;
+        if photometric.channels() == 3 && !matches!(allocated, 8 | 16 | 32) {
+            let problem = format!("colour pixels of {allocated} bits; 8, 16 and 32 are");
             return Err(header.unsupported(problem));
         }
         Ok(Self {
@@ -121,6 +121,20 @@ impl PixelFormat {
         self.photometric == Photometric::Grey { inverted: true }
     }
 
+    /// The format of samples that were unpacked to interleaved samples of whole bytes.
+    pub(super) fn in_bytes(&self) -> Self {
+        let photometric = match &self.photometric {
+            Photometric::Ybr422 => Photometric::Ybr,
+            other => other.clone(),
+        };
+        Self {
+            photometric,
+            planar: false,
+            bits_allocated: self.bits_allocated.next_multiple_of(8),
+            ..self.clone()
+        }
+    }
+
     /// Bits of one frame as it is stored without compression.
     pub(super) fn bits_of_frame(&self) -> usize {
         let samples = match self.photometric {
@@ -146,7 +160,7 @@ impl Photometric {
     }
 }
 
-fn photometric(header: &Header) -> Result<Photometric> {
+fn photometric(header: &Header, signed: bool) -> Result<Photometric> {
     let data = &header.data;
     let samples = data.number(tags::SAMPLES_PER_PIXEL, Kind::U16);
     let name = data.text(tags::PHOTOMETRIC_INTERPRETATION);
@@ -154,7 +168,7 @@ fn photometric(header: &Header) -> Result<Photometric> {
         Some("MONOCHROME1") => Photometric::Grey { inverted: true },
         Some("MONOCHROME2") => Photometric::Grey { inverted: false },
         None if samples.unwrap_or(1.0) < 2.0 => Photometric::Grey { inverted: false },
-        Some("PALETTE COLOR") => Photometric::Palette(Palette::read(header)?),
+        Some("PALETTE COLOR") => Photometric::Palette(Palette::read(header, signed)?),
         // JPEG 2000's own transformations are undone by its decoder.
         Some("RGB" | "YBR_ICT" | "YBR_RCT") | None => Photometric::Rgb,
         Some("YBR_FULL") => Photometric::Ybr,

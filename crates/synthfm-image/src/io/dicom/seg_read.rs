@@ -7,10 +7,11 @@
 use std::path::Path;
 
 use super::data_set::DataSet;
-use super::file::{Header, format_error, limit_error, with_header};
+use super::file::{Header, format_error, io_error, limit_error, with_header};
 use super::frames::StoredFrames;
 use super::geometry::{dot, normal};
 use super::header::{self, FileHeader, Purpose, Rescale};
+use super::memory;
 use super::tags;
 use super::values::Kind;
 use crate::io::write::srgb;
@@ -233,15 +234,24 @@ fn fill(
             problem: "a segmentation in colours".to_owned(),
         });
     }
-    let stored = StoredFrames::read(file, limit)?;
     let pixels = file.format.pixels();
-    let mut labels = LabelVolume::zeros(grid.geometry.clone());
-    let mut values = vec![0f32; pixels];
+    // Two bytes of a label for every voxel, and one frame of values.
+    let taken = (2 * grid.geometry.len() + 4 * pixels) as u64;
+    let working = file.working_bytes();
+    if taken.saturating_add(working) > limit {
+        return Err(limit_error(&file.path, taken.checked_add(working), limit));
+    }
+    let stored = StoredFrames::open(file, limit - taken, limit)?;
+    let mut buffer = Vec::new();
+    let io = |error| io_error(&file.path, error);
+    let labels = memory::zeroed(grid.geometry.len()).map_err(io)?;
+    let mut labels = LabelVolume::new(grid.geometry.clone(), labels)?;
+    let mut values = memory::zeroed(pixels).map_err(io)?;
     let mut overlapping = 0usize;
     for (index, &slice) in grid.slices.iter().enumerate() {
         let mut frame = file.frames[index].clone();
         frame.rescale = Rescale::NONE;
-        stored.grey(&frame, &mut values)?;
+        stored.grey(&frame, &mut buffer, &mut values)?;
         let places = &mut labels.data_mut()[slice * pixels..][..pixels];
         let segment = description.frame_segments.as_ref().map(|all| all[index]);
         for (place, &value) in places.iter_mut().zip(&values) {

@@ -3,36 +3,36 @@
 //! The ends of a window are those of the file's function, so that black and white are where the standard puts them. A
 //! sigmoid is replaced by the line through its steepest part, a lookup table by the range of values that it maps.
 
+use std::sync::Arc;
+
 use super::data_set::DataSet;
 use super::file::Header;
+use super::lut::Descriptor;
 use super::tags;
 use super::values::Kind;
 use crate::Result;
 use crate::scan::Window;
 
-/// Windows of the file or of its first frame.
-pub(super) fn windows(header: &Header) -> Result<Vec<Window>> {
+/// Windows that a file recommends for all of its frames.
+pub(super) fn of_file(header: &Header) -> Result<Arc<[Window]>> {
     let data = &header.data;
     let mut windows = of_data_set(data);
-    for groups in [
-        tags::SHARED_FUNCTIONAL_GROUPS,
-        tags::PER_FRAME_FUNCTIONAL_GROUPS,
-    ] {
-        if !windows.is_empty() {
-            break;
-        }
-        if let Some(group) = header.check(data.item_of(groups))?
-            && let Some(item) = header.check(group.item_of(tags::FRAME_VOI_LUT_SEQUENCE))?
-        {
-            windows = of_data_set(&item);
-        }
-    }
     if windows.is_empty()
         && let Some(item) = header.check(data.item_of(tags::VOI_LUT_SEQUENCE))?
     {
-        windows.extend(of_table(&item));
+        let is_signed = data.u16(tags::PIXEL_REPRESENTATION) == Some(1);
+        let intercept = data.number(tags::RESCALE_INTERCEPT, Kind::Text);
+        let may_be_negative = is_signed || intercept.is_some_and(|v| v < 0.0);
+        windows.extend(of_table(&item, may_be_negative));
     }
-    Ok(windows)
+    Ok(windows.into())
+}
+
+/// Windows of a functional group; `None` if it has none.
+pub(super) fn of_group(header: &Header, group: &DataSet) -> Result<Option<Arc<[Window]>>> {
+    let item = header.check(group.item_of(tags::FRAME_VOI_LUT_SEQUENCE))?;
+    let windows = item.map(|item| of_data_set(&item)).unwrap_or_default();
+    Ok((!windows.is_empty()).then(|| windows.into()))
 }
 
 fn of_data_set(data: &DataSet) -> Vec<Window> {
@@ -57,12 +57,10 @@ fn of_data_set(data: &DataSet) -> Vec<Window> {
 }
 
 /// The range of values that a table maps.
-fn of_table(item: &DataSet) -> Option<Window> {
-    let &[count, first, _] = &item.numbers(tags::LUT_DESCRIPTOR, Kind::U16)[..] else {
-        return None;
-    };
-    let count = if count < 1.0 { 65536.0 } else { count };
-    let mut window = Window::of_width_level(count - 1.0, first + (count - 1.0) / 2.0).ok()?;
+fn of_table(item: &DataSet, may_be_negative: bool) -> Option<Window> {
+    let table = Descriptor::read(item, tags::LUT_DESCRIPTOR, may_be_negative)?;
+    let width = table.count as f64 - 1.0;
+    let mut window = Window::of_width_level(width, table.first as f64 + width / 2.0).ok()?;
     window.name = Some("VOI LUT (its range)".to_owned());
     Some(window)
 }

@@ -2,12 +2,14 @@
 
 use jpeg_decoder::{ColorTransform, Decoder, PixelFormat};
 
-use super::{Decoded, Expected};
+use super::{Decoded, Expected, Failure};
 
 /// Pixels that a byte can stand for at most: a block of 64 in two bits, and twice as much for subsampled colours.
 const MAX_EXPANSION: usize = 1024;
+/// Memory that decoding takes: coefficients, planes and their upsampled lines in the decoder, and samples of 16 bits.
+pub(super) const BYTES_PER_SAMPLE: u64 = 8;
 
-pub(super) fn decode(bytes: &[u8], expected: &Expected) -> Result<Decoded, String> {
+pub(super) fn decode(bytes: &[u8], expected: &Expected) -> Result<Decoded, Failure> {
     let bad = |error: jpeg_decoder::Error| format!("damaged JPEG: {error}");
     let mut decoder = Decoder::new(bytes);
     decoder.read_info().map_err(bad)?;
@@ -19,11 +21,8 @@ pub(super) fn decode(bytes: &[u8], expected: &Expected) -> Result<Decoded, Strin
     };
     expected.check(usize::from(info.height), usize::from(info.width), channels)?;
     if expected.pixels() > bytes.len().saturating_mul(MAX_EXPANSION) {
-        return Err(format!(
-            "{} pixels cannot be in a JPEG of {} bytes",
-            expected.pixels(),
-            bytes.len()
-        ));
+        let (pixels, length) = (expected.pixels(), bytes.len());
+        return Err(format!("{pixels} pixels cannot be in a JPEG of {length} bytes").into());
     }
     decoder.set_max_decoding_buffer_size(expected.pixels().saturating_mul(2 * channels));
     if channels == 3 && expected.stored_rgb {
@@ -36,9 +35,8 @@ pub(super) fn decode(bytes: &[u8], expected: &Expected) -> Result<Decoded, Strin
     } else {
         decoded.into_iter().map(u16::from).collect()
     };
-    Ok(Decoded {
+    Ok(Decoded::Samples {
         samples,
-        channels,
         is_rgb: true,
     })
 }

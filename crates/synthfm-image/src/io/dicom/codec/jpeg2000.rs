@@ -1,48 +1,56 @@
 //! JPEG 2000 frames (not the high-throughput ones of part 15).
 //!
 //! The decoder shifts all samples to the unsigned range; of signed ones (bit 7 of the stream's component sizes) the
-//! shift is taken back here.
+//! shift is taken back here. It takes streams that end early as they are, so that their markers are checked before.
 
 use hayro_jpeg2000::{DecodeSettings, DecoderContext, Image};
 
-use super::{Decoded, Expected};
+use super::jpeg2000_stream::Stream;
+use super::{Decoded, Expected, Failure, zeroed};
 
-/// Marker of the image's size; the first in a stream.
-const SIZ: [u8; 4] = [0xff, 0x4f, 0xff, 0x51];
-/// From there to fields of the size: far corner, size of a tile, size of the first component.
-const CORNER: usize = 8;
-const TILE: usize = 24;
-const COMPONENTS: usize = 42;
-/// Tiles have numbers of 16 bits.
-const MAX_TILES: u64 = 65_535;
+/// Memory for a sample: the decoder's plane, and 16 bits of ours.
+const BYTES_PER_SAMPLE: u64 = 6;
+/// Memory for a sample of the largest tile: coefficients and two buffers of the wavelet transform.
+const BYTES_PER_TILE_SAMPLE: u64 = 12;
 
-pub(super) fn decode(bytes: &[u8], expected: &Expected) -> Result<Decoded, String> {
+/// Bytes that decoding so many samples takes at least, whatever the stream says.
+pub(super) const fn least_bytes(samples: u64) -> u64 {
+    samples * BYTES_PER_SAMPLE
+}
+
+pub(super) fn decode(bytes: &[u8], expected: &Expected) -> Result<Decoded, Failure> {
     let bad = |error: hayro_jpeg2000::DecodeError| format!("damaged JPEG 2000: {error}");
-    let size = Siz::find(bytes).ok_or("a JPEG 2000 stream without its size")?;
-    if size.tiles > MAX_TILES {
-        return Err(format!("damaged JPEG 2000: {} tiles", size.tiles));
-    }
+    let Stream {
+        siz,
+        structure_bytes,
+    } = Stream::find(bytes)?;
+    let [rows, columns, channels] = [siz.rows, siz.columns, siz.components].map(|v| v as usize);
+    expected.check(rows, columns, channels)?;
+    let of_tile = siz.tile_samples().saturating_mul(BYTES_PER_TILE_SAMPLE);
+    expected.check_memory(
+        least_bytes(expected.samples() as u64)
+            .saturating_add(of_tile)
+            .saturating_add(structure_bytes),
+    )?;
     let settings = DecodeSettings {
         resolve_palette_indices: false,
         strict: false,
         target_resolution: None,
     };
     let image = Image::new(bytes, &settings).map_err(bad)?;
-    let (rows, columns) = (image.height() as usize, image.width() as usize);
-    expected.check(rows, columns, expected.channels)?;
+    expected.check(image.height() as usize, image.width() as usize, channels)?;
     let mut context = DecoderContext::default();
     let decoded = image.decode(&mut context).map_err(bad)?;
     let components = decoded.components();
-    let channels = components.len();
-    expected.check(rows, columns, channels)?;
+    expected.check(rows, columns, components.len())?;
     let pixels = expected.pixels();
-    let mut samples = vec![0u16; pixels * channels];
+    let mut samples = zeroed(pixels * channels)?;
     for (channel, component) in components.iter().enumerate() {
         let depth = u32::from(component.bit_depth());
         if component.samples().len() < pixels || !(1..=16).contains(&depth) {
-            return Err(format!("JPEG 2000 samples of {depth} bits, or too few"));
+            return Err(format!("JPEG 2000 samples of {depth} bits, or too few").into());
         }
-        let (low, high, shift) = if size.signed {
+        let (low, high, shift) = if siz.signed {
             let half = (1u32 << (depth - 1)) as f32;
             (-half, half - 1.0, half)
         } else {
@@ -53,34 +61,8 @@ pub(super) fn decode(bytes: &[u8], expected: &Expected) -> Result<Decoded, Strin
             *place = (value - shift).round().clamp(low, high) as i32 as u16;
         }
     }
-    Ok(Decoded {
+    Ok(Decoded::Samples {
         samples,
-        channels,
         is_rgb: true,
     })
-}
-
-/// What must be known before the stream is decoded.
-struct Siz {
-    tiles: u64,
-    /// Whether the first component is signed.
-    signed: bool,
-}
-
-impl Siz {
-    fn find(bytes: &[u8]) -> Option<Self> {
-        let start = bytes.windows(SIZ.len()).position(|four| four == SIZ)?;
-        let field = |at: usize| {
-            let raw = bytes.get(start + at..)?.first_chunk::<4>()?;
-            Some(u64::from(u32::from_be_bytes(*raw)))
-        };
-        let along = |axis: usize| {
-            let (corner, tile) = (field(CORNER + axis)?, field(TILE + axis)?);
-            Some(corner.div_ceil(tile.max(1)))
-        };
-        Some(Self {
-            tiles: along(0)?.saturating_mul(along(4)?),
-            signed: bytes.get(start + COMPONENTS)? & 0x80 != 0,
-        })
-    }
 }

@@ -28,8 +28,8 @@ impl<'a> Bits<'a> {
             let Some(&byte) = self.bytes.get(self.at) else {
                 return;
             };
-            if self.after_ones && byte & 0x80 != 0 {
-                // A marker: the scan ends here.
+            if byte == 0xff && self.bytes.get(self.at + 1).is_none_or(|&b| b & 0x80 != 0) {
+                // A marker: the scan ends before it.
                 return;
             }
             let width = if self.after_ones { 7 } else { 8 };
@@ -92,6 +92,20 @@ impl<'a> Bits<'a> {
             u64::from(self.take(qbpp)?) + 1
         };
         i32::try_from(value).map_err(|_| "a JPEG-LS code is out of range".to_owned())
+    }
+
+    /// Goes on behind a restart marker; what is left of the bits before it is padding.
+    pub(super) fn restart(&mut self) -> Result<(), String> {
+        let is_marker = |pair: &[u8]| pair[0] == 0xff && pair[1] & 0x80 != 0 && pair[1] != 0xff;
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        let found = rest.windows(2).position(is_marker);
+        let marker = found.map(|at| rest[at + 1]);
+        let (Some(at), Some(0xd0..=0xd7)) = (found, marker) else {
+            return Err("a JPEG-LS restart marker is missing".to_owned());
+        };
+        self.at += at + 2;
+        (self.held, self.count, self.after_ones) = (0, 0, false);
+        Ok(())
     }
 
     /// Where the bytes of the scan end.

@@ -1,45 +1,85 @@
-//! Decoders of compressed frames, each to samples of 16 bits, pixel by pixel.
+//! Decoders of compressed frames, each to samples pixel by pixel.
 //!
-//! A decoder is told what the header declares, and refuses a stream of another size before it allocates for it.
+//! A decoder is told what the header declares and how much memory it may take, and refuses a stream of another size or
+//! with other needs before it allocates for it.
 
 mod jpeg;
 mod jpeg2000;
+mod jpeg2000_stream;
 mod jpeg_ls;
 mod jpeg_ls_bits;
+mod jpeg_ls_scan;
 mod rle;
 
+use std::io;
+
 use super::file::Codec;
+use super::memory;
 use super::pixel_format::{PixelFormat, Samples};
 
-/// Samples of one frame.
+/// Samples of one frame, interleaved: all samples of a pixel one after the other.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Decoded {
-    /// Interleaved: all samples of a pixel one after the other.
-    pub(super) samples: Vec<u16>,
-    pub(super) channels: usize,
-    /// Whether colours are RGB whatever the header calls them, for the decoder has converted them.
-    pub(super) is_rgb: bool,
+pub(super) enum Decoded {
+    Samples {
+        samples: Vec<u16>,
+        /// Whether colours are RGB whatever the header calls them, for the decoder has converted them.
+        is_rgb: bool,
+    },
+    /// As without compression, in little-endian order.
+    Bytes(Vec<u8>),
+}
+
+/// Why a frame could not be decoded.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The frame is damaged, or uses what is not supported.
+    Frame(String),
+    /// It needs so many bytes of memory, more than are allowed.
+    Memory(u64),
+    /// The system refused.
+    System(io::Error),
+}
+
+impl From<String> for Failure {
+    fn from(text: String) -> Self {
+        Self::Frame(text)
+    }
+}
+
+impl From<&str> for Failure {
+    fn from(text: &str) -> Self {
+        Self::Frame(text.to_owned())
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::System(error)
+    }
 }
 
 /// What a frame must be.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Expected {
-    pub(super) rows: usize,
-    pub(super) columns: usize,
-    pub(super) channels: usize,
-    pub(super) bits_allocated: usize,
+struct Expected {
+    rows: usize,
+    columns: usize,
+    channels: usize,
+    bits_allocated: usize,
     /// The header says that colours are stored as red, green and blue.
-    pub(super) stored_rgb: bool,
+    stored_rgb: bool,
+    /// Bytes that decoding may take.
+    memory: u64,
 }
 
 impl Expected {
-    pub(super) fn of(format: &PixelFormat) -> Self {
+    fn of(format: &PixelFormat, memory: u64) -> Self {
         Self {
             rows: format.rows,
             columns: format.columns,
             channels: format.channels(),
             bits_allocated: format.bits_allocated,
             stored_rgb: format.photometric == super::pixel_format::Photometric::Rgb,
+            memory,
         }
     }
 
@@ -47,8 +87,12 @@ impl Expected {
         self.rows * self.columns
     }
 
+    const fn samples(&self) -> usize {
+        self.pixels() * self.channels
+    }
+
     /// Refuses a stream of another size.
-    fn check(&self, rows: usize, columns: usize, channels: usize) -> Result<(), String> {
+    fn check(&self, rows: usize, columns: usize, channels: usize) -> Result<(), Failure> {
         let (want, got) = (
             (self.rows, self.columns, self.channels),
             (rows, columns, channels),
@@ -56,27 +100,66 @@ impl Expected {
         if want == got {
             return Ok(());
         }
-        Err(format!(
+        Err(Failure::Frame(format!(
             "the compressed frame has {columns} x {rows} pixels of {channels} samples, the header says {} x {} of {}",
             self.columns, self.rows, self.channels
-        ))
+        )))
+    }
+
+    /// Refuses a stream whose decoding takes more memory than it may.
+    fn check_memory(&self, bytes: u64) -> Result<(), Failure> {
+        if bytes <= self.memory {
+            return Ok(());
+        }
+        Err(Failure::Memory(bytes))
     }
 }
 
-/// Decodes one frame; the error says what is wrong with it.
-pub(super) fn decode(codec: Codec, bytes: &[u8], format: &PixelFormat) -> Result<Decoded, String> {
-    let expected = Expected::of(format);
-    if format.bits_allocated > 16 || matches!(format.samples, Samples::F32 | Samples::F64) {
-        return Err(format!(
-            "compressed pixels of {} bits cannot be read; up to 16 can",
-            format.bits_allocated
-        ));
-    }
+/// Bytes of memory that decoding a frame takes, as far as the header tells.
+pub(super) fn working_bytes(codec: Codec, format: &PixelFormat) -> u64 {
+    let samples = (format.pixels() * format.channels()) as u64;
     match codec {
-        Codec::Native(_) => Err("frames without compression need no decoder".to_owned()),
-        Codec::Rle => rle::decode(bytes, &expected),
-        Codec::Jpeg => jpeg::decode(bytes, &expected),
-        Codec::JpegLs => jpeg_ls::decode(bytes, &expected),
-        Codec::Jpeg2000 => jpeg2000::decode(bytes, &expected),
+        Codec::Native(_) => 0,
+        // Bytes of all samples, and one byte of each at a time.
+        Codec::Rle => samples * (format.bits_allocated as u64).div_ceil(8) + samples,
+        Codec::JpegLs => jpeg_ls::BYTES_PER_SAMPLE * samples,
+        Codec::Jpeg => jpeg::BYTES_PER_SAMPLE * samples,
+        Codec::Jpeg2000 => jpeg2000::least_bytes(samples),
     }
+}
+
+/// Decodes one frame in at most `memory` bytes.
+pub(super) fn decode(
+    codec: Codec,
+    bytes: &[u8],
+    format: &PixelFormat,
+    memory: u64,
+) -> Result<Decoded, Failure> {
+    let expected = Expected::of(format, memory);
+    let is_wide = format.bits_allocated > 16 && codec != Codec::Rle;
+    if is_wide || matches!(format.samples, Samples::F32 | Samples::F64) {
+        return Err(Failure::Frame(format!(
+            "compressed pixels of {} bits cannot be read; up to 16 can, and 32 in RLE",
+            format.bits_allocated
+        )));
+    }
+    expected.check_memory(working_bytes(codec, format))?;
+    let decoded = match codec {
+        Codec::Native(_) => return Err("frames without compression need no decoder".into()),
+        Codec::Rle => return rle::decode(bytes, &expected).map(Decoded::Bytes),
+        Codec::Jpeg => jpeg::decode(bytes, &expected)?,
+        Codec::JpegLs => jpeg_ls::decode(bytes, &expected)?,
+        Codec::Jpeg2000 => jpeg2000::decode(bytes, &expected)?,
+    };
+    match &decoded {
+        Decoded::Samples { samples, .. } if samples.len() != expected.samples() => Err(
+            Failure::Frame(format!("{} samples came out", samples.len())),
+        ),
+        _ => Ok(decoded),
+    }
+}
+
+/// So many zeros for samples.
+fn zeroed<T: Clone + Default>(count: usize) -> Result<Vec<T>, Failure> {
+    Ok(memory::zeroed(count)?)
 }

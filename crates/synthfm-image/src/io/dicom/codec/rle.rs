@@ -1,37 +1,34 @@
 //! DICOM's run lengths (PS3.5, annex G): a segment per byte of a sample, the highest byte first, each packed as in
 //! TIFF's `PackBits`.
 
-use super::{Decoded, Expected};
+use super::{Expected, Failure, zeroed};
 
 const HEADER_BYTES: usize = 64;
 
-pub(super) fn decode(bytes: &[u8], expected: &Expected) -> Result<Decoded, String> {
+/// Decodes to interleaved little-endian samples of whole bytes.
+pub(super) fn decode(bytes: &[u8], expected: &Expected) -> Result<Vec<u8>, Failure> {
     let (header, _) = bytes
         .get(..HEADER_BYTES)
         .ok_or("the RLE header is truncated")?
         .as_chunks::<4>();
     let count = u32::from_le_bytes(header[0]) as usize;
-    let bytes_per_sample = expected.bits_allocated.div_ceil(8);
-    if count != expected.channels * bytes_per_sample {
-        return Err(format!(
-            "{count} RLE segments, {} expected",
-            expected.channels * bytes_per_sample
-        ));
+    let sample_bytes = expected.bits_allocated.div_ceil(8);
+    let pixel_bytes = expected.channels * sample_bytes;
+    if count != pixel_bytes || count >= header.len() {
+        return Err(format!("{count} RLE segments, {pixel_bytes} expected").into());
     }
     let pixels = expected.pixels();
     // A pair of bytes gives 128 at most.
     if pixels > bytes.len().saturating_mul(64) {
-        return Err(format!(
-            "{pixels} pixels cannot be in {} bytes of RLE",
-            bytes.len()
-        ));
+        let length = bytes.len();
+        return Err(format!("{pixels} pixels cannot be in {length} bytes of RLE").into());
     }
     let offsets: Vec<usize> = header[1..=count]
         .iter()
         .map(|&raw| u32::from_le_bytes(raw) as usize)
         .collect();
-    let mut samples = vec![0u16; pixels * expected.channels];
-    let mut segment = Vec::with_capacity(pixels);
+    let mut samples = zeroed(pixels * pixel_bytes)?;
+    let mut segment = super::memory::reserved(pixels)?;
     for (n, &start) in offsets.iter().enumerate() {
         let end = offsets.get(n + 1).copied().unwrap_or(bytes.len());
         let packed = bytes
@@ -40,23 +37,17 @@ pub(super) fn decode(bytes: &[u8], expected: &Expected) -> Result<Decoded, Strin
         segment.clear();
         unpack(packed, pixels, &mut segment);
         if segment.len() < pixels {
-            return Err(format!(
-                "RLE segment {n} has {} of {pixels} bytes",
-                segment.len()
-            ));
+            let got = segment.len();
+            return Err(format!("RLE segment {n} has {got} of {pixels} bytes").into());
         }
-        let (channel, byte) = (n / bytes_per_sample, n % bytes_per_sample);
-        let shift = 8 * (bytes_per_sample - 1 - byte);
-        let places = samples.iter_mut().skip(channel).step_by(expected.channels);
+        let (channel, byte) = (n / sample_bytes, n % sample_bytes);
+        let place = channel * sample_bytes + (sample_bytes - 1 - byte);
+        let places = samples.iter_mut().skip(place).step_by(pixel_bytes);
         for (sample, &value) in places.zip(&segment) {
-            *sample |= u16::from(value) << shift;
+            *sample = value;
         }
     }
-    Ok(Decoded {
-        samples,
-        channels: expected.channels,
-        is_rgb: false,
-    })
+    Ok(samples)
 }
 
 /// Unpacks up to `limit` bytes.
@@ -104,11 +95,12 @@ mod tests {
             channels: 1,
             bits_allocated: 16,
             stored_rgb: false,
+            memory: u64::MAX,
         };
         let decoded = decode(&bytes, &expected).unwrap();
-        assert_eq!(decoded.samples, [0x109, 0x108, 0x107, 0x206]);
+        assert_eq!(decoded, [9, 1, 8, 1, 7, 1, 6, 2]);
         let error = decode(&bytes[..66], &expected).unwrap_err();
-        assert!(error.contains("segment"), "{error}");
+        assert!(matches!(error, Failure::Frame(text) if text.contains("segment")));
         assert!(decode(&bytes[..40], &expected).is_err());
     }
 }
