@@ -29,10 +29,11 @@ pub use distance::{Outside, deepest_pixel, distance_to, distance_transform};
 pub use error::{Error, Result};
 pub use geometry::{BoxXyxy, Point2, Size};
 pub use io::{
-    GreyDepth, ImageFile, LabelFile, OpenOptions, Picture, ReadOptions, SeriesSummary,
+    GreyDepth, ImageFile, LabelFile, OpenOptions, Orientation, Picture, ReadOptions, SeriesSummary,
     check_source, encode_grey_png, encode_label_png, encode_mask_png, encode_rgb_png, list_series,
-    open_scan, read_image, read_labels, read_segmentation, write_atomically, write_grey_png,
-    write_label_nifti, write_label_png, write_mask_png, write_rgb_png, write_segmentation,
+    open_scan, open_segmentation, picture_orientation, read_image, read_labels, read_segmentation,
+    volume_count, write_atomically, write_grey_png, write_label_nifti, write_label_png,
+    write_mask_png, write_rgb_png, write_segmentation,
 };
 pub use measure::{PowerSpectrum, StructureProperties, boundary_visibility};
 pub use metrics::{MaskPair, Scores, SurfaceDistances, SurfaceElements};
