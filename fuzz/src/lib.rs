@@ -33,7 +33,10 @@ fn read(data: &[u8], segmentation: bool) {
         return;
     }
     let read = ReadOptions { max_bytes: MAX_BYTES };
-    let options = OpenOptions { read, series: None };
+    let options = OpenOptions {
+        read,
+        ..OpenOptions::default()
+    };
     if segmentation {
         let _labels = read_segmentation(&path, &read);
         return;
@@ -41,7 +44,7 @@ fn read(data: &[u8], segmentation: bool) {
     // A series of volumes is read by number only.
     if let Err(Error::Unsupported { .. }) = open_scan(&path, &options) {
         let series = Some("1".to_owned());
-        let _scan = open_scan(&path, &OpenOptions { read, series });
+        let _scan = open_scan(&path, &OpenOptions { series, ..options.clone() });
     }
     let _labels = read_labels(&path, &read);
     let _series = list_series(&path, &options);

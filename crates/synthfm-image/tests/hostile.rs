@@ -132,6 +132,8 @@ fn nifti_headers_that_lie() {
         bytes[at..at + raw.len()].copy_from_slice(raw);
         read_both(&path, &bytes).0
     };
+    // An sform of zeros, and no qform in its stead.
+    let flat = [[0, 0, 1, 0].as_slice(), &[0; 72]].concat();
     for (at, raw, word) in [
         (40, &[0, 0][..], "dimensions"),
         (40, &[8, 0], "dimensions"),
@@ -140,13 +142,14 @@ fn nifti_headers_that_lie() {
         (42, &[0xff, 0xff], "positive"),
         (42, &[4, 0], "truncated"),
         (40, &[4, 0, 3, 0, 4, 0, 5, 0, 2, 0], "2 volumes"),
-        (70, &[128, 0], "data type 128"),
+        (70, &[0, 6], "data type 1536"),
+        (70, &[128, 0], "truncated: 180 values"),
         (108, &f32::NAN.to_le_bytes(), "data offset"),
         (108, &1e30f32.to_le_bytes(), "data offset"),
         (108, &(-352f32).to_le_bytes(), "data offset"),
         (108, &1e9f32.to_le_bytes(), "truncated"),
-        (280, &f32::NAN.to_le_bytes(), "not invertible"),
-        (280, &[0; 48], "not invertible"),
+        (108, &400f32.to_le_bytes(), "truncated"),
+        (252, &flat, "not invertible"),
         (344, b"ni1\0", "two files"),
         (344, b"\0\0\0\0", "magic"),
     ] {

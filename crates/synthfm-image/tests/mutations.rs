@@ -36,7 +36,10 @@ fn read_all(path: &Path, bytes: &[u8]) {
     let read = ReadOptions {
         max_bytes: MAX_BYTES,
     };
-    let options = OpenOptions { read, series: None };
+    let options = OpenOptions {
+        read,
+        ..OpenOptions::default()
+    };
     let _scan = open_scan(path, &options);
     let _labels = read_segmentation(path, &read);
     let _series = list_series(path, &options);

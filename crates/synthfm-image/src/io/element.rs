@@ -14,6 +14,7 @@ pub(super) enum Element {
     I32,
     U64,
     I64,
+    F16,
     F32,
     F64,
 }
@@ -38,6 +39,7 @@ macro_rules! by_type {
             Element::I32 => $decode!(i32, f64::from),
             Element::U64 => $decode!(u64, |v| v as f64),
             Element::I64 => $decode!(i64, |v| v as f64),
+            Element::F16 => $decode!(u16, half),
             Element::F32 => $decode!(f32, f64::from),
             Element::F64 => $decode!(f64, f64::from),
         }
@@ -49,7 +51,7 @@ impl Element {
     pub(super) const fn size(self) -> usize {
         match self {
             Self::Bool | Self::U8 | Self::I8 => 1,
-            Self::U16 | Self::I16 => 2,
+            Self::U16 | Self::I16 | Self::F16 => 2,
             Self::U32 | Self::I32 | Self::F32 => 4,
             Self::U64 | Self::I64 | Self::F64 => 8,
         }
@@ -108,10 +110,32 @@ impl Element {
     }
 }
 
+/// Value of an IEEE half-precision number, which `f64` holds exactly.
+fn half(bits: u16) -> f64 {
+    let (exponent, fraction) = (bits >> 10 & 31, f64::from(bits & 1023));
+    let magnitude = match exponent {
+        0 => fraction * (-24f64).exp2(),
+        31 if fraction == 0.0 => f64::INFINITY,
+        31 => f64::NAN,
+        _ => (1024.0 + fraction) * (f64::from(exponent) - 25.0).exp2(),
+    };
+    if bits >> 15 == 1 {
+        -magnitude
+    } else {
+        magnitude
+    }
+}
+
+/// Largest distance of a label from its integer: slopes and floating-point formats leave such remainders.
+const LABEL_TOLERANCE: f64 = 1e-3;
+
 /// The label that `value` is, or `value` itself if it is none.
 pub(super) fn label(value: f64) -> Result<u16, f64> {
-    if value.fract() == 0.0 && (0.0..=f64::from(u16::MAX)).contains(&value) {
-        Ok(value as u16)
+    let nearest = value.round();
+    let is_label = (value - nearest).abs() <= LABEL_TOLERANCE
+        && (0.0..=f64::from(u16::MAX)).contains(&nearest);
+    if is_label {
+        Ok(nearest as u16)
     } else {
         Err(value)
     }
@@ -136,6 +160,22 @@ mod tests {
         ] {
             assert_eq!(decode(element, order, &bytes), Ok(want), "{element:?}");
         }
+        let halves: Vec<u8> = [0x3c00u16, 0xc000, 0x7bff, 0x0001, 0x7c00, 0x3555]
+            .iter()
+            .flat_map(|bits| bits.to_be_bytes())
+            .collect();
+        let want = [
+            1.0,
+            -2.0,
+            65504.0,
+            2f64.powi(-24),
+            f64::INFINITY,
+            0.333_251_953_125,
+        ];
+        assert_eq!(
+            decode(Element::F16, ByteOrder::Big, &halves),
+            Ok(want.to_vec())
+        );
         let double = (-1.25f64).to_be_bytes();
         assert_eq!(
             decode(Element::F64, ByteOrder::Big, &double),
@@ -147,7 +187,10 @@ mod tests {
     fn labels_are_small_integers() {
         assert_eq!(label(65535.0), Ok(65535));
         assert_eq!(label(-0.0), Ok(0));
-        for bad in [-1.0, 65536.0, 0.5, f64::INFINITY] {
+        // 3 stored as 30 with a slope of 0.1 in single precision, and the largest remainder.
+        assert_eq!(label(30.0 * f64::from(0.1f32)), Ok(3));
+        assert_eq!((label(1.001), label(-0.001)), (Ok(1), Ok(0)));
+        for bad in [-1.0, 65536.0, 0.5, 1.002, -0.002, f64::INFINITY] {
             assert_eq!(label(bad), Err(bad));
         }
         assert!(label(f64::NAN).is_err());

@@ -1,15 +1,17 @@
-//! JPEG pictures in. The grid is that of the file: an orientation in its metadata is not applied.
+//! JPEG pictures in, as they are stored, with the orientation of their EXIF metadata.
 
 use jpeg_decoder::{Decoder, PixelFormat};
 
 use super::Picture;
+use super::orientation::Orientation;
 use super::source::Source;
 use crate::{Image, Result, RgbImage, Size};
 
 /// Pixels that a byte can stand for at most: a block of 64 in two bits, and twice as much for subsampled colours.
 const MAX_EXPANSION: u64 = 1024;
 
-pub(super) fn read_picture(source: &Source) -> Result<Picture> {
+/// The stored picture, and the orientation that makes it upright.
+pub(super) fn read_picture(source: &Source) -> Result<(Picture, Option<Orientation>)> {
     let bad = |error: jpeg_decoder::Error| source.format_error(format!("damaged JPEG: {error}"));
     let mut decoder = Decoder::new(source.bytes());
     decoder.read_info().map_err(bad)?;
@@ -27,7 +29,15 @@ pub(super) fn read_picture(source: &Source) -> Result<Picture> {
     }
     decoder.set_max_decoding_buffer_size(source.limit() as usize);
     let bytes = decoder.decode().map_err(bad)?;
-    match info.pixel_format {
+    let orientation = decoder.exif_data().and_then(Orientation::of_exif);
+    Ok((
+        picture(source, size, info.pixel_format, bytes)?,
+        orientation,
+    ))
+}
+
+fn picture(source: &Source, size: Size, format: PixelFormat, bytes: Vec<u8>) -> Result<Picture> {
+    match format {
         PixelFormat::L8 => {
             let data = bytes.into_iter().map(f32::from).collect();
             Ok(Picture::Grey(Image::new(size, data)?))

@@ -17,6 +17,7 @@ mod npy;
 mod npz;
 mod nrrd;
 mod nrrd_header;
+mod orientation;
 mod pages;
 mod payload;
 mod png_read;
@@ -27,11 +28,12 @@ mod text_header;
 mod tiff;
 mod write;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub use atomic::{sync_folder, write_atomically, write_atomically_unsynced};
 pub use dicom::SeriesSummary;
 pub use nifti::write_label_nifti;
+pub use orientation::Orientation;
 pub use png_write::{
     GreyDepth, encode_grey_png, encode_label_png, encode_mask_png, encode_rgb_png, write_grey_png,
     write_label_png, write_mask_png, write_rgb_png,
@@ -41,6 +43,7 @@ pub use write::{check_source, write_segmentation};
 
 use crate::scan::{FileFormat, Scan, ScanInfo};
 use crate::{Image, LabelMap, LabelVolume, Result, RgbImage, Segmentation, Size, Volume};
+use npy::ArrayBytes;
 use source::Source;
 
 /// Limits on what a file may ask for.
@@ -64,8 +67,12 @@ pub struct OpenOptions {
     pub read: ReadOptions,
     /// Of a folder of DICOM files: the number in the list of [`list_series`], or a Series Instance UID. By default the
     /// image with most slices. Of a NIfTI file with a series of volumes (four dimensions) the number of one, from 1;
-    /// there is no default.
+    /// there is no default. NRRD files with four dimensions likewise; of a TIFF stack with channels the first is the
+    /// default.
     pub series: Option<String>,
+    /// Folder in which the data files of detached headers (`.nhdr`, `.mhd`) must lie, with links resolved. By default
+    /// links are followed.
+    pub data_root: Option<PathBuf>,
 }
 
 /// A two-dimensional image as it lies in its file.
@@ -107,27 +114,46 @@ pub enum LabelFile {
 
 /// Opens an image of any format: a file, or a folder of DICOM files, with what is known about it.
 ///
-/// PNG: any colour type and bit depth; transparency is dropped, palettes are resolved. NPY and NPZ: two or three
+/// PNG: any colour type and bit depth; transparency is dropped, palettes are resolved. EXIF orientations are applied. NPY and NPZ: two or three
 /// dimensions. NIfTI (`.nii`, `.nii.gz`): a volume, or one of a series. NRRD, `MetaImage`: up to three dimensions. TIFF: a picture, or a volume of
 /// its pages. DICOM: a file or a series.
 pub fn open_scan(path: &Path, options: &OpenOptions) -> Result<Scan> {
+    source::check_regular(path)?;
+    let mut scan = open_content(path, options)?;
+    let has_number = match &scan.content {
+        ImageFile::Picture(Picture::Rgb(_)) => true,
+        ImageFile::Picture(Picture::Grey(image)) => any_finite(image.data()),
+        ImageFile::Volume(volume) => any_finite(volume.data()),
+    };
+    if !has_number {
+        let warning = "no value of the image is a finite number";
+        scan.info.warnings.push(warning.to_owned());
+    }
+    Ok(scan)
+}
+
+fn any_finite(values: &[f32]) -> bool {
+    values.is_empty() || values.iter().any(|value| value.is_finite())
+}
+
+fn open_content(path: &Path, options: &OpenOptions) -> Result<Scan> {
     if path.is_dir() || dicom::is_dicom_file(path) {
         return dicom::open(path, options);
     }
-    let source = Source::open(path, options.read)?;
+    let source = Source::open(path, options.read)?.with_data_root(options.data_root.as_deref());
     let format = source.format()?;
     let content = match format {
-        FileFormat::Nrrd => return nrrd::read_scan(&source),
+        FileFormat::Nrrd => return nrrd::read_scan(&source, options.series.as_deref()),
         FileFormat::MetaImage => return meta_image::read_scan(&source),
         FileFormat::Nifti1 | FileFormat::Nifti2 => {
             return nifti::read_scan(&source, options.series.as_deref());
         }
         FileFormat::Dicom => return dicom::open(path, options),
-        FileFormat::Png => ImageFile::Picture(png_read::read_picture(&source)?),
-        FileFormat::Jpeg => ImageFile::Picture(jpeg::read_picture(&source)?),
+        FileFormat::Tiff => return tiff::read_scan(&source, options.series.as_deref()),
+        FileFormat::Png => return upright(format, png_read::read_picture(&source)?),
+        FileFormat::Jpeg => return upright(format, jpeg::read_picture(&source)?),
         FileFormat::Bmp => ImageFile::Picture(bmp::read_picture(&source)?),
-        FileFormat::Tiff => tiff::read_image(&source)?,
-        FileFormat::Npy => npy::read_image(&source)?,
+        FileFormat::Npy => npy::read_image(&source, ArrayBytes::of(&source))?,
         FileFormat::Npz => npz::read_image(&source)?,
     };
     Ok(Scan {
@@ -141,6 +167,51 @@ pub fn is_dicom_file(path: &Path) -> bool {
     dicom::is_dicom_file(path)
 }
 
+/// A picture turned upright, with a note.
+fn upright(
+    format: FileFormat,
+    (picture, orientation): (Picture, Option<Orientation>),
+) -> Result<Scan> {
+    let mut info = ScanInfo::of_format(format);
+    let picture = match orientation {
+        Some(orientation) => {
+            info.warnings.push(orientation.note());
+            orientation.upright_picture(&picture)?
+        }
+        None => picture,
+    };
+    Ok(Scan {
+        content: ImageFile::Picture(picture),
+        info,
+    })
+}
+
+/// The orientation that a picture was turned by when it was read; `None` for pictures that are stored upright.
+pub fn picture_orientation(path: &Path, options: &ReadOptions) -> Result<Option<Orientation>> {
+    let source = Source::open(path, *options)?;
+    Ok(match source.format()? {
+        FileFormat::Png => png_read::read_picture(&source)?.1,
+        FileFormat::Jpeg => jpeg::read_picture(&source)?.1,
+        FileFormat::Tiff => tiff::orientation(&source),
+        _ => None,
+    })
+}
+
+/// Number of volumes in a NIfTI, NRRD or TIFF file, of which [`OpenOptions::series`] takes one; 1 for everything else.
+pub fn volume_count(path: &Path, options: &OpenOptions) -> Result<u64> {
+    source::check_regular(path)?;
+    if path.is_dir() || dicom::is_dicom_file(path) {
+        return Ok(1);
+    }
+    let source = Source::open(path, options.read)?;
+    match source.format()? {
+        FileFormat::Nrrd => nrrd::volume_count(&source),
+        FileFormat::Tiff => tiff::volume_count(&source),
+        FileFormat::Nifti1 | FileFormat::Nifti2 => nifti::volume_count(&source),
+        _ => Ok(1),
+    }
+}
+
 /// The images in a DICOM file or in a folder and those below it.
 pub fn list_series(path: &Path, options: &OpenOptions) -> Result<Vec<SeriesSummary>> {
     dicom::list_series(path, options)
@@ -150,7 +221,7 @@ pub fn list_series(path: &Path, options: &OpenOptions) -> Result<Vec<SeriesSumma
 pub fn read_image(path: &Path, options: &ReadOptions) -> Result<ImageFile> {
     let options = OpenOptions {
         read: *options,
-        series: None,
+        ..OpenOptions::default()
     };
     open_scan(path, &options).map(|scan| scan.content)
 }
@@ -168,24 +239,47 @@ pub fn read_segmentation(
     path: &Path,
     options: &ReadOptions,
 ) -> Result<(Segmentation, Vec<String>)> {
-    let source = Source::open(path, *options)?;
+    let options = OpenOptions {
+        read: *options,
+        ..OpenOptions::default()
+    };
+    open_segmentation(path, &options)
+}
+
+/// Reads labels as [`read_segmentation`]; `options.series` is not used.
+pub fn open_segmentation(
+    path: &Path,
+    options: &OpenOptions,
+) -> Result<(Segmentation, Vec<String>)> {
+    let source = Source::open(path, options.read)?.with_data_root(options.data_root.as_deref());
+    let mut warnings = Vec::new();
     let labels = match source.format()? {
         FileFormat::Nrrd => return nrrd::read_segmentation(&source),
-        FileFormat::Dicom => return dicom::read_segmentation(path, options.max_bytes),
-        FileFormat::Png => LabelFile::Map(png_read::read_label_map(&source)?),
+        FileFormat::Dicom => return dicom::read_segmentation(path, options.read.max_bytes),
+        FileFormat::Png => {
+            let (map, orientation) = png_read::read_label_map(&source)?;
+            warnings.extend(orientation.map(Orientation::note));
+            LabelFile::Map(orientation.map_or(Ok(map.clone()), |o| o.upright_labels(&map))?)
+        }
         FileFormat::Bmp => LabelFile::Map(bmp::read_label_map(&source)?),
         FileFormat::Jpeg => {
             let problem = "labels in a JPEG, which changes values; store them as PNG";
             return Err(source.unsupported(problem));
         }
-        FileFormat::Tiff => tiff::read_labels(&source)?,
-        FileFormat::Npy => npy::read_labels(&source)?,
+        FileFormat::Tiff => {
+            let (labels, notes) = tiff::read_labels(&source)?;
+            warnings = notes;
+            labels
+        }
+        FileFormat::Npy => npy::read_labels(&source, ArrayBytes::of(&source))?,
         FileFormat::Npz => npz::read_labels(&source)?,
         FileFormat::MetaImage => meta_image::read_labels(&source)?,
         FileFormat::Nifti1 | FileFormat::Nifti2 => {
-            LabelFile::Volume(nifti::read_label_volume(&source)?)
+            let (volume, notes) = nifti::read_label_volume(&source)?;
+            warnings = notes;
+            LabelFile::Volume(volume)
         }
     };
     let segments = Vec::new();
-    Ok((Segmentation { labels, segments }, Vec::new()))
+    Ok((Segmentation { labels, segments }, warnings))
 }

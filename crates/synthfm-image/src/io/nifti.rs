@@ -11,28 +11,58 @@ use flate2::write::GzEncoder;
 
 use super::element::Element;
 use super::nifti_header::{self, DATA_OFFSET, HEADER_2_BYTES, HEADER_BYTES, Header};
-use super::payload::{self, Packing, Stream};
+use super::payload::{self, Packing, Stream, Trailing};
 use super::source::Source;
 use super::write_atomically;
 use crate::scan::{Scan, ScanInfo};
 use crate::{Error, ImageFile, LabelVolume, Result, Volume};
 
-/// Reads a volume; of a series of volumes the `chosen` one, counted from 1.
+/// Reads a volume; of a series of volumes the `chosen` one, counted from 1. Colours become their brightness.
 pub(super) fn read_scan(source: &Source, chosen: Option<&str>) -> Result<Scan> {
-    let mut stream = stream(source)?;
+    let trailing = Trailing::default();
+    let mut stream = stream(source, &trailing)?;
     let header = start(source, &mut stream, chosen)?;
-    let values = payload::read_values(source, stream, &header.layout)?;
+    let mut values = payload::read_values(source, stream, &header.layout)?;
+    let mut info = ScanInfo::of_format(header.format);
+    info.warnings = header.warnings;
+    if header.samples > 1 {
+        values = values
+            .chunks_exact(header.samples)
+            .map(brightness)
+            .collect();
+        info.warnings
+            .push("the volume is in colour (RGB): its brightness was taken".to_owned());
+    }
+    info.warnings.extend(trailing.note());
     Ok(Scan {
         content: ImageFile::Volume(Volume::new(header.geometry, values)?),
-        info: ScanInfo::of_format(header.format),
+        info,
     })
 }
 
-pub(super) fn read_label_volume(source: &Source) -> Result<LabelVolume> {
-    let mut stream = stream(source)?;
+/// Brightness of red, green and blue, with the weights of ITU-R BT.601.
+fn brightness(colour: &[f32]) -> f32 {
+    (0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2]).round()
+}
+
+/// Reads labels, with what a reader should know about the file.
+pub(super) fn read_label_volume(source: &Source) -> Result<(LabelVolume, Vec<String>)> {
+    let trailing = Trailing::default();
+    let mut stream = stream(source, &trailing)?;
     let header = start(source, &mut stream, None)?;
+    if header.samples > 1 {
+        return Err(source.unsupported("labels in colours (RGB); store them as numbers"));
+    }
     let labels = payload::read_labels(source, stream, &header.layout)?;
-    LabelVolume::new(header.geometry, labels)
+    let mut warnings = header.warnings;
+    warnings.extend(trailing.note());
+    Ok((LabelVolume::new(header.geometry, labels)?, warnings))
+}
+
+/// Number of volumes in the file.
+pub(super) fn volume_count(source: &Source) -> Result<u64> {
+    let mut stream = stream(source, &Trailing::default())?;
+    nifti_header::volume_count(source, &header_bytes(source, &mut stream)?)
 }
 
 fn packing(source: &Source) -> Packing {
@@ -43,15 +73,15 @@ fn packing(source: &Source) -> Packing {
     }
 }
 
-fn stream<'a>(source: &'a Source) -> Result<Stream<'a>> {
+fn stream<'a>(source: &'a Source, trailing: &Trailing) -> Result<Stream<'a>> {
     Ok(match source.reader()? {
         Some(reader) => Stream::Plain(reader),
-        None => packing(source).stream(source.bytes()),
+        None => packing(source).stream(source.bytes(), trailing),
     })
 }
 
-/// The header; the reader then stands at the first value.
-fn start(source: &Source, reader: &mut dyn Read, chosen: Option<&str>) -> Result<Header> {
+/// The bytes of the header, of either version.
+fn header_bytes(source: &Source, reader: &mut dyn Read) -> Result<Vec<u8>> {
     let damaged = |error: io::Error| source.format_error(format!("damaged NIfTI: {error}"));
     let mut bytes = vec![0; HEADER_BYTES];
     reader.read_exact(&mut bytes).map_err(damaged)?;
@@ -61,18 +91,21 @@ fn start(source: &Source, reader: &mut dyn Read, chosen: Option<&str>) -> Result
             .read_exact(&mut bytes[HEADER_BYTES..])
             .map_err(damaged)?;
     }
+    Ok(bytes)
+}
+
+/// The header; the reader then stands at the first value.
+fn start(source: &Source, reader: &mut dyn Read, chosen: Option<&str>) -> Result<Header> {
+    let bytes = header_bytes(source, reader)?;
     let header = nifti_header::parse(source, &bytes, chosen)?;
-    let gap = header.offset - bytes.len() as u64;
     let packing = packing(source);
+    let before = bytes.len() as u64 + header.gap + header.before;
     let stored = match packing {
-        Packing::Raw => source.len().saturating_sub(header.offset),
+        Packing::Raw => source.len().saturating_sub(before),
         _ => source.len(),
     };
     header.layout.check(source, stored, packing)?;
-    let skipped = io::copy(&mut reader.take(gap), &mut io::sink()).map_err(damaged)?;
-    if skipped < gap {
-        return Err(source.format_error("truncated NIfTI: it ends before its values"));
-    }
+    payload::skip(source, reader, header.gap, header.before, &header.layout)?;
     Ok(header)
 }
 

@@ -4,7 +4,7 @@
 //! header is read field by field here, because every number in it is checked before it is used.
 
 use super::element::{ByteOrder, Element};
-use super::payload::Layout;
+use super::payload::{self, Layout};
 use super::source::Source;
 use crate::volume::NiftiForms;
 use crate::{Error, FileFormat, Result, VolumeGeometry};
@@ -40,8 +40,14 @@ pub(super) struct Header {
     pub(super) format: FileFormat,
     pub(super) geometry: VolumeGeometry,
     pub(super) layout: Layout,
-    /// Where the values begin.
-    pub(super) offset: u64,
+    /// Bytes between the header and the first volume.
+    pub(super) gap: u64,
+    /// Bytes of the volumes before the one that is read.
+    pub(super) before: u64,
+    /// What a reader should know.
+    pub(super) warnings: Vec<String>,
+    /// Samples of a voxel: 3 and 4 are colours of bytes.
+    pub(super) samples: usize,
 }
 
 /// What both versions say.
@@ -109,56 +115,60 @@ pub(super) fn is_version_2(bytes: &[u8]) -> bool {
     matches!(bytes.first_chunk(), Some([28, 2, 0, 0] | [0, 0, 2, 28]))
 }
 
+/// Number of volumes that a header declares.
+pub(super) fn volume_count(source: &Source, bytes: &[u8]) -> Result<u64> {
+    let fields = fields(source, bytes)?;
+    shape(source, &fields, &mut Vec::new()).map(|(_, volumes)| volumes)
+}
+
+/// What the header of either version says.
+fn fields(source: &Source, bytes: &[u8]) -> Result<Fields> {
+    match bytes.first_chunk() {
+        Some([92, 1, 0, 0]) => version_1(source, bytes, ByteOrder::Little),
+        Some([0, 0, 1, 92]) => version_1(source, bytes, ByteOrder::Big),
+        Some([28, 2, 0, 0]) => version_2(source, bytes, ByteOrder::Little),
+        Some([0, 0, 2, 28]) => version_2(source, bytes, ByteOrder::Big),
+        _ => Err(source.format_error("not a NIfTI header: its size field is neither 348 nor 540")),
+    }
+}
+
 /// Reads a header. Of a series of volumes `chosen` is one, counted from 1.
 pub(super) fn parse(source: &Source, bytes: &[u8], chosen: Option<&str>) -> Result<Header> {
-    let fields = match bytes.first_chunk() {
-        Some([92, 1, 0, 0]) => version_1(source, bytes, ByteOrder::Little)?,
-        Some([0, 0, 1, 92]) => version_1(source, bytes, ByteOrder::Big)?,
-        Some([28, 2, 0, 0]) => version_2(source, bytes, ByteOrder::Little)?,
-        Some([0, 0, 2, 28]) => version_2(source, bytes, ByteOrder::Big)?,
-        _ => {
-            return Err(
-                source.format_error("not a NIfTI header: its size field is neither 348 nor 540")
-            );
-        }
-    };
-    let shape = shape(source, &fields)?;
-    let count = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
+    let fields = fields(source, bytes)?;
+    let mut warnings = Vec::new();
+    let (shape, volumes) = shape(source, &fields, &mut warnings)?;
+    let (element, samples) = element(source, fields.datatype)?;
+    let count = payload::count(&shape).and_then(|n| n.checked_mul(samples));
     source.check_bytes(count.and_then(|n| (n as u64).checked_mul(4)))?;
-    let layout = Layout {
-        element: element(source, fields.datatype)?,
+    let mut layout = Layout {
+        element,
         order: fields.order,
         count: count.unwrap_or(usize::MAX),
+        tail: 0,
         scaling: scaling(source, fields.scaling)?,
     };
-    let skipped = volume_index(source, &fields, chosen)?.checked_mul(layout.bytes());
+    let lengths = used(&fields).iter().map(|&d| d.max(0) as u64);
+    let number = payload::chosen_volume(source, &lengths.collect::<Vec<_>>(), volumes, chosen)?;
+    let number = number.unwrap_or(0);
+    layout.tail = layout.bytes().saturating_mul(volumes - 1 - number);
     let start = offset(source, &fields, bytes.len())?;
-    let offset = skipped.and_then(|skipped| start.checked_add(skipped));
-    source.check_bytes(offset)?;
+    let before = number.checked_mul(layout.bytes());
+    source.check_bytes(before.and_then(|before| before.checked_add(start)))?;
     Ok(Header {
         format: fields.format,
-        geometry: geometry(source, &fields, shape)?,
+        geometry: geometry(source, &fields, shape, &mut warnings)?,
         layout,
-        offset: offset.unwrap_or(u64::MAX),
+        gap: start - bytes.len() as u64,
+        before: before.unwrap_or(u64::MAX),
+        warnings,
+        samples,
     })
 }
 
-/// How many volumes lie before the one that is read.
-fn volume_index(source: &Source, fields: &Fields, chosen: Option<&str>) -> Result<u64> {
+/// Lengths of the axes that the header counts.
+fn used(fields: &Fields) -> &[i64] {
     let axes = usize::try_from(fields.dims[0]).unwrap_or(0).min(7);
-    let used = &fields.dims[1..=axes];
-    let lengths = used.iter().skip(3).map(|&d| d.max(1) as u64);
-    let volumes = lengths.fold(1u64, u64::saturating_mul);
-    if volumes == 1 {
-        return Ok(0);
-    }
-    let number = chosen.and_then(|text| text.parse().ok());
-    match number.filter(|n| (1..=volumes).contains(n)) {
-        Some(number) => Ok(number - 1),
-        None => Err(source.unsupported(format!(
-            "{used:?} voxels, a series of {volumes} volumes, as one image; choose one by its number, 1 to {volumes} (`--series`)"
-        ))),
-    }
+    &fields.dims[1..=axes]
 }
 
 fn version_1(source: &Source, bytes: &[u8], order: ByteOrder) -> Result<Fields> {
@@ -231,35 +241,55 @@ fn version_2(source: &Source, bytes: &[u8], order: ByteOrder) -> Result<Fields> 
     })
 }
 
-fn shape(source: &Source, fields: &Fields) -> Result<[usize; 3]> {
-    let dims = fields.dims;
-    let count = usize::try_from(dims[0]).unwrap_or(0);
-    if !(1..=7).contains(&count) {
-        let problem = format!("{} dimensions, expected 1 to 7", dims[0]);
+/// Voxels of a volume, and the number of volumes.
+fn shape(
+    source: &Source,
+    fields: &Fields,
+    warnings: &mut Vec<String>,
+) -> Result<([usize; 3], u64)> {
+    if !(1..=7).contains(&fields.dims[0]) {
+        let problem = format!("{} dimensions, expected 1 to 7", fields.dims[0]);
         return Err(source.format_error(problem));
     }
-    let used = &dims[1..=count];
-    if used.iter().any(|&d| d < 1) {
+    let used = used(fields);
+    // Writers leave 0 in axes that they count but do not use; those are the last ones.
+    let given = used
+        .iter()
+        .rposition(|&d| d != 0)
+        .map_or(0, |last| last + 1);
+    let (given, empty) = used.split_at(given);
+    if given.is_empty() || given.iter().any(|&d| d < 1) {
         return Err(source.format_error(format!("dimensions {used:?} must be positive")));
     }
-    let length = |axis: usize| used.get(axis).map_or(1, |&d| d as usize);
-    Ok([length(0), length(1), length(2)])
+    if !empty.is_empty() {
+        warnings.push(format!(
+            "the dimensions {used:?} end in 0: taken as 1, as other programs do"
+        ));
+    }
+    let length = |axis: usize| given.get(axis).map_or(1, |&d| d as usize);
+    let further = given.iter().skip(3).map(|&d| d as u64);
+    let volumes = further.fold(1, u64::saturating_mul);
+    Ok(([length(0), length(1), length(2)], volumes))
 }
 
-fn element(source: &Source, code: i16) -> Result<Element> {
+/// The type of a sample, and samples per voxel.
+fn element(source: &Source, code: i16) -> Result<(Element, usize)> {
     Ok(match code {
-        2 => Element::U8,
-        4 => Element::I16,
-        8 => Element::I32,
-        16 => Element::F32,
-        64 => Element::F64,
-        256 => Element::I8,
-        512 => Element::U16,
-        768 => Element::U32,
-        1024 => Element::I64,
-        1280 => Element::U64,
+        2 => (Element::U8, 1),
+        4 => (Element::I16, 1),
+        8 => (Element::I32, 1),
+        16 => (Element::F32, 1),
+        64 => (Element::F64, 1),
+        128 => (Element::U8, 3),
+        256 => (Element::I8, 1),
+        512 => (Element::U16, 1),
+        768 => (Element::U32, 1),
+        1024 => (Element::I64, 1),
+        1280 => (Element::U64, 1),
+        2304 => (Element::U8, 4),
         _ => {
-            let problem = format!("NIfTI data type {code}; integers, float32 and float64 are");
+            let problem =
+                format!("NIfTI data type {code}; integers, float32, float64, RGB24 and RGBA32 are");
             return Err(source.unsupported(problem));
         }
     })
@@ -295,28 +325,54 @@ fn scaling(source: &Source, [slope, inter]: [f64; 2]) -> Result<Option<(f64, f64
     Ok((!identity).then_some((slope, inter)))
 }
 
-fn geometry(source: &Source, fields: &Fields, shape: [usize; 3]) -> Result<VolumeGeometry> {
+fn geometry(
+    source: &Source,
+    fields: &Fields,
+    shape: [usize; 3],
+    warnings: &mut Vec<String>,
+) -> Result<VolumeGeometry> {
     let mm_per_unit = match fields.unit {
         UNIT_METRE => 1000.0,
         UNIT_MICRON => 0.001,
         _ => 1.0,
     };
-    let ras = ras_from_voxel(&fields.forms);
     let signs = [-mm_per_unit, -mm_per_unit, mm_per_unit];
     // Adding zero turns -0 into 0.
-    let lps = [0, 1, 2].map(|axis| ras[axis].map(|v| v * signs[axis] + 0.0));
-    let mut geometry =
-        VolumeGeometry::new(shape, lps).map_err(|error| source.format_error(error.to_string()))?;
+    let in_lps =
+        |ras: [[f64; 4]; 3]| [0, 1, 2].map(|axis| ras[axis].map(|v| v * signs[axis] + 0.0));
+    let forms = &fields.forms;
     let in_mm = fields.unit != UNIT_METRE && fields.unit != UNIT_MICRON;
-    geometry.nifti = fields.exact.clone().filter(|_| in_mm);
-    Ok(geometry)
+    if forms.sform_code > 0 {
+        match VolumeGeometry::new(shape, in_lps(forms.srow)) {
+            Ok(mut geometry) => {
+                geometry.nifti = fields.exact.clone().filter(|_| in_mm).map(Box::new);
+                return Ok(geometry);
+            }
+            Err(error) if forms.qform_code <= 0 => {
+                return Err(source.format_error(error.to_string()));
+            }
+            Err(_) => warnings
+                .push("the sform is not invertible: the place is that of the qform".to_owned()),
+        }
+    }
+    let mut geometry = VolumeGeometry::new(shape, in_lps(ras_from_qform(forms)))
+        .map_err(|error| source.format_error(error.to_string()))?;
+    geometry.nifti = fields.exact.clone().filter(|_| in_mm).map(|mut exact| {
+        // Others must not stumble over an sform that says nothing.
+        if forms.sform_code > 0 {
+            exact.sform_code = 0;
+        }
+        Box::new(exact)
+    });
+    Ok(if forms.qform_code > 0 {
+        geometry
+    } else {
+        geometry.without_place()
+    })
 }
 
-/// The affine: from the sform if it is set, else from the qform, else from the spacing alone.
-fn ras_from_voxel(forms: &Forms) -> [[f64; 4]; 3] {
-    if forms.sform_code > 0 {
-        return forms.srow;
-    }
+/// The affine of the qform, or of the spacing alone where there is none.
+fn ras_from_qform(forms: &Forms) -> [[f64; 4]; 3] {
     let spacing = [1, 2, 3].map(|n| match forms.pixdim[n].abs() {
         // Files of two dimensions leave the third at 0.
         0.0 => 1.0,
@@ -394,7 +450,8 @@ pub(super) fn encode(geometry: &VolumeGeometry, element: Element) -> Result<[u8;
     put(SCL_SLOPE, &1f32.to_le_bytes());
     put(XYZT_UNITS, &[UNIT_MM]);
     put(MAGIC, b"n+1\0");
-    let forms = geometry.nifti.clone().unwrap_or_else(|| forms_of(geometry));
+    let exact = geometry.nifti.as_deref().cloned();
+    let forms = exact.unwrap_or_else(|| forms_of(geometry));
     put(QFORM_CODE, &forms.qform_code.to_le_bytes());
     put(SFORM_CODE, &forms.sform_code.to_le_bytes());
     let floats = [(PIXDIM, &forms.pixdim[..]), (QUATERNION, &forms.quaternion)];

@@ -3,32 +3,56 @@
 //! Two dimensions are an image `[H, W]`. Three are a volume `[k, j, i]`, except `[H, W, 3]` of
 //! unsigned bytes, which is a colour image.
 
-use std::convert::Infallible;
+use std::io::Read;
 
-use super::element::{ByteOrder, Element, label};
+use super::element::{ByteOrder, Element};
+use super::payload::{self, Layout, Packing, Stream};
 use super::source::Source;
+use super::text_header::MAX_HEADER_BYTES;
 use super::{ImageFile, LabelFile, Picture};
 use crate::{Image, LabelMap, LabelVolume, Result, RgbImage, Size, Volume, VolumeGeometry};
 
-/// Shape, type and bytes of an array.
-struct Array<'a> {
+/// Shape and type of an array.
+struct Array {
     shape: Vec<usize>,
-    element: Element,
-    order: ByteOrder,
+    layout: Layout,
     fortran: bool,
-    payload: &'a [u8],
 }
 
-pub(super) fn read_image(source: &Source) -> Result<ImageFile> {
-    let array = parse(source)?;
+/// The bytes of an array file: a file of its own, or a member of an archive.
+pub(super) struct ArrayBytes<'a> {
+    pub(super) stream: Stream<'a>,
+    /// Bytes of the array file once decompressed.
+    pub(super) length: u64,
+    /// Bytes that it takes in the file.
+    pub(super) stored: u64,
+    pub(super) packing: Packing,
+}
+
+impl<'a> ArrayBytes<'a> {
+    /// A file that is one array.
+    pub(super) fn of(source: &'a Source) -> Self {
+        let length = source.bytes().len() as u64;
+        Self {
+            stream: Stream::Raw(source.bytes()),
+            length,
+            stored: length,
+            packing: Packing::Raw,
+        }
+    }
+}
+
+pub(super) fn read_image(source: &Source, mut bytes: ArrayBytes) -> Result<ImageFile> {
+    let array = parse(source, &mut bytes)?;
+    let values = payload::read_values(source, bytes.stream, &array.layout)?;
     if let [height, width, 3] = array.shape[..]
-        && array.element == Element::U8
+        && array.layout.element == Element::U8
     {
-        let Ok(data) = array.values(|v| Ok::<u8, Infallible>(v as u8));
+        let data = array.in_order(values).iter().map(|&v| v as u8).collect();
         let image = RgbImage::new(Size::new(height, width), data)?;
         return Ok(ImageFile::Picture(Picture::Rgb(image)));
     }
-    let Ok(data) = array.values(|v| Ok::<f32, Infallible>(v as f32));
+    let data = array.in_order(values);
     Ok(match array.shape[..] {
         [height, width] => {
             let image = Image::new(Size::new(height, width), data)?;
@@ -38,24 +62,23 @@ pub(super) fn read_image(source: &Source) -> Result<ImageFile> {
     })
 }
 
-pub(super) fn read_labels(source: &Source) -> Result<LabelFile> {
-    let array = parse(source)?;
-    let data = array.values(label).map_err(|v| source.bad_label(v))?;
+pub(super) fn read_labels(source: &Source, mut bytes: ArrayBytes) -> Result<LabelFile> {
+    let array = parse(source, &mut bytes)?;
+    let data = array.in_order(payload::read_labels(source, bytes.stream, &array.layout)?);
     Ok(match array.shape[..] {
         [height, width] => LabelFile::Map(LabelMap::new(Size::new(height, width), data)?),
         _ => LabelFile::Volume(LabelVolume::new(array.geometry()?, data)?),
     })
 }
 
-impl Array<'_> {
+impl Array {
     /// The values with the last axis fastest.
-    fn values<T: Copy, E>(&self, convert: impl Fn(f64) -> Result<T, E>) -> Result<Vec<T>, E> {
-        let values = self.element.decode(self.order, self.payload, convert)?;
-        Ok(if self.fortran {
+    fn in_order<T: Copy>(&self, values: Vec<T>) -> Vec<T> {
+        if self.fortran {
             last_axis_fastest(&values, &self.shape)
         } else {
             values
-        })
+        }
     }
 
     fn geometry(&self) -> Result<VolumeGeometry> {
@@ -63,7 +86,7 @@ impl Array<'_> {
         for (out, &length) in shape.iter_mut().zip(self.shape.iter().rev()) {
             *out = length;
         }
-        VolumeGeometry::with_spacing(shape, [1.0; 3])
+        Ok(VolumeGeometry::with_spacing(shape, [1.0; 3])?.without_place())
     }
 }
 
@@ -78,37 +101,43 @@ fn last_axis_fastest<T: Copy>(values: &[T], shape: &[usize]) -> Vec<T> {
         .collect()
 }
 
-fn parse<'a>(source: &'a Source) -> Result<Array<'a>> {
-    let bytes = source.bytes();
-    let truncated = || source.format_error("NPY header is truncated");
-    let version = *bytes.get(6).ok_or_else(truncated)?;
-    let (start, length) = match version {
+/// Reads the header; the stream then stands at the first value.
+fn parse(source: &Source, bytes: &mut ArrayBytes) -> Result<Array> {
+    let truncated = |_| source.format_error("NPY header is truncated");
+    let mut start = [0; 8];
+    bytes.stream.read_exact(&mut start).map_err(truncated)?;
+    let (start, length) = match start[6] {
         1 => {
-            let raw = bytes
-                .get(8..)
-                .and_then(|b| b.first_chunk())
-                .ok_or_else(truncated)?;
-            (10, usize::from(u16::from_le_bytes(*raw)))
+            let mut raw = [0; 2];
+            bytes.stream.read_exact(&mut raw).map_err(truncated)?;
+            (10, u64::from(u16::from_le_bytes(raw)))
         }
         2 | 3 => {
-            let raw = bytes
-                .get(8..)
-                .and_then(|b| b.first_chunk())
-                .ok_or_else(truncated)?;
-            (12, u32::from_le_bytes(*raw) as usize)
+            let mut raw = [0; 4];
+            bytes.stream.read_exact(&mut raw).map_err(truncated)?;
+            (12, u64::from(u32::from_le_bytes(raw)))
         }
         other => return Err(source.unsupported(format!("NPY version {other}; 1 to 3 are"))),
     };
-    let rest = bytes.get(start..).ok_or_else(truncated)?;
-    let (header, payload) = rest.split_at_checked(length).ok_or_else(truncated)?;
+    if length > MAX_HEADER_BYTES as u64 || length > bytes.length {
+        return Err(source.format_error("NPY header is truncated"));
+    }
+    let mut header = vec![0; length as usize];
+    bytes.stream.read_exact(&mut header).map_err(truncated)?;
     let header =
-        std::str::from_utf8(header).map_err(|_| source.format_error("NPY header is not text"))?;
-    let array = parse_header(source, header, payload)?;
-    check_payload(source, &array)?;
+        std::str::from_utf8(&header).map_err(|_| source.format_error("NPY header is not text"))?;
+    let array = parse_header(source, header)?;
+    let after = bytes.length.saturating_sub(start + length);
+    check_payload(source, &array, after)?;
+    let stored = match bytes.packing {
+        Packing::Raw => after,
+        _ => bytes.stored,
+    };
+    array.layout.check(source, stored, bytes.packing)?;
     Ok(array)
 }
 
-fn parse_header<'a>(source: &Source, header: &str, payload: &'a [u8]) -> Result<Array<'a>> {
+fn parse_header(source: &Source, header: &str) -> Result<Array> {
     let field = |name: &str| {
         value_of(header, name)
             .ok_or_else(|| source.format_error(format!("NPY header has no {name}: {header:?}")))
@@ -122,12 +151,17 @@ fn parse_header<'a>(source: &Source, header: &str, payload: &'a [u8]) -> Result<
         let problem = format!("an array of {} dimensions; 2 and 3 are", shape.len());
         return Err(source.unsupported(problem));
     }
-    Ok(Array {
-        shape,
+    let layout = Layout {
         element,
         order,
+        count: payload::count(&shape).unwrap_or(usize::MAX),
+        tail: 0,
+        scaling: None,
+    };
+    Ok(Array {
+        shape,
+        layout,
         fortran,
-        payload,
     })
 }
 
@@ -159,10 +193,12 @@ fn descr(source: &Source, text: &str) -> Result<(Element, ByteOrder)> {
         "i4" => Element::I32,
         "u8" => Element::U64,
         "i8" => Element::I64,
+        "f2" => Element::F16,
         "f4" => Element::F32,
         "f8" => Element::F64,
         _ => {
-            let problem = format!("NPY type {code:?}; bool, integers, float32 and float64 are");
+            let problem =
+                format!("NPY type {code:?}; bool, integers and floats of 16 to 64 bits are");
             return Err(source.unsupported(problem));
         }
     };
@@ -175,15 +211,19 @@ fn parse_shape(text: &str) -> Option<Vec<usize>> {
     lengths.map(|t| t.parse().ok()).collect()
 }
 
-fn check_payload(source: &Source, array: &Array) -> Result<()> {
-    let Array { shape, element, .. } = array;
-    let count = shape.iter().try_fold(1u64, |n, &d| n.checked_mul(d as u64));
-    let stored = count.and_then(|n| n.checked_mul(element.size() as u64));
-    source.check_bytes(count.and_then(|n| n.checked_mul(element.size().max(4) as u64)))?;
-    let got = array.payload.len() as u64;
+/// Refuses values over the limit, and a number of bytes that is not the shape's.
+fn check_payload(source: &Source, array: &Array, got: u64) -> Result<()> {
+    let Array { shape, layout, .. } = array;
+    let count = payload::count(shape).map(|n| n as u64);
+    let size = layout.element.size();
+    let stored = count.and_then(|n| n.checked_mul(size as u64));
+    source.check_bytes(count.and_then(|n| n.checked_mul(size.max(4) as u64)))?;
     if shape.contains(&0) {
         return Err(source.format_error(format!("the array of shape {shape:?} is empty")));
     }
+    // Values with the first axis fastest are held twice while they change places.
+    let copies = if array.fortran { 2 } else { 1 };
+    source.check_with_file(count.unwrap_or(u64::MAX).saturating_mul(4 * copies))?;
     if stored == Some(got) {
         Ok(())
     } else {

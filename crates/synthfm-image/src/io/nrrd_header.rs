@@ -1,7 +1,6 @@
 //! The header of an NRRD file: fields, key/value pairs, and the geometry in them.
 
 use std::collections::BTreeMap;
-use std::io::Read;
 
 use super::element::{ByteOrder, Element};
 use super::payload::Packing;
@@ -21,9 +20,13 @@ pub(super) struct Header {
     /// Direction of every axis in the patient (LPS mm); `None` for axes that are none of space.
     directions: Vec<Option<[f64; 3]>>,
     origin: [f64; 3],
+    /// Whether distances are known.
     in_space: bool,
+    /// Whether the axes' directions are known.
+    has_directions: bool,
     pairs: BTreeMap<String, String>,
-    line_skip: usize,
+    /// Lines before the values, before decompression.
+    line_skip: u64,
     /// Bytes before the values, after decompression; -1: as many as there are before the last ones.
     byte_skip: i64,
 }
@@ -42,31 +45,29 @@ impl Header {
             .filter(|sizes| (1..=16).contains(&sizes.len()))
             .ok_or_else(|| source.format_error("NRRD header: sizes must be positive integers"))?;
         let element = element(source, &need("type")?)?;
+        let encoding = need("encoding")?.to_lowercase();
         let order = match field(&["endian"]).as_deref() {
             Some("big") => ByteOrder::Big,
             Some("little") => ByteOrder::Little,
-            None if element.size() == 1 => ByteOrder::Little,
+            None if element.size() == 1 || is_text(&encoding) => ByteOrder::Little,
             _ => return Err(source.format_error("NRRD header: endian must be little or big")),
         };
-        let skip = |name: &str| field(&[name]).map_or(Ok(0), |text| text.parse::<i64>());
+        let skip = |names: &[&str]| field(names).map_or(Ok(0), |text| text.trim().parse::<i64>());
         let bad_skip = |_| source.format_error("NRRD header: a skip is no integer");
         let mut header = Self {
             element,
             order,
             data_file: field(&["data file", "datafile"]),
             warnings: Vec::new(),
-            encoding: need("encoding")?.to_lowercase(),
+            encoding,
             directions: Vec::new(),
             origin: [0.0; 3],
             in_space: false,
+            has_directions: false,
             pairs,
-            line_skip: usize::try_from(
-                skip("line skip")
-                    .or_else(|_| skip("lineskip"))
-                    .map_err(bad_skip)?,
-            )
-            .unwrap_or(0),
-            byte_skip: skip("byte skip").map_err(bad_skip)?,
+            line_skip: u64::try_from(skip(&["line skip", "lineskip"]).map_err(bad_skip)?)
+                .unwrap_or(0),
+            byte_skip: skip(&["byte skip", "byteskip"]).map_err(bad_skip)?,
             sizes,
         };
         header.place(source, &fields)?;
@@ -87,6 +88,7 @@ impl Header {
                 .map(|vector| vector.map(|v| signed(v, signs)))
                 .collect();
             self.in_space = true;
+            self.has_directions = true;
         } else {
             let spacings = fields.get("spacings").map(|text| {
                 text.split_whitespace()
@@ -162,12 +164,27 @@ impl Header {
             )));
         };
         let affine = [0, 1, 2].map(|axis| [i[axis], j[axis], k[axis], self.origin[axis]]);
-        VolumeGeometry::new([ni, nj, nk], affine)
-            .map_err(|error| source.format_error(error.to_string()))
+        let geometry = VolumeGeometry::new([ni, nj, nk], affine)
+            .map_err(|error| source.format_error(error.to_string()))?;
+        Ok(if self.states_place() {
+            geometry
+        } else {
+            geometry.without_place()
+        })
     }
 
     pub(super) fn is_text(&self) -> bool {
-        matches!(self.encoding.as_str(), "text" | "txt" | "ascii")
+        is_text(&self.encoding)
+    }
+
+    /// Whether the axis that is none of space is the last one: then volumes follow one another.
+    pub(super) fn layers_are_last(&self) -> bool {
+        self.directions.last() == Some(&None)
+    }
+
+    /// Whether the header says where the axes lie, not only how far apart voxels are.
+    fn states_place(&self) -> bool {
+        self.has_directions
     }
 
     pub(super) fn packing(&self, source: &Source) -> Result<Packing> {
@@ -180,32 +197,29 @@ impl Header {
         }
     }
 
-    /// Settles how many bytes come before raw values.
-    pub(super) fn locate(&mut self, data: &[u8], count: usize) {
-        if self.encoding != "raw" {
-            return;
+    /// The stored values after the lines to skip, and the bytes to pass over once they are decompressed. Lines are
+    /// those of the stored bytes, so that they are bounded by the file.
+    pub(super) fn skips<'a>(
+        &self,
+        source: &Source,
+        stored: &'a [u8],
+        bytes: u64,
+    ) -> Result<(&'a [u8], u64)> {
+        if self.byte_skip == -1 && self.encoding == "raw" {
+            let before = (stored.len() as u64).saturating_sub(bytes);
+            return Ok((stored, before));
         }
-        let size = count.saturating_mul(self.element.size());
-        if self.byte_skip == -1 {
-            self.byte_skip = data.len().saturating_sub(size) as i64;
-            self.line_skip = 0;
+        let mut rest = stored;
+        for skipped in 0..self.line_skip {
+            let Some(end) = rest.iter().position(|&byte| byte == b'\n') else {
+                return Err(source.format_error(format!(
+                    "line skip {}: the values begin after {skipped} lines at most",
+                    self.line_skip
+                )));
+            };
+            rest = &rest[end + 1..];
         }
-    }
-
-    /// The reader after the lines and bytes to skip.
-    pub(super) fn skipping<R: Read>(&self, mut reader: R) -> R {
-        // What is missing here is missing in the values, which are counted.
-        let mut byte = [0];
-        let mut lines = 0;
-        while lines < self.line_skip {
-            match reader.read(&mut byte) {
-                Ok(1) => lines += usize::from(byte[0] == b'\n'),
-                _ => return reader,
-            }
-        }
-        let skip = u64::try_from(self.byte_skip).unwrap_or(0);
-        let _skipped = std::io::copy(&mut reader.by_ref().take(skip), &mut std::io::sink());
-        reader
+        Ok((rest, u64::try_from(self.byte_skip).unwrap_or(0)))
     }
 
     /// Samples of a picture pixel by pixel.
@@ -286,6 +300,10 @@ impl Header {
             segments.into_iter().map(|(.., segment)| segment).collect(),
         )
     }
+}
+
+fn is_text(encoding: &str) -> bool {
+    matches!(encoding, "text" | "txt" | "ascii")
 }
 
 /// Fields and key/value pairs up to the first empty line, and what follows it.

@@ -3,6 +3,9 @@
 //! The system hands out new memory a page at a time, at the first write to each: with pages of 4 KiB that takes longer
 //! than reading and converting the values of a CT series. Large requests therefore ask for pages of 2 MiB.
 
+use std::hint::black_box;
+use std::io;
+
 /// Smaller requests gain nothing.
 const WORTHWHILE_BYTES: usize = 4 << 20;
 
@@ -13,11 +16,35 @@ pub(super) fn zeroed<T: Clone + Default>(count: usize) -> Vec<T> {
     values
 }
 
+/// So many zeros, or an error where the system refuses the memory. An input's size is never a reason to abort.
+pub(super) fn try_zeroed<T: Clone + Default>(count: usize) -> io::Result<Vec<T>> {
+    // Zeros come from the system without being written only if they are asked for as such, which has no form that can
+    // fail; the reservation tells beforehand whether there is room.
+    drop(black_box(reserved::<T>(count)?));
+    Ok(zeroed(count))
+}
+
+/// An empty vector with room for `count` values, or an error where the system refuses the memory.
+pub(super) fn reserved<T>(count: usize) -> io::Result<Vec<T>> {
+    let mut values = Vec::new();
+    values
+        .try_reserve_exact(count)
+        .map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
+    Ok(values)
+}
+
 /// An empty vector with room for so many bytes.
 pub(super) fn with_capacity(bytes: usize) -> Vec<u8> {
     let mut values = Vec::with_capacity(bytes);
     advise(&mut values);
     values
+}
+
+/// An empty vector with room for so many bytes, or an error where the system refuses the memory.
+pub(super) fn try_with_capacity(bytes: usize) -> io::Result<Vec<u8>> {
+    let mut values = reserved(bytes)?;
+    advise(&mut values);
+    Ok(values)
 }
 
 /// Asks for large pages; where the system has none, nothing changes but the speed.
@@ -61,7 +88,9 @@ mod tests {
             assert_eq!(values.len(), count);
             assert!(values.iter().all(|v| v.to_bits() == 0));
         }
-        let bytes = with_capacity(WORTHWHILE_BYTES + 5);
+        let bytes = try_with_capacity(WORTHWHILE_BYTES + 5).unwrap();
+        let refused = try_zeroed::<f32>(usize::MAX / 8).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::OutOfMemory);
         assert!(bytes.is_empty() && bytes.capacity() >= WORTHWHILE_BYTES + 5);
     }
 }

@@ -7,10 +7,11 @@
 use std::io::{self, Read};
 use std::iter::Enumerate;
 use std::slice::ChunksMut;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use flate2::read::{MultiGzDecoder, ZlibDecoder};
+use flate2::bufread::{GzDecoder, ZlibDecoder};
 use rayon::prelude::*;
 
 use super::element::{ByteOrder, Element, label};
@@ -20,10 +21,15 @@ use crate::{Error, Result};
 
 /// Deflate never expands more than this.
 pub(super) const MAX_EXPANSION: u64 = 1032;
+/// Bytes that a file may have between its header and its values, or after its values, beside as many as the values
+/// themselves. A compressed stream that goes on longer is given up, so that time is bounded by what a header asks for.
+pub(super) const MAX_EXCESS: u64 = 16 << 20;
 /// Bytes of a piece.
 const PIECE: usize = 256 << 10;
 /// Bytes that are read at a time where a thread converts what it reads: they stay in its cache.
 const READ_PIECE: usize = 256 << 10;
+/// Signature of a gzip member, with the only method that exists.
+const GZIP_MEMBER: &[u8] = b"\x1f\x8b\x08";
 /// Pieces that wait to be converted.
 const WAITING: usize = 4;
 
@@ -36,12 +42,62 @@ pub(super) enum Packing {
 }
 
 impl Packing {
-    pub(super) fn stream(self, bytes: &[u8]) -> Stream<'_> {
+    /// The bytes to come; `trailing` learns what follows the last member of a gzip file.
+    pub(super) fn stream<'a>(self, bytes: &'a [u8], trailing: &Trailing) -> Stream<'a> {
         match self {
             Self::Raw => Stream::Raw(bytes),
-            Self::Gzip => Stream::Packed(Box::new(MultiGzDecoder::new(bytes))),
+            Self::Gzip => Stream::Packed(Box::new(Gzip::new(bytes, trailing.clone()))),
             Self::Zlib => Stream::Packed(Box::new(ZlibDecoder::new(bytes))),
         }
+    }
+}
+
+/// Bytes after the end of compressed data, which tape drives and careless copies leave.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Trailing(Arc<AtomicU64>);
+
+impl Trailing {
+    /// What a reader should know, once everything has been read.
+    pub(super) fn note(&self) -> Option<String> {
+        let bytes = self.0.load(Ordering::Relaxed);
+        (bytes > 0)
+            .then(|| format!("{bytes} bytes after the end of the compressed data were left out"))
+    }
+}
+
+/// Members of a gzip file, one after the other; bytes after them that begin no member end the stream.
+struct Gzip<'a> {
+    decoder: GzDecoder<&'a [u8]>,
+    done: bool,
+    trailing: Trailing,
+}
+
+impl<'a> Gzip<'a> {
+    fn new(bytes: &'a [u8], trailing: Trailing) -> Self {
+        Self {
+            decoder: GzDecoder::new(bytes),
+            done: false,
+            trailing,
+        }
+    }
+}
+
+impl Read for Gzip<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        while !self.done && !out.is_empty() {
+            let got = self.decoder.read(out)?;
+            if got > 0 {
+                return Ok(got);
+            }
+            let rest = *self.decoder.get_ref();
+            if rest.starts_with(GZIP_MEMBER) {
+                self.decoder = GzDecoder::new(rest);
+            } else {
+                self.trailing.0.store(rest.len() as u64, Ordering::Relaxed);
+                self.done = true;
+            }
+        }
+        Ok(0)
     }
 }
 
@@ -68,6 +124,8 @@ pub(super) struct Layout {
     pub(super) element: Element,
     pub(super) order: ByteOrder,
     pub(super) count: usize,
+    /// Bytes of other volumes after these values.
+    pub(super) tail: u64,
     /// Slope and intercept.
     pub(super) scaling: Option<(f64, f64)>,
 }
@@ -81,6 +139,7 @@ impl Layout {
     pub(super) fn check(&self, source: &Source, stored: u64, packing: Packing) -> Result<()> {
         let wide = self.element.size().max(4) as u64;
         source.check_bytes((self.count as u64).checked_mul(wide))?;
+        source.check_with_file((self.count as u64).saturating_mul(4))?;
         let most = match packing {
             Packing::Raw => stored,
             _ => stored.saturating_mul(MAX_EXPANSION),
@@ -142,7 +201,7 @@ fn read_converted<T: Clone + Default + Send>(
         Stream::Raw(bytes) => whole(source, bytes, layout)?,
         Stream::Plain(reader) => return read_in_turn(source, reader, layout, convert),
         Stream::Packed(reader) => {
-            let mut values = pages::zeroed(layout.count);
+            let mut values = zeros(source, layout)?;
             let mut left = &mut values[..];
             pieces(source, reader, layout, |piece| {
                 let (out, rest) = std::mem::take(&mut left).split_at_mut(piece.len() / size);
@@ -152,12 +211,17 @@ fn read_converted<T: Clone + Default + Send>(
             return Ok(values);
         }
     };
-    let mut values = pages::zeroed(layout.count);
+    let mut values = zeros(source, layout)?;
     let places = values.par_chunks_mut(PIECE / size);
     let error = places
         .zip(bytes.par_chunks(PIECE))
         .find_map_first(|(out, bytes)| convert(bytes, out).err());
     error.map_or(Ok(values), Err)
+}
+
+/// Memory for all values.
+fn zeros<T: Clone + Default>(source: &Source, layout: &Layout) -> Result<Vec<T>> {
+    pages::try_zeroed(layout.count).map_err(|error| source.io_error(error))
 }
 
 /// What is left to read, and where it belongs.
@@ -174,7 +238,7 @@ fn read_in_turn<T: Clone + Default + Send>(
     convert: impl Fn(&[u8], &mut [T]) -> Result<()> + Sync,
 ) -> Result<Vec<T>> {
     let size = layout.element.size();
-    let mut values = pages::zeroed(layout.count);
+    let mut values = zeros(source, layout)?;
     let queue = Mutex::new(Queue {
         reader,
         places: values.chunks_mut(READ_PIECE / size).enumerate(),
@@ -229,11 +293,11 @@ fn pieces(
     mut take: impl FnMut(&[u8]) -> Result<()>,
 ) -> Result<()> {
     let total = layout.bytes();
-    let limit = source.limit();
+    let most = total.saturating_add(layout.tail).saturating_add(MAX_EXCESS);
     std::thread::scope(|scope| {
         let (to_taker, from_reader) = sync_channel(WAITING);
         let (back, used) = sync_channel(WAITING);
-        scope.spawn(move || produce(reader, total, limit, &to_taker, &used));
+        scope.spawn(move || produce(reader, total, most, &to_taker, &used));
         let mut got = 0;
         for piece in from_reader {
             let piece: Vec<u8> = piece
@@ -254,7 +318,7 @@ fn pieces(
 fn produce(
     reader: impl Read,
     total: u64,
-    limit: u64,
+    most_after: u64,
     to_taker: &SyncSender<io::Result<Vec<u8>>>,
     used: &Receiver<Vec<u8>>,
 ) {
@@ -280,8 +344,111 @@ fn produce(
         }
     }
     // The checksum of compressed data follows the last byte.
-    if let Err(error) = io::copy(&mut reader.take(limit), &mut io::sink()) {
+    let after = io::copy(
+        &mut reader.take(most_after.saturating_add(1)),
+        &mut io::sink(),
+    );
+    let endless = || {
+        io::Error::other(format!(
+            "more than {most_after} bytes follow the {total} that the header asks for"
+        ))
+    };
+    let checked = after.and_then(|bytes| {
+        if bytes > most_after {
+            Err(endless())
+        } else {
+            Ok(())
+        }
+    });
+    if let Err(error) = checked {
         let _gone = to_taker.send(Err(error));
+    }
+}
+
+/// Passes over the `gap` between a header and its values, and over the bytes of `volumes` that are not read.
+pub(super) fn skip(
+    source: &Source,
+    reader: &mut dyn Read,
+    gap: u64,
+    volumes: u64,
+    layout: &Layout,
+) -> Result<()> {
+    let most = layout.bytes().saturating_add(MAX_EXCESS);
+    if gap > most {
+        return Err(source.format_error(format!(
+            "{gap} bytes before the values; at most {most} are passed over in a compressed file"
+        )));
+    }
+    let bytes = gap.saturating_add(volumes);
+    let passed = io::copy(&mut reader.take(bytes), &mut io::sink())
+        .map_err(|error| source.format_error(format!("damaged: {error}")))?;
+    if passed < bytes {
+        return Err(source.format_error(format!(
+            "truncated: it ends after {passed} of the {bytes} bytes before its values"
+        )));
+    }
+    Ok(())
+}
+
+/// Refuses values over the limit, and more numbers than `stored` bytes of text can hold.
+pub(super) fn check_text(source: &Source, layout: &Layout, stored: u64) -> Result<()> {
+    let count = layout.count as u64;
+    // A digit and a blank each; the last blank may be missing.
+    if count.saturating_mul(2).saturating_sub(1) > stored {
+        return Err(source.format_error(format!(
+            "truncated: {count} values in {stored} bytes of text"
+        )));
+    }
+    // Each is a number of eight bytes before it is converted.
+    source.check_bytes(count.checked_mul(8))?;
+    source.check_with_file(count.saturating_mul(12))
+}
+
+/// Numbers of a text, apart by blanks or commas, from the one with the number `first` on.
+pub(super) fn text_values(
+    source: &Source,
+    bytes: &[u8],
+    first: usize,
+    count: usize,
+) -> Result<Vec<f64>> {
+    let text = std::str::from_utf8(bytes)
+        .map_err(|_| source.format_error("values that are stored as text are no text"))?;
+    let mut numbers = pages::reserved(count).map_err(|error| source.io_error(error))?;
+    let words = text
+        .split(|c: char| c.is_ascii_whitespace() || c == ',')
+        .filter(|word| !word.is_empty());
+    for word in words.skip(first).take(count) {
+        let number: f64 = word.parse().map_err(|_| {
+            let word: String = word.chars().take(40).collect();
+            source.format_error(format!("{word:?} among values that are stored as text"))
+        })?;
+        numbers.push(number);
+    }
+    if numbers.len() < count {
+        return Err(source.format_error(format!(
+            "truncated: {} of {count} values in text",
+            numbers.len()
+        )));
+    }
+    Ok(numbers)
+}
+
+/// Number of the chosen volume of a series, counted from 0; `None` if the file holds one volume.
+pub(super) fn chosen_volume(
+    source: &Source,
+    shape: &[u64],
+    volumes: u64,
+    chosen: Option<&str>,
+) -> Result<Option<u64>> {
+    if volumes == 1 {
+        return Ok(None);
+    }
+    let number = chosen.and_then(|text| text.parse().ok());
+    match number.filter(|n| (1..=volumes).contains(n)) {
+        Some(number) => Ok(Some(number - 1)),
+        None => Err(source.unsupported(format!(
+            "{shape:?} voxels, a series of {volumes} volumes, as one image; choose one by its number, 1 to {volumes} (`--series`)"
+        ))),
     }
 }
 
@@ -317,6 +484,7 @@ mod tests {
             element: Element::I16,
             order: ByteOrder::Big,
             count: COUNT,
+            tail: 0,
             scaling,
         }
     }

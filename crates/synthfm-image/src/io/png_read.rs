@@ -8,6 +8,7 @@ use std::io::Cursor;
 use png::{BitDepth, ColorType, Transformations};
 
 use super::Picture;
+use super::orientation::Orientation;
 use super::source::Source;
 use crate::{Image, LabelMap, Result, RgbImage, Size};
 
@@ -20,15 +21,18 @@ struct Samples {
     channels: usize,
     depth: BitDepth,
     data: Vec<u16>,
+    orientation: Option<Orientation>,
 }
 
-pub(super) fn read_picture(source: &Source) -> Result<Picture> {
+/// The stored picture, and the orientation that makes it upright.
+pub(super) fn read_picture(source: &Source) -> Result<(Picture, Option<Orientation>)> {
     let samples = decode(source, Transformations::EXPAND)?;
     let Samples {
         size,
         channels,
         depth,
         data,
+        orientation,
     } = samples;
     if channels < 3 {
         let grey = data
@@ -36,7 +40,7 @@ pub(super) fn read_picture(source: &Source) -> Result<Picture> {
             .step_by(channels)
             .map(|&v| f32::from(v))
             .collect();
-        return Ok(Picture::Grey(Image::new(size, grey)?));
+        return Ok((Picture::Grey(Image::new(size, grey)?), orientation));
     }
     let to_byte = |v: u16| match depth {
         // 65535 / 255 = 257: rounded to the nearest.
@@ -47,10 +51,11 @@ pub(super) fn read_picture(source: &Source) -> Result<Picture> {
     let rgb = pixels
         .flat_map(|p| [p[0], p[1], p[2]].map(to_byte))
         .collect();
-    Ok(Picture::Rgb(RgbImage::new(size, rgb)?))
+    Ok((Picture::Rgb(RgbImage::new(size, rgb)?), orientation))
 }
 
-pub(super) fn read_label_map(source: &Source) -> Result<LabelMap> {
+/// The stored labels, and the orientation that makes them upright.
+pub(super) fn read_label_map(source: &Source) -> Result<(LabelMap, Option<Orientation>)> {
     let samples = decode(source, Transformations::IDENTITY)?;
     let channels = samples.channels;
     let mut labels = Vec::with_capacity(samples.size.area());
@@ -61,7 +66,7 @@ pub(super) fn read_label_map(source: &Source) -> Result<LabelMap> {
         }
         labels.push(pixel[0]);
     }
-    LabelMap::new(samples.size, labels)
+    Ok((LabelMap::new(samples.size, labels)?, samples.orientation))
 }
 
 fn decode(source: &Source, transformations: Transformations) -> Result<Samples> {
@@ -75,12 +80,16 @@ fn decode(source: &Source, transformations: Transformations) -> Result<Samples> 
     let mut reader = decoder.read_info().map_err(bad)?;
     let size = check_size(source, reader.info())?;
     let length = reader.output_buffer_size().map(|n| n as u64);
-    let mut buffer = vec![0; source.check_bytes(length)?];
+    let length = source.check_bytes(length)?;
+    let mut buffer = super::pages::try_zeroed(length).map_err(|error| source.io_error(error))?;
     let frame = reader.next_frame(&mut buffer).map_err(bad)?;
     // Up to the end of the file, so that a missing end is noticed.
     reader.finish().map_err(bad)?;
+    let exif = reader.info().exif_metadata.as_deref();
+    let orientation = exif.and_then(Orientation::of_exif);
     let channels = frame.color_type.samples();
-    let mut data = Vec::with_capacity(size.area() * channels);
+    let mut data =
+        super::pages::reserved(size.area() * channels).map_err(|error| source.io_error(error))?;
     for line in buffer
         .chunks_exact(frame.line_size.max(1))
         .take(size.height)
@@ -92,6 +101,7 @@ fn decode(source: &Source, transformations: Transformations) -> Result<Samples> 
         channels,
         depth: frame.bit_depth,
         data,
+        orientation,
     })
 }
 

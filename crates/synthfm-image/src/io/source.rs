@@ -3,7 +3,7 @@
 //! The size is checked before the file is read. Compressed files stay compressed here. Of a NIfTI file without
 //! compression only the start is read: its values go from the file straight to where they belong.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
@@ -14,6 +14,8 @@ use crate::{Error, FileFormat, Result};
 pub(super) struct Source<'a> {
     path: &'a Path,
     limit: u64,
+    /// Folder that data files beside this one must lie in, with links resolved.
+    data_root: Option<&'a Path>,
     bytes: Vec<u8>,
     rest: Option<Rest>,
 }
@@ -26,6 +28,9 @@ struct Rest {
 
 /// Bytes that tell every format, and hold the header of a NIfTI file.
 const START_BYTES: u64 = 1024;
+
+/// Memory that small files may take beside the limit on their values.
+const SLACK_BYTES: u64 = 64 << 20;
 
 const PNG_SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
 const GZIP_SIGNATURE: &[u8] = b"\x1f\x8b";
@@ -51,7 +56,8 @@ const SIGNATURES: [(&[u8], FileFormat); 12] = [
 ];
 
 /// Signatures of formats that people try.
-const KNOWN_BUT_UNSUPPORTED: [(&[u8], &str); 4] = [
+const KNOWN_BUT_UNSUPPORTED: [(&[u8], &str); 5] = [
+    (b"PK\x05\x06", "an empty ZIP archive"),
     (b"GIF8", "a GIF file"),
     (b"RIFF", "a WebP or AVI file"),
     (b"\x89HDF", "an HDF5 or MINC file"),
@@ -65,12 +71,14 @@ impl<'a> Source<'a> {
             source,
         };
         let limit = options.max_bytes;
-        let mut file = File::open(path).map_err(io)?;
+        check_regular(path)?;
+        let mut file = open_file(path).map_err(io)?;
         let metadata = file.metadata().map_err(io)?;
         let declared = metadata.len();
         let mut source = Self {
             path,
             limit,
+            data_root: None,
             bytes: Vec::new(),
             rest: None,
         };
@@ -83,19 +91,29 @@ impl<'a> Source<'a> {
             .read_to_end(&mut source.bytes)
             .map_err(io)?;
         let got = source.bytes.len() as u64;
-        if metadata.is_file() && declared > got && source.is_plain_nifti() {
+        if declared > got && source.is_plain_nifti() {
             let bytes = declared - got;
             source.rest = Some(Rest { file, bytes });
             return Ok(source);
         }
         if got == start {
-            let mut bytes = pages::with_capacity(declared.max(got) as usize);
+            let mut bytes = pages::try_with_capacity(declared.max(got) as usize).map_err(io)?;
             bytes.extend_from_slice(&source.bytes);
             file.take(most - got).read_to_end(&mut bytes).map_err(io)?;
             source.bytes = bytes;
         }
         source.check_bytes(Some(source.bytes.len() as u64))?;
         Ok(source)
+    }
+
+    /// Demands that data files which this file names lie in `folder`, with links resolved.
+    pub(super) const fn with_data_root(mut self, folder: Option<&'a Path>) -> Self {
+        self.data_root = folder;
+        self
+    }
+
+    pub(super) const fn data_root(&self) -> Option<&Path> {
+        self.data_root
     }
 
     fn is_plain_nifti(&self) -> bool {
@@ -117,16 +135,6 @@ impl<'a> Source<'a> {
     /// Bytes of the file.
     pub(super) fn len(&self) -> u64 {
         self.bytes.len() as u64 + self.rest.as_ref().map_or(0, |rest| rest.bytes)
-    }
-
-    /// Other bytes, from within the same file.
-    pub(super) const fn with_bytes(&self, bytes: Vec<u8>) -> Self {
-        Self {
-            path: self.path,
-            limit: self.limit,
-            bytes,
-            rest: None,
-        }
     }
 
     pub(super) fn into_bytes(self) -> Vec<u8> {
@@ -157,6 +165,9 @@ impl<'a> Source<'a> {
             .find(|(start, _)| bytes.starts_with(start));
         if let Some(&(_, format)) = known {
             return Ok(format);
+        }
+        if super::meta_image::is_header(bytes) {
+            return Ok(FileFormat::MetaImage);
         }
         if super::dicom::is_dicom(bytes) {
             return Ok(FileFormat::Dicom);
@@ -196,6 +207,19 @@ impl<'a> Source<'a> {
         }
     }
 
+    /// Refuses values that, with the bytes of the file that are in memory, take a quarter and 64 MiB more than the limit.
+    pub(super) fn check_with_file(&self, values: u64) -> Result<()> {
+        let together = values.saturating_add(self.bytes.len() as u64);
+        if together <= self.limit.saturating_add(self.limit / 4 + SLACK_BYTES) {
+            return Ok(());
+        }
+        Err(Error::Limit {
+            path: self.path.to_owned(),
+            bytes: together,
+            limit: self.limit,
+        })
+    }
+
     pub(super) fn io_error(&self, source: io::Error) -> Error {
         Error::Io {
             path: self.path.to_owned(),
@@ -222,6 +246,33 @@ impl<'a> Source<'a> {
             "label {value} is not an integer from 0 to 65535; is this a label file?"
         ))
     }
+}
+
+/// Refuses what is neither a file nor a folder: a pipe would wait for a writer, and cannot be read twice.
+pub(super) fn check_regular(path: &Path) -> Result<()> {
+    const ADVICE: &str = "; write its content to a file and name that";
+    let unsupported = |what: &str| Error::Unsupported {
+        path: path.to_owned(),
+        problem: format!("{what}, which cannot be read twice{ADVICE}"),
+    };
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_file() || metadata.is_dir() => Ok(()),
+        Ok(_) => Err(unsupported("a pipe or a device")),
+        Err(_) if path == Path::new("-") => Err(unsupported("standard input")),
+        Err(source) => Err(Error::Io {
+            path: path.to_owned(),
+            source,
+        }),
+    }
+}
+
+/// Opens a file to read; one that became a pipe since it was looked at is not waited for.
+fn open_file(path: &Path) -> io::Result<File> {
+    let mut options = fs::OpenOptions::new();
+    options.read(true);
+    #[cfg(target_os = "linux")]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK);
+    options.open(path)
 }
 
 fn reversed(mut bytes: [u8; 4]) -> [u8; 4] {

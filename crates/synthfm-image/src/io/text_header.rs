@@ -42,8 +42,24 @@ pub(super) fn detached(header: &Source, name: &str) -> Result<Vec<u8>> {
     }
     let folder = header.path().parent().unwrap_or(Path::new(""));
     let path: PathBuf = folder.join(relative);
+    if let Some(root) = header.data_root() {
+        check_within(header, &path, root)?;
+    }
     let options = ReadOptions {
         max_bytes: header.limit(),
     };
     Ok(Source::open(&path, options)?.into_bytes())
+}
+
+/// Refuses a data file that links lead out of `root`.
+fn check_within(header: &Source, path: &Path, root: &Path) -> Result<()> {
+    let resolved = |path: &Path| path.canonicalize().map_err(|error| header.io_error(error));
+    if resolved(path)?.starts_with(resolved(root)?) {
+        return Ok(());
+    }
+    Err(header.unsupported(format!(
+        "values in {}, which a link leads out of {}",
+        path.display(),
+        root.display()
+    )))
 }

@@ -14,7 +14,8 @@ const LETTERS: [[char; 2]; 3] = [['L', 'R'], ['P', 'A'], ['S', 'I']];
 pub struct VolumeGeometry {
     shape: [usize; 3],
     patient_from_voxel: [[f64; 4]; 3],
-    pub(crate) nifti: Option<NiftiForms>,
+    pub(crate) nifti: Option<Box<NiftiForms>>,
+    states_place: bool,
 }
 
 /// The fields of a NIfTI header that place the volume, bit for bit, so that a mask written on the
@@ -42,6 +43,7 @@ impl VolumeGeometry {
             shape,
             patient_from_voxel,
             nifti: None,
+            states_place: true,
         };
         let spacing = geometry.spacing_mm();
         let usable = spacing.iter().all(|&s| s.is_finite() && s > 0.0)
@@ -62,6 +64,18 @@ impl VolumeGeometry {
             affine[axis][axis] = spacing;
         }
         Self::new(shape, affine)
+    }
+
+    /// The same grid, of a file that does not say where it lies in the patient.
+    #[must_use]
+    pub const fn without_place(mut self) -> Self {
+        self.states_place = false;
+        self
+    }
+
+    /// Whether the file says where the volume lies in the patient. If not, axes point left, back and up by convention.
+    pub const fn states_place(&self) -> bool {
+        self.states_place
     }
 
     /// Voxels along `i`, `j`, `k`; `i` is the fastest in memory.

@@ -4,6 +4,7 @@
 //! by array axis (see [`Plane`]).
 
 mod geometry;
+mod regrid;
 mod slice;
 
 pub(crate) use geometry::NiftiForms;
