@@ -48,5 +48,5 @@ pub use rle::{compressed_rle, mask_of_rle, mask_of_runs};
 pub use scan::{DicomSeries, FileFormat, Scan, ScanInfo, UltrasoundRegion, Window};
 pub use segmentation::{MaskFormat, Segment, Segmentation, WriteOptions};
 pub use tidy::{fill_holes, parts_at};
-pub use view::percentile_window;
+pub use view::{Presentation, WindowChoice};
 pub use volume::{LabelVolume, Plane, Slice, Volume, VolumeGeometry};

@@ -36,6 +36,7 @@ fn open_with(path: &Path, series: Option<&str>, max_bytes: u64) -> Result<Scan, 
     let options = OpenOptions {
         read: ReadOptions { max_bytes },
         series: series.map(str::to_owned),
+        ..OpenOptions::default()
     };
     open_scan(path, &options)
 }

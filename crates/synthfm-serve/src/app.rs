@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 
 use super::annotation::Store;
 use super::catalog::{CaseId, Catalog};
-use super::desk::{Desk, OpenCase};
+use super::desk::{OpenCase, OpenCases};
 use super::engine::Engine;
 use super::error::{ApiError, ApiResult};
 use super::events::Events;
@@ -27,7 +27,7 @@ pub(super) struct App {
     pub(super) title: String,
     pub(super) model: ModelRecord,
     pub(super) catalog: Catalog,
-    pub(super) desk: Desk,
+    pub(super) desk: OpenCases,
     pub(super) sessions: Arc<Sessions>,
     pub(super) events: Arc<Events>,
     pub(super) engine: Engine,

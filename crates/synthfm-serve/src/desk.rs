@@ -37,7 +37,7 @@ pub(super) struct OpenCase {
 impl OpenCase {
     fn load(case: Case, folder: &Path, max_bytes: u64) -> ApiResult<Self> {
         let file = case.file()?;
-        let study = Study::read(&file, case.series(), max_bytes)?;
+        let study = Study::read(&file, case.series(), max_bytes, case.root())?;
         if case.identity().is_some() && study.identity().as_deref() != case.identity() {
             return Err(ApiError::conflict(
                 "moved",
@@ -55,6 +55,14 @@ impl OpenCase {
             groups: AtomicU64::new(groups),
             propagation: Mutex::new(None),
         })
+    }
+
+    /// Names the image for the embeddings of its slices: the case, and which volume of its file it is.
+    pub(super) fn image_id(&self) -> String {
+        match self.study.volumes() {
+            Some(volumes) => format!("{}#{}", self.case.id, volumes.shown),
+            None => self.case.id.clone(),
+        }
     }
 
     /// The annotation and its files.
@@ -108,11 +116,13 @@ type Cell = Arc<OnceCell<Arc<OpenCase>>>;
 
 /// All open cases.
 #[derive(Debug)]
-pub(super) struct Desk {
+pub(super) struct OpenCases {
     /// Holds a folder per case.
     folder: PathBuf,
     max_file_bytes: u64,
     entries: Mutex<Entries>,
+    /// The volumes that were chosen in files of several.
+    volumes: Mutex<BTreeMap<String, u64>>,
     reading: Arc<Semaphore>,
 }
 
@@ -122,12 +132,13 @@ struct Entries {
     clock: u64,
 }
 
-impl Desk {
+impl OpenCases {
     pub(super) fn new(folder: PathBuf, max_file_bytes: u64) -> Self {
         Self {
             folder,
             max_file_bytes,
             entries: Mutex::default(),
+            volumes: Mutex::default(),
             reading: Arc::new(Semaphore::new(MAX_READING)),
         }
     }
@@ -149,10 +160,34 @@ impl Desk {
         opened
     }
 
+    /// Shows another volume of a file with several from the next time that the case is opened, which is now: a case that
+    /// something is still done with is not closed.
+    pub(super) fn choose_volume(&self, case: &str, volume: u64) -> ApiResult<()> {
+        let mut entries = lock(&self.entries);
+        if let Some((cell, _)) = entries.cells.get(case) {
+            let open = cell.get();
+            if open.is_some_and(|open| open.study.volumes().is_some_and(|v| v.shown == volume)) {
+                return Ok(());
+            }
+            let idle = Arc::strong_count(cell) == 1
+                && open.is_none_or(|open| Arc::strong_count(open) == 1);
+            if !idle {
+                return Err(ApiError::busy("the case is in use; try again"));
+            }
+            if let Some((cell, _)) = entries.cells.remove(case) {
+                close(cell);
+            }
+        }
+        lock(&self.volumes).insert(case.to_owned(), volume);
+        Ok(())
+    }
+
     async fn load(&self, case: Case) -> ApiResult<Arc<OpenCase>> {
         let Ok(turn) = Arc::clone(&self.reading).acquire_owned().await else {
             return Err(ApiError::busy("the server is stopping"));
         };
+        let volume = lock(&self.volumes).get(&case.id).copied();
+        let case = case.with_volume(volume);
         let (folder, max_bytes) = (self.folder.join(&case.id), self.max_file_bytes);
         let work = tokio::task::spawn_blocking(move || {
             // Held until the reading has ended, even if whoever asked for it has gone.

@@ -43,7 +43,7 @@ pub use options::{Listen, ModelRecord, ReviewOptions, ServeOptions, Terminal, pa
 
 use app::{App, Folders};
 use catalog::Catalog;
-use desk::Desk;
+use desk::OpenCases;
 use engine::Engine;
 use error::ApiError;
 use events::Events;
@@ -136,7 +136,7 @@ async fn annotator(
         title: title(options),
         model,
         catalog,
-        desk: Desk::new(folders.work.join("cases"), options.max_file_bytes),
+        desk: OpenCases::new(folders.work.join("cases"), options.max_file_bytes),
         sessions: Arc::new(Sessions::default()),
         engine: Engine::start(&predictor, Arc::clone(&events))?,
         events,

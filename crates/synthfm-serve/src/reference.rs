@@ -268,7 +268,7 @@ mod tests {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         let map = LabelMap::new(Size::new(2, 3), vec![9; 6]).unwrap();
         write_label_png(&path, &map).unwrap();
-        let study = Study::read(&path, None, 1 << 20).unwrap();
+        let study = Study::read(&path, None, 1 << 20, folder).unwrap();
         (path, study)
     }
 
@@ -329,7 +329,13 @@ mod tests {
             write_label_nifti(&path, &LabelVolume::zeros(grid)).unwrap();
             path
         };
-        let study = Study::read(&write("image.nii", [2, 3, 4], 1.0), None, 1 << 20).unwrap();
+        let study = Study::read(
+            &write("image.nii", [2, 3, 4], 1.0),
+            None,
+            1 << 20,
+            folder.path(),
+        )
+        .unwrap();
         let read = |path: PathBuf| Reference::read(&path, &study, &BTreeMap::new(), 1 << 20);
         assert!(read(write("same.nii", [2, 3, 4], 1.0)).is_ok());
         let error = read(write("shape.nii", [2, 3, 5], 1.0))

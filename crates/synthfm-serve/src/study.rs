@@ -7,10 +7,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
-use synthfm_image::percentile_window;
 use synthfm_image::{
-    ImageFile, OpenOptions, Picture, Plane, ReadOptions, RgbImage, ScanInfo, Size, Volume,
-    VolumeGeometry, open_scan,
+    ImageFile, OpenOptions, Picture, Plane, Presentation, ReadOptions, RgbImage, ScanInfo, Size,
+    Volume, VolumeGeometry, open_scan, volume_count,
 };
 
 use super::annotation::PlaneName;
@@ -18,6 +17,8 @@ use super::annotation::PlaneName;
 /// Longest side of a slice: what a browser's canvas shows.
 const MAX_SIDE: usize = 16_384;
 const STEPS: f32 = 65_535.0;
+/// Black and white of 8-bit values.
+const BYTES: [f32; 2] = [0.0, 255.0];
 
 /// An image in memory.
 #[derive(Debug)]
@@ -30,6 +31,16 @@ pub(super) struct Study {
     scale: Scale,
     /// What the file says beside its values.
     info: Option<ScanInfo>,
+    /// Of a file with several volumes.
+    volumes: Option<Volumes>,
+}
+
+/// The volumes of a file, of which one is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(super) struct Volumes {
+    pub(super) count: u64,
+    /// Counted from 1.
+    pub(super) shown: u64,
 }
 
 #[derive(Debug)]
@@ -59,25 +70,38 @@ pub(super) struct PlaneInfo {
 }
 
 impl Study {
-    /// Reads a file, or an image of a folder of DICOM files, of at most `max_bytes`.
+    /// Reads a file, or an image of a folder of DICOM files, of at most `max_bytes`. Of a file with several volumes
+    /// `series` is the number of one, from 1, and the first by default. Data files of detached headers must lie below
+    /// `root`.
     pub(super) fn read(
         path: &Path,
         series: Option<&str>,
         max_bytes: u64,
+        root: &Path,
     ) -> synthfm_image::Result<Self> {
-        let options = OpenOptions {
+        let mut options = OpenOptions {
             read: ReadOptions { max_bytes },
             series: series.map(str::to_owned),
+            data_root: Some(root.to_owned()),
         };
+        let volumes = volume_count(path, &options)?;
+        if volumes > 1 && options.series.is_none() {
+            options.series = Some("1".to_owned());
+        }
+        let shown = options.series.as_ref().and_then(|n| n.parse().ok());
         let scan = open_scan(path, &options)?;
         let mut study = match scan.content {
-            ImageFile::Volume(volume) => Self::of_volume(volume, &scan.info),
+            ImageFile::Volume(volume) => Self::of_volume(volume, &scan.info)?,
             ImageFile::Picture(picture) => Self::of_picture(picture, &scan.info)?,
         };
         if scan.info.inverted {
             study.invert();
         }
         study.info = Some(scan.info);
+        study.volumes = (volumes > 1).then_some(Volumes {
+            count: volumes,
+            shown: shown.unwrap_or(1),
+        });
         let planes = study.planes();
         let longest = planes.iter().map(|p| p.height.max(p.width)).max();
         let shape = study.grid.shape();
@@ -96,45 +120,43 @@ impl Study {
         })
     }
 
-    fn of_volume(volume: Volume, info: &ScanInfo) -> Self {
-        let window = default_window(info, volume.data());
-        Self {
+    fn of_volume(volume: Volume, info: &ScanInfo) -> synthfm_image::Result<Self> {
+        let window = shown_range(&Presentation::of_volume(&volume, info, None)?);
+        Ok(Self {
             grid: volume.geometry().clone(),
             scale: Scale::of(volume.data()),
             pixels: Pixels::Grey(volume),
             is_picture: false,
             window,
             info: None,
-        }
+            volumes: None,
+        })
     }
 
     fn of_picture(picture: Picture, info: &ScanInfo) -> synthfm_image::Result<Self> {
         let Size { height, width } = picture.size();
         let grid = VolumeGeometry::with_spacing([width, height, 1], [1.0; 3])?;
-        let whole = [0.0, 255.0];
         Ok(match picture {
             Picture::Rgb(rgb) => Self {
                 grid,
                 pixels: Pixels::Rgb(rgb),
                 is_picture: true,
-                window: whole,
+                window: BYTES,
                 scale: Scale {
                     offset: 0.0,
                     step: 1.0,
                 },
                 info: None,
+                volumes: None,
             },
             Picture::Grey(image) => Self {
-                window: if info.windows.is_empty() && image.is_8_bit() {
-                    whole
-                } else {
-                    default_window(info, image.data())
-                },
+                window: shown_range(&Presentation::of_picture(&image, info, None)?),
                 scale: Scale::of(image.data()),
                 pixels: Pixels::Grey(Volume::new(grid.clone(), image.into_data())?),
                 grid,
                 is_picture: true,
                 info: None,
+                volumes: None,
             },
         })
     }
@@ -164,6 +186,11 @@ impl Study {
     pub(super) fn identity(&self) -> Option<String> {
         let info = self.info.as_ref()?;
         info.dicom.as_ref().map(|series| series.identity())
+    }
+
+    /// Of a file with several volumes: how many, and which one it is.
+    pub(super) const fn volumes(&self) -> Option<Volumes> {
+        self.volumes
     }
 
     pub(super) const fn is_picture(&self) -> bool {
@@ -300,12 +327,12 @@ impl Scale {
     }
 }
 
-/// The file's own first window, else the 0.5 and 99.5 percentiles; around a single value a window of width 1.
-fn default_window(info: &ScanInfo, values: &[f32]) -> [f32; 2] {
-    let (low, high) = match info.windows.first() {
-        Some(own) => (own.low, own.high),
-        None => percentile_window(values),
+/// Black and white of a presentation; around a single value a window of width 1.
+fn shown_range(shown: &Presentation) -> [f32; 2] {
+    let Some(window) = &shown.window else {
+        return BYTES;
     };
+    let (low, high) = (window.low, window.high);
     if low < high {
         [low, high]
     } else {
@@ -325,7 +352,9 @@ pub(super) fn window_or(window: Option<[f32; 2]>, default: [f32; 2]) -> Result<[
 #[cfg(test)]
 #[expect(clippy::float_cmp, reason = "whole numbers and halves are exact")]
 mod tests {
-    use synthfm_image::{FileFormat, GreyDepth, Image, write_grey_png, write_rgb_png};
+    use synthfm_image::{
+        FileFormat, GreyDepth, Image, WindowChoice, write_grey_png, write_rgb_png,
+    };
 
     use super::*;
 
@@ -358,7 +387,7 @@ mod tests {
         let values = (0u8..6).map(|v| f32::from(v) * 10.0).collect();
         let image = Image::new(Size::new(2, 3), values).unwrap();
         write_grey_png(&path, &image, 0.0..=255.0, GreyDepth::Eight).unwrap();
-        let study = Study::read(&path, None, 1 << 20).unwrap();
+        let study = Study::read(&path, None, 1 << 20, folder.path()).unwrap();
         assert_eq!(
             (study.grid().shape(), study.window()),
             ([3, 2, 1], [0.0, 255.0])
@@ -376,7 +405,7 @@ mod tests {
         );
         assert!(study.slice_bytes(PlaneName::Axial, 1).is_err());
         assert!(study.slice_bytes(PlaneName::Coronal, 0).is_err());
-        assert!(Study::read(&path, None, 10).is_err());
+        assert!(Study::read(&path, None, 10, folder.path()).is_err());
     }
 
     #[test]
@@ -385,7 +414,7 @@ mod tests {
         let path = folder.path().join("a.png");
         let rgb = RgbImage::new(Size::new(1, 2), vec![1, 2, 3, 200, 100, 0]).unwrap();
         write_rgb_png(&path, &rgb).unwrap();
-        let study = Study::read(&path, None, 1 << 20).unwrap();
+        let study = Study::read(&path, None, 1 << 20, folder.path()).unwrap();
         assert_eq!(study.slice_bytes(PlaneName::Axial, 0).unwrap(), rgb.data());
         assert_eq!(
             study
@@ -398,7 +427,11 @@ mod tests {
     #[test]
     fn a_flat_image_has_a_window() {
         let info = ScanInfo::of_format(FileFormat::Png);
-        let window = |values: &[f32]| default_window(&info, values);
+        let window = |values: &[f32]| {
+            let image = Image::new(Size::new(1, values.len()), values.to_vec()).unwrap();
+            let choice = Some(&WindowChoice::Percentiles);
+            shown_range(&Presentation::of_picture(&image, &info, choice).unwrap())
+        };
         assert_eq!(window(&[7.0; 9]), [6.5, 7.5]);
         assert_eq!(window(&[f32::NAN]), [-0.5, 0.5]);
         assert_eq!(window(&[0.0, 10.0]), [0.0, 10.0]);

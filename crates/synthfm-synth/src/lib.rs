@@ -49,7 +49,7 @@ pub use config::{
     TargetsConfig, UltrasoundConfig, XrayConfig,
 };
 pub use error::{Error, Result};
-pub use params::{Look, SampleParams, SceneKind, TargetKind};
+pub use params::{Modality, SampleParams, SceneKind, TargetKind};
 pub use render::render;
 pub use sample::{Sample, Target};
 

@@ -3,7 +3,7 @@
 use synthfm_image::draw::{self, Colour};
 use synthfm_image::{Mask, Result, RgbImage, Size};
 
-use crate::params::{Effect, Look, NoiseParams, SampleParams, SceneKind};
+use crate::params::{Effect, Modality, NoiseParams, SampleParams, SceneKind};
 use crate::sample::Sample;
 
 /// Longer side of a picture in pixels, and the width of a tile: 42 letters.
@@ -98,9 +98,9 @@ const fn scene(kind: SceneKind) -> &'static str {
         SceneKind::LabelMap => "label map",
         SceneKind::CloseUp => "close-up",
         SceneKind::Body => "body",
-        SceneKind::Layered => "layers",
-        SceneKind::Scattered => "cells",
-        SceneKind::Paired => "pair",
+        SceneKind::Sonogram => "layers",
+        SceneKind::Cells => "cells",
+        SceneKind::ChestRadiograph => "pair",
         SceneKind::Vessels => "vessels",
         SceneKind::Heart => "heart",
         SceneKind::Head => "head",
@@ -108,14 +108,14 @@ const fn scene(kind: SceneKind) -> &'static str {
     }
 }
 
-const fn look(look: Look) -> &'static str {
+const fn look(look: Modality) -> &'static str {
     match look {
-        Look::Free => "free look",
-        Look::Ct => "CT",
-        Look::Mr => "MR",
-        Look::Ultrasound => "ultrasound",
-        Look::Xray => "X-ray",
-        Look::Microscopy => "microscopy",
+        Modality::Free => "free look",
+        Modality::Ct => "CT",
+        Modality::Mr => "MR",
+        Modality::Ultrasound => "ultrasound",
+        Modality::Xray => "X-ray",
+        Modality::Microscopy => "microscopy",
     }
 }
 
@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn the_summary_says_what_the_recipe_holds() {
         let (mut params, _) = drawn(128, 128);
-        (params.scene, params.look) = (SceneKind::LabelMap, Look::Mr);
+        (params.scene, params.look) = (SceneKind::LabelMap, Modality::Mr);
         let (seed, sigma, grain) = (0, 0.1, [0.0; 2]);
         params.acquisition = [
             NoiseParams::Rician { seed, sigma, grain },

@@ -6,7 +6,9 @@ use synthfm_image::{Connectivity, Mask, Size, connected_components};
 use synthfm_synth::params::{
     Blend, EdgeParams, Effect, Mark, Outline, StructureParams, TargetRule, ViewParams,
 };
-use synthfm_synth::{GeneratorConfig, Look, SampleParams, SceneKind, TargetKind, generate, render};
+use synthfm_synth::{
+    GeneratorConfig, Modality, SampleParams, SceneKind, TargetKind, generate, render,
+};
 
 fn config(height: usize, width: usize) -> GeneratorConfig {
     let mut config = GeneratorConfig::default();
@@ -275,11 +277,11 @@ fn presets_show_their_modality_and_every_effect_occurs() {
     let mut effects = BTreeSet::new();
     let mut marks = BTreeSet::new();
     for (name, look) in [
-        ("ct", Look::Ct),
-        ("mr", Look::Mr),
-        ("us", Look::Ultrasound),
-        ("xray", Look::Xray),
-        ("micro", Look::Microscopy),
+        ("ct", Modality::Ct),
+        ("mr", Modality::Mr),
+        ("us", Modality::Ultrasound),
+        ("xray", Modality::Xray),
+        ("micro", Modality::Microscopy),
     ] {
         let config = GeneratorConfig::preset(name).unwrap();
         for index in 0..150 {

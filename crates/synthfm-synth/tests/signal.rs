@@ -2,7 +2,7 @@
 
 use synthfm_image::{Connectivity, connected_components};
 use synthfm_synth::params::{ClusterForm, Effect, TextureParams};
-use synthfm_synth::{GeneratorConfig, Look, SampleParams, Target, TargetKind, render};
+use synthfm_synth::{GeneratorConfig, Modality, SampleParams, Target, TargetKind, render};
 
 /// The default mixture with these probabilities of clusters, plain mixtures and segments.
 fn config(clusters: f32, plain: f32, segments: f32) -> GeneratorConfig {
@@ -81,7 +81,7 @@ fn plain_mixtures_have_blur_and_nothing_else_of_a_scanner() {
     for index in 0..60 {
         let params = SampleParams::draw(&config(0.3, 1.0, 0.3), 5, index);
         params.validate().unwrap();
-        assert_eq!(params.look, Look::Free);
+        assert_eq!(params.look, Modality::Free);
         assert!(matches!(params.acquisition[..], [Effect::Blur(_)]));
         assert!(params.overlay.is_empty());
         assert!(matches!(params.textures[..], [TextureParams::Grain { .. }]));

@@ -18,7 +18,7 @@ use crate::loss::{LossConfig, total_loss};
 use crate::multimask::{most_confident, multimask_loss};
 use crate::parameters::{for_each_parameter, frozen_sha256};
 use crate::plan::{ParameterGroup, Plan, parameter_groups};
-use crate::reuse::Recall;
+use crate::reuse::EmbeddingReuse;
 
 /// What a forward pass gives.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ pub struct Learner {
     /// Of all other products.
     step: Arithmetic,
     /// Where embeddings are looked up.
-    recall: Option<Recall>,
+    recall: Option<EmbeddingReuse>,
 }
 
 impl Learner {
@@ -121,7 +121,7 @@ impl Learner {
     }
 
     /// The same with embeddings that are looked up, of batches that bring their pictures.
-    pub(crate) fn with_recall(self, recall: Option<Recall>) -> Self {
+    pub(crate) fn with_recall(self, recall: Option<EmbeddingReuse>) -> Self {
         Self { recall, ..self }
     }
 

@@ -15,7 +15,7 @@ pub struct LossConfig {
     pub dice: f32,
     /// Weight of [`focal_loss`] (SAM: 20 beside a Dice weight of 1).
     pub focal: f32,
-    /// Weight of [`balanced_loss`], which keeps a model that starts from nothing off the empty mask.
+    /// Weight of [`class_balanced_loss`], which keeps a model that starts from nothing off the empty mask.
     pub balanced: f32,
     /// Weight of [`iou_loss`] (SAM: 1). 0 leaves the IoU head untrained, as in SynthFM.
     pub iou: f32,
@@ -104,7 +104,7 @@ pub fn focal_loss(logits: Tensor<3>, target: Tensor<3>) -> Tensor<1> {
 ///
 /// # Shapes
 /// `logits`, `target`: `[N, H, W]` -> `[N]`
-pub fn balanced_loss(logits: Tensor<3>, target: Tensor<3>) -> Tensor<1> {
+pub fn class_balanced_loss(logits: Tensor<3>, target: Tensor<3>) -> Tensor<1> {
     let [n, h, w] = logits.dims();
     let (x, t) = (logits.reshape([n, h * w]), target.reshape([n, h * w]));
     let tail = ((-x.clone().abs()).exp() + 1.0).log(); // log(1 + e^−|x|)
@@ -145,7 +145,7 @@ pub(crate) fn mask_loss(config: LossConfig, logits: Tensor<3>, target: Tensor<3>
         total = total + focal_loss(logits.clone(), target.clone()) * config.focal;
     }
     if config.balanced > 0.0 {
-        total = total + balanced_loss(logits, target) * config.balanced;
+        total = total + class_balanced_loss(logits, target) * config.balanced;
     }
     total
 }

@@ -98,11 +98,11 @@ fn bytes(model: &SamConfig) -> u64 {
 
 /// The frozen encoder behind a folder of embeddings.
 #[derive(Debug, Clone)]
-pub(crate) struct Recall {
+pub(crate) struct EmbeddingReuse {
     predictor: Predictor,
 }
 
-impl Recall {
+impl EmbeddingReuse {
     /// Opens the folder of a run whose configuration asks for one.
     pub(crate) fn open(
         config: &ReuseConfig,

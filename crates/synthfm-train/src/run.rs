@@ -19,10 +19,10 @@ use crate::learner::Learner;
 use crate::memory::MemoryEstimate;
 use crate::pace::StepReport;
 use crate::real_validation::{RealData, RealScore, mean_dice};
-use crate::reuse::Recall;
+use crate::reuse::EmbeddingReuse;
 use crate::tensorboard::EventFile;
 use crate::train::{Outcome, RunOptions, Summary};
-use crate::trainee::{Trainee, learner};
+use crate::train_state::{TrainState, learner};
 use crate::validation::{SettingScore, Validation, validate};
 use crate::{Error, Result};
 
@@ -134,7 +134,7 @@ fn resumed(
     config: &TrainConfig,
     model: &SamConfig,
     device: &Device,
-) -> Result<(State, Trainee)> {
+) -> Result<(State, TrainState)> {
     let (state, optimizer) = checkpoint::load(checkpoint, config.optimizer)?;
     let load = |name: &str| -> Result<Learner> {
         let sam = ModelFile::open(&checkpoint.join(name))?.load(device)?;
@@ -147,7 +147,7 @@ fn resumed(
         None
     };
     let learner = load(MODEL)?;
-    let trainee = Trainee {
+    let trainee = TrainState {
         optimizer: optimizer.with_rates(learner.rates()),
         learner,
         ema,
@@ -175,7 +175,7 @@ impl<'a> Run<'a> {
         config: &'a TrainConfig,
         model: &SamConfig,
         options: &'a RunOptions<'a>,
-    ) -> Result<(Self, Trainee)> {
+    ) -> Result<(Self, TrainState)> {
         let real = RealData::open(&config.validation)?;
         let out = options.out;
         fs::create_dir_all(out).map_err(|source| Error::Io {
@@ -204,13 +204,13 @@ impl<'a> Run<'a> {
                     write_atomic(&out.join("config.toml"), config.to_toml().as_bytes())?;
                 }
                 let sam = initial_model(config, model, &options.device)?;
-                let trainee = Trainee::new(sam, config, model, &options.device)?;
+                let trainee = TrainState::new(sam, config, model, &options.device)?;
                 (State::default(), trainee)
             }
         };
         state.frozen_sha256 = trainee.learner.frozen_sha256();
         let on = (&options.device, config.encoder_precision);
-        let recall = Recall::open(&config.reuse, out, &trainee.learner, on)?;
+        let recall = EmbeddingReuse::open(&config.reuse, out, &trainee.learner, on)?;
         trainee.learner = trainee.learner.with_recall(recall);
         let saved = state.step;
         let tensorboard = if writes {
@@ -240,7 +240,11 @@ impl<'a> Run<'a> {
     }
 
     /// Scores the model on held-back samples, draws some of them, and keeps the model if it is the best so far.
-    pub(crate) fn validate(&mut self, trainee: &Trainee, maker: &BatchMaker) -> Result<Validation> {
+    pub(crate) fn validate(
+        &mut self,
+        trainee: &TrainState,
+        maker: &BatchMaker,
+    ) -> Result<Validation> {
         let (step, images) = (self.state.step, self.config.validation.images);
         let learner = trainee.averaged();
         let (mut validation, picture) = validate(&learner, maker, step, images)?;
@@ -322,7 +326,7 @@ impl<'a> Run<'a> {
     }
 
     /// What is trained and what it takes, for the reader and as `parameters.json`.
-    pub(crate) fn summarise(&self, trainee: &Trainee, model: &SamConfig) -> Result<Summary> {
+    pub(crate) fn summarise(&self, trainee: &TrainState, model: &SamConfig) -> Result<Summary> {
         let groups = trainee.learner.groups(self.config.optimizer.weight_decay);
         let memory = MemoryEstimate::of(self.config, model, &groups);
         let summary = Summary { groups, memory };
@@ -382,8 +386,8 @@ impl<'a> Run<'a> {
     }
 
     /// Saves a checkpoint, after making sure that the frozen encoder is what it was.
-    pub(crate) fn save(&mut self, trainee: &Trainee) -> Result<PathBuf> {
-        let Trainee {
+    pub(crate) fn save(&mut self, trainee: &TrainState) -> Result<PathBuf> {
+        let TrainState {
             learner,
             optimizer,
             ema,
@@ -412,7 +416,7 @@ impl<'a> Run<'a> {
         Ok(path)
     }
 
-    pub(crate) fn finish(mut self, trainee: &Trainee) -> Result<Outcome> {
+    pub(crate) fn finish(mut self, trainee: &TrainState) -> Result<Outcome> {
         let finished = self.state.step >= self.config.steps();
         let writes = self.tensorboard.is_some();
         let mut checkpoint = checkpoint::folder(self.out, self.state.step);

@@ -19,7 +19,7 @@ use crate::real_validation::RealScore;
 use crate::{Error, Result};
 
 /// Index of the first held-back sample.
-pub(crate) const HELD_BACK: u64 = 1 << 60;
+pub(crate) const HELD_OUT: u64 = 1 << 60;
 /// Samples with a picture.
 const PICTURES: u64 = 8;
 /// Colours of the truth and of the model's answer.
@@ -174,7 +174,7 @@ pub(crate) fn validate(
     let mut octaves = OCTAVES.map(|_| OctaveSums::default());
     for image in 0..images {
         // The same image and structures for each kind of prompt: encoded once.
-        let batches = SETTINGS.map(|setting| maker.held_back(image, setting.kind()));
+        let batches = SETTINGS.map(|setting| maker.held_out(image, setting.kind()));
         if batches[0].objects() == 0 {
             continue;
         }

@@ -10,14 +10,13 @@ use clap::builder::TypedValueParser;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 use synthfm_eval::evaluate::Target;
-use synthfm_image::{BoxXyxy, MaskFormat, Plane, Point2};
+use synthfm_image::{BoxXyxy, MaskFormat, Plane, Point2, WindowChoice};
 use synthfm_sam::{DeviceChoice, PrecisionChoice};
 use synthfm_synth::SizeConfig;
 
 use crate::cache::CacheArgs;
 use crate::evaluate::EvaluateArgs;
 use crate::generate::Shard;
-use crate::input::WindowChoice;
 use crate::limits::OpenArgs;
 use crate::serve::ServeArgs;
 
@@ -234,7 +233,7 @@ pub(crate) struct ViewArgs {
     pub(crate) axis: AxisName,
     /// Intensities from black to white: width and level, or abdomen, lung, bone, brain, mediastinum, liver (CT), own
     /// (the file's), percentiles (0.5 and 99.5) [default: 8-bit pictures as they are, otherwise own where the file has
-    /// one, else percentiles]
+    /// one, else abdomen for Hounsfield units, else percentiles]
     #[arg(long, value_name = "W,L|NAME", allow_hyphen_values = true)]
     pub(crate) window: Option<WindowChoice>,
     #[command(flatten)]

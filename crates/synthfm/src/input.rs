@@ -1,54 +1,22 @@
 //! From a file or DICOM series to the 8-bit picture that a model sees, and from a mask back to a file of the same grid.
 //!
-//! 8-bit pictures are taken as they are; deeper ones and volumes pass through a window: the one asked for, else the
-//! file's own, else the 0.5 and 99.5 percentiles of the whole picture or volume, as in the evaluation.
+//! Which intensities are shown is decided by [`Presentation`], as in evaluation and the annotator.
 
 use std::path::Path;
-use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
 use synthfm_image::{
     ImageFile, LabelFile, LabelMap, LabelVolume, Mask, MaskFormat, OpenOptions, Picture, Plane,
-    ReadOptions, RgbImage, Scan, ScanInfo, Segment, Segmentation, Volume, VolumeGeometry, Window,
-    WriteOptions, check_source, open_scan, percentile_window, read_labels, write_segmentation,
+    Presentation, ReadOptions, RgbImage, Scan, ScanInfo, Segment, Segmentation, Volume,
+    VolumeGeometry, Window, WindowChoice, WriteOptions, check_source, open_scan, read_labels,
+    write_segmentation,
 };
 
-use crate::cli::{ViewArgs, numbers};
+use crate::cli::ViewArgs;
 use crate::output::usage;
 
 /// Value of a structure in the label maps that are written.
 const LABEL: u16 = 1;
-
-/// How intensities become grey.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum WindowChoice {
-    /// This range.
-    Range(Window),
-    /// The first one that the file recommends.
-    Own,
-    /// The 0.5 and 99.5 percentiles.
-    Percentiles,
-}
-
-impl FromStr for WindowChoice {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "own" => return Ok(Self::Own),
-            "percentiles" => return Ok(Self::Percentiles),
-            _ => {}
-        }
-        if let Some(window) = Window::named(text) {
-            return Ok(Self::Range(window));
-        }
-        let names: Vec<&str> = Window::NAMED.iter().map(|(name, ..)| *name).collect();
-        let expected = format!("width,level or {}, own, percentiles", names.join(", "));
-        let [width, level] = numbers(text, &expected)?;
-        let window = Window::of_width_level(width, level);
-        window.map(Self::Range).map_err(|error| error.to_string())
-    }
-}
 
 /// A window in numbers: one by name, or width and level.
 pub(crate) fn parse_range(text: &str) -> Result<Window, String> {
@@ -126,7 +94,7 @@ fn of_picture(path: &Path, picture: Picture, info: ScanInfo, view: &View) -> Res
             path.display()
         )));
     }
-    let (rgb, window) = match (picture, &view.window) {
+    let (rgb, shown) = match (picture, &view.window) {
         (Picture::Rgb(_), Some(_)) => {
             let path = path.display();
             return Err(usage(format!(
@@ -134,20 +102,18 @@ fn of_picture(path: &Path, picture: Picture, info: ScanInfo, view: &View) -> Res
             )));
         }
         (Picture::Rgb(rgb), None) => (rgb, None),
-        (Picture::Grey(image), None) if info.windows.is_empty() && image.is_8_bit() => {
-            let all = Window {
-                low: 0.0,
-                high: 255.0,
-                name: None,
-            };
-            (all.apply(&image, info.inverted), None)
-        }
         (Picture::Grey(image), choice) => {
-            let chosen = chosen(path, choice.as_ref(), &info, image.data())?;
-            (chosen.window.apply(&image, info.inverted), Some(chosen))
+            let shown = Presentation::of_picture(&image, &info, choice.as_ref());
+            let shown = shown.map_err(|error| no_window(path, &error))?;
+            (shown.apply(&image), Some(shown))
         }
     };
-    Ok(Input::new(rgb, Place::Picture, window, info))
+    Ok(Input::new(rgb, Place::Picture, shown, info))
+}
+
+/// Only the file's own window can be missing.
+fn no_window(path: &Path, error: &synthfm_image::Error) -> anyhow::Error {
+    usage(format!("--window own: {}: {error}", path.display()))
 }
 
 fn of_volume(path: &Path, volume: &Volume, info: ScanInfo, view: &View) -> Result<Input> {
@@ -167,57 +133,15 @@ fn of_volume(path: &Path, volume: &Volume, info: ScanInfo, view: &View) -> Resul
     let slice = volume
         .slice(plane, index)
         .with_context(|| path.display().to_string())?;
-    let chosen = chosen(path, view.window.as_ref(), &info, volume.data())?;
-    let rgb = chosen.window.apply(&slice.image, info.inverted);
+    let shown = Presentation::of_slice(volume, (plane, index), &info, view.window.as_ref());
+    let shown = shown.map_err(|error| no_window(path, &error))?;
+    let rgb = shown.apply(&slice.image);
     let place = Place::Slice {
         geometry: Box::new(geometry.clone()),
         plane,
         index,
     };
-    Ok(Input::new(rgb, place, Some(chosen), info))
-}
-
-/// A window, and where it comes from.
-struct Chosen {
-    window: Window,
-    source: String,
-}
-
-/// The window that is asked for; by default the file's own, else percentiles.
-fn chosen(
-    path: &Path,
-    choice: Option<&WindowChoice>,
-    info: &ScanInfo,
-    values: &[f32],
-) -> Result<Chosen> {
-    let own = info.windows.first();
-    let (window, source) = match (choice, own) {
-        (Some(WindowChoice::Range(window)), _) => {
-            let source = window.name.clone().unwrap_or_else(|| "given".to_owned());
-            (window.clone(), source)
-        }
-        (None | Some(WindowChoice::Own), Some(own)) => {
-            let name = own.name.as_ref().map(|name| format!(": {name}"));
-            (
-                own.clone(),
-                format!("the file's own{}", name.unwrap_or_default()),
-            )
-        }
-        (Some(WindowChoice::Own), None) => {
-            let path = path.display();
-            return Err(usage(format!("--window own: {path} recommends no window")));
-        }
-        (None | Some(WindowChoice::Percentiles), _) => {
-            let [low, high] = percentile_window(values).into();
-            let window = Window {
-                low,
-                high,
-                name: None,
-            };
-            (window, "percentiles 0.5 and 99.5".to_owned())
-        }
-    };
-    Ok(Chosen { window, source })
+    Ok(Input::new(rgb, place, Some(shown), info))
 }
 
 impl Place {
@@ -262,9 +186,10 @@ impl Place {
 }
 
 impl Input {
-    fn new(rgb: RgbImage, place: Place, chosen: Option<Chosen>, info: ScanInfo) -> Self {
-        let (window, window_source) = chosen
-            .map(|Chosen { window, source }| ([window.low, window.high], source))
+    fn new(rgb: RgbImage, place: Place, shown: Option<Presentation>, info: ScanInfo) -> Self {
+        let (window, window_source) = shown
+            .and_then(|Presentation { window, source, .. }| Some((window?, source?)))
+            .map(|(window, source)| ([window.low, window.high], source))
             .unzip();
         Self {
             rgb,
@@ -347,89 +272,4 @@ fn inside(path: &Path, labels: &LabelMap, input: &RgbImage) -> Result<Mask> {
         size,
         labels.data().iter().map(|&v| v != 0).collect(),
     )?)
-}
-
-#[cfg(test)]
-mod tests {
-    use synthfm_image::{FileFormat, Image, Size};
-
-    use super::*;
-
-    fn view(window: Option<WindowChoice>) -> View {
-        View {
-            slice: None,
-            plane: Plane::Axial,
-            window,
-            open: OpenOptions::default(),
-        }
-    }
-
-    fn grey(values: Vec<f32>) -> Picture {
-        Picture::Grey(Image::new(Size::new(1, values.len()), values).unwrap())
-    }
-
-    #[test]
-    fn windows_have_names_and_numbers() {
-        let window = |text: &str| text.parse::<WindowChoice>();
-        let edges = |text: &str| match window(text) {
-            Ok(WindowChoice::Range(window)) => (window.low, window.high),
-            other => panic!("{text}: {other:?}"),
-        };
-        assert_eq!(edges("abdomen"), (-160.0, 240.0));
-        assert_eq!(edges("1500,-600"), edges("lung"));
-        assert_eq!(window("own"), Ok(WindowChoice::Own));
-        for text in ["", "belly", "0,40", "-5,40", "1", "1e300,0", "nan,0"] {
-            assert!(window(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn deep_pictures_are_stretched_and_shallow_ones_are_not() {
-        let plain = || ScanInfo::of_format(FileFormat::Npy);
-        let of = |values| of_picture(Path::new("a"), grey(values), plain(), &view(None)).unwrap();
-        let shallow = of(vec![3.0, 200.0]);
-        assert_eq!((shallow.rgb.data()[0], shallow.window), (3, None));
-        let deep = of(vec![1000.0, 3000.0]);
-        assert_eq!((deep.rgb.data()[0], deep.rgb.data()[3]), (0, 255));
-        assert_eq!(deep.window, Some([1000.0, 3000.0]));
-        // Fractions from 0 to 1, as in arrays, are no 8-bit values.
-        let fractions = of(vec![0.0, 0.5, 1.0]);
-        assert_eq!(fractions.rgb.data()[3], 128);
-    }
-
-    #[test]
-    fn a_file_with_a_window_is_seen_through_it() {
-        let mut info = ScanInfo::of_format(FileFormat::Dicom);
-        let mut window = Window::of_width_level(100.0, 50.0).unwrap();
-        window.name = Some("SOFT".to_owned());
-        info.windows = vec![window];
-        info.inverted = true;
-        let of = |choice| {
-            let values = grey(vec![0.0, 50.0, 200.0]);
-            of_picture(Path::new("a"), values, info.clone(), &view(choice)).unwrap()
-        };
-        let own = of(None);
-        assert_eq!(own.window, Some([0.0, 100.0]));
-        assert_eq!(own.window_source.as_deref(), Some("the file's own: SOFT"));
-        assert_eq!(
-            [own.rgb.data()[0], own.rgb.data()[3], own.rgb.data()[6]],
-            [255, 127, 0]
-        );
-        assert_eq!(
-            of(Some(WindowChoice::Percentiles)).window,
-            Some([0.0, 200.0])
-        );
-        info.windows.clear();
-        let none = of_picture(
-            Path::new("a"),
-            grey(vec![0.0, 1.0]),
-            info.clone(),
-            &view(Some(WindowChoice::Own)),
-        );
-        assert!(
-            none.unwrap_err()
-                .to_string()
-                .contains("recommends no window")
-        );
-    }
 }

@@ -23,6 +23,7 @@ impl OpenArgs {
                 max_bytes: self.max_memory,
             },
             series: self.series.clone(),
+            ..OpenOptions::default()
         }
     }
 }

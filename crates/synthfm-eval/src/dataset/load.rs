@@ -10,12 +10,11 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use synthfm_image::{
     ImageFile, LabelFile, LabelMap, LabelVolume, Picture, Plane, RgbImage, Volume,
-    percentile_window,
 };
 
 use super::grid;
 use super::source::{TruthFile, read_pixels, read_truth};
-use super::window::{CT_ABDOMEN_HU, display_window};
+use super::window::{CT_ABDOMEN_HU, display_window, percentile_window};
 use super::{Case, Dataset, Structure};
 use crate::error::problem;
 use crate::{Error, Result};

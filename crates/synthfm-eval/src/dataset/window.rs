@@ -1,7 +1,7 @@
 //! Which intensities of a volume or a 16-bit image become black and white: for CT the abdominal soft-tissue window of
 //! radiology, for everything else percentiles.
 
-use synthfm_image::percentile_window;
+use synthfm_image::{FileFormat, ScanInfo};
 
 /// Level 40 HU, width 400 HU.
 pub(super) const CT_ABDOMEN_HU: [f32; 2] = [-160.0, 240.0];
@@ -13,6 +13,11 @@ pub(super) fn display_window(modality: &str, values: &[f32], ct_window: [f32; 2]
     } else {
         percentile_window(values)
     }
+}
+
+/// The 0.5 and 99.5 percentiles of the finite values; `(0, 0)` if there is none.
+pub(super) fn percentile_window(values: &[f32]) -> (f32, f32) {
+    ScanInfo::of_format(FileFormat::Npy).percentile_window(values)
 }
 
 #[cfg(test)]

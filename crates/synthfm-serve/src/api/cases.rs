@@ -26,6 +26,8 @@ pub(super) async fn list(State(app): State<Arc<App>>) -> axum::response::Respons
 #[derive(Default)]
 pub(super) struct Opening {
     take_over: bool,
+    /// Of a file with several volumes: the one to show, from 1.
+    volume: Option<u64>,
 }
 
 /// Gives the case to the session and describes it.
@@ -40,6 +42,9 @@ pub(super) async fn open(
         return Err(ApiError::missing("there is no such case"));
     }
     app.sessions.take(&session, &case, opening.take_over)?;
+    if let Some(volume) = opening.volume {
+        app.desk.choose_volume(&case, volume)?;
+    }
     let open = app.case(&case).await?;
     app.change(&open, |open, store| {
         if store.annotation().revision() == 0 && store.annotation().structures().is_empty() {
@@ -108,6 +113,7 @@ fn description(open: &OpenCase, annotation: &crate::annotation::Annotation) -> V
         "name": open.case.name,
         "state": annotation.progress(),
         "note": open.case.note(),
+        "volumes": study.volumes(),
         "picture": study.is_picture(),
         "colour": study.is_colour(),
         "window": study.window(),

@@ -65,7 +65,8 @@ pub(super) async fn upload(
     let turn = turn.map_err(|_| ApiError::busy("the server is stopping"))?;
     let work = tokio::task::spawn_blocking(move || -> ApiResult<PathBuf> {
         let _turn = turn;
-        Study::read(incoming.path(), None, max_bytes)
+        let root = incoming.path().parent().unwrap_or(FilePath::new("."));
+        Study::read(incoming.path(), None, max_bytes, root)
             .map_err(|error| renamed(error, &named.name))?;
         create_folder(&folder)?;
         let path = folder.join(name);

@@ -25,7 +25,7 @@ const MAX_POINTS: usize = 128;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Asking {
+pub(super) struct PredictRequest {
     structure: u16,
     plane: PlaneName,
     index: usize,
@@ -72,7 +72,7 @@ impl What {
     }
 }
 
-impl Asking {
+impl PredictRequest {
     fn place(&self) -> Place {
         Place {
             structure: self.structure,
@@ -135,7 +135,7 @@ pub(super) async fn predict(
     State(app): State<Arc<App>>,
     Path(case): Path<String>,
     headers: HeaderMap,
-    Json(asking): Json<Asking>,
+    Json(asking): Json<PredictRequest>,
 ) -> ApiResult {
     let started = Instant::now();
     let open = app.case_to_change(&case, &headers).await?;
@@ -158,7 +158,7 @@ pub(super) async fn predict(
         Purpose::Look
     };
     let key = (case.clone(), place, purpose);
-    let image_key = ImageKey::new(&case, place.plane, place.index, window);
+    let image_key = ImageKey::new(&open.image_id(), place.plane, place.index, window);
     let number = app.engine.announce(key.clone());
     let image = app.engine.embedding(&image_key, &open.study).await?;
     let encoded = started.elapsed();
@@ -206,7 +206,7 @@ pub(super) async fn predict(
 
 /// Whether clicks were added to those that led to the mask that is there, and nothing else changed: they correct it then. A
 /// mask without prompts, painted or carried over, is corrected by the first clicks.
-fn corrects(before: Option<&SlicePrompts>, asking: &Asking) -> bool {
+fn corrects(before: Option<&SlicePrompts>, asking: &PredictRequest) -> bool {
     let nothing = SlicePrompts::default();
     let before = before.unwrap_or(&nothing);
     asking.points.len() > before.points.len()
@@ -216,7 +216,7 @@ fn corrects(before: Option<&SlicePrompts>, asking: &Asking) -> bool {
 }
 
 /// The prompts that are kept: the new ones, with what was painted by hand before.
-fn merged(annotation: &Annotation, asking: &Asking, window: [f32; 2]) -> SlicePrompts {
+fn merged(annotation: &Annotation, asking: &PredictRequest, window: [f32; 2]) -> SlicePrompts {
     let before = annotation
         .prompts(asking.place())
         .cloned()
@@ -282,9 +282,10 @@ pub(super) fn marked(
 mod tests {
     use super::*;
 
-    fn asking(text: &str) -> ApiResult<Asking> {
+    fn asking(text: &str) -> ApiResult<PredictRequest> {
         let start = r#"{"structure": 1, "plane": "axial", "index": 0"#;
-        let asking: Asking = serde_json::from_str(&format!("{start}{text}}}")).map_err(bad)?;
+        let asking: PredictRequest =
+            serde_json::from_str(&format!("{start}{text}}}")).map_err(bad)?;
         asking.check(Size::new(10, 20))?;
         Ok(asking)
     }

@@ -41,7 +41,7 @@ enum Direction {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Asking {
+pub(super) struct PropagateRequest {
     structure: u16,
     plane: PlaneName,
     index: usize,
@@ -57,7 +57,7 @@ pub(super) struct Asking {
 struct Run {
     app: Arc<App>,
     open: Arc<OpenCase>,
-    asking: Asking,
+    asking: PropagateRequest,
     window: [f32; 2],
     group: u64,
     stop: Arc<AtomicBool>,
@@ -68,7 +68,7 @@ pub(super) async fn start(
     State(app): State<Arc<App>>,
     Path(case): Path<String>,
     headers: HeaderMap,
-    Json(asking): Json<Asking>,
+    Json(asking): Json<PropagateRequest>,
 ) -> ApiResult {
     let open = app.case_to_change(&case, &headers).await?;
     open.study.check(asking.plane, asking.index).map_err(bad)?;
@@ -121,7 +121,7 @@ pub(super) async fn stop(
     Ok(respond::json(&json!({ "stopping": running })))
 }
 
-impl Asking {
+impl PropagateRequest {
     fn place(&self, index: usize) -> Place {
         Place {
             structure: self.structure,
@@ -177,7 +177,7 @@ impl Run {
             )));
         };
         let case = &self.open.case.id;
-        let image_key = ImageKey::new(case, place.plane, index, self.window);
+        let image_key = ImageKey::new(&self.open.image_id(), place.plane, index, self.window);
         let key = (case.clone(), place, Purpose::Keep);
         let number = self.app.engine.announce(key.clone());
         let image = self
@@ -292,7 +292,9 @@ mod tests {
             let text = format!(
                 r#"{{"structure": 1, "plane": "axial", "index": 2, "direction": "{direction}"{count}}}"#
             );
-            serde_json::from_str::<Asking>(&text).unwrap().slices(6)
+            serde_json::from_str::<PropagateRequest>(&text)
+                .unwrap()
+                .slices(6)
         };
         assert_eq!(slices("up", ""), [3, 4, 5]);
         assert_eq!(slices("down", ""), [1, 0]);

@@ -103,7 +103,8 @@ pub(super) async fn encode(
     } = encoding;
     open.study.check(plane, index).map_err(bad)?;
     let window = window_or(window, open.study.window()).map_err(bad)?;
-    let key = |index| ImageKey::new(&case, plane, index, window);
+    let image = open.image_id();
+    let key = |index| ImageKey::new(&image, plane, index, window);
     app.engine.prepare(&key(index), &open.study, Urgency::Now);
     if app.engine.expected_ms() <= QUICK_MS {
         let there = |index: &usize| open.study.check(plane, *index).is_ok();

@@ -55,7 +55,8 @@ pub(super) struct Case {
     path: PathBuf,
     /// What the file must lie below.
     root: PathBuf,
-    /// Of a folder of DICOM files: the image's number in the list of them.
+    /// Of a folder of DICOM files: the image's number in the list of them. Of a file with several volumes: which one,
+    /// where another than the first was chosen.
     series: Option<String>,
     /// Of a folder of DICOM files: the instances that form the image.
     identity: Option<String>,
@@ -78,6 +79,21 @@ impl Case {
         self.identity.as_deref()
     }
 
+    /// What the files of the case must lie below.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The case with another of the volumes of its file, counted from 1.
+    pub(super) fn with_volume(mut self, volume: Option<u64>) -> Self {
+        if self.identity.is_none()
+            && let Some(volume) = volume
+        {
+            self.series = Some(volume.to_string());
+        }
+        self
+    }
+
     /// What whoever opens it should know.
     pub(super) fn note(&self) -> Option<&str> {
         self.note.as_deref()
@@ -85,7 +101,7 @@ impl Case {
 
     /// The file, checked to lie below its root at this moment.
     pub(super) fn file(&self) -> Result<PathBuf> {
-        if self.series.is_some() {
+        if self.identity.is_some() {
             search::check_links(&self.root, &self.path, MAX_DEPTH)?;
         }
         inside(&self.root, &self.path)
@@ -93,7 +109,7 @@ impl Case {
 
     /// The name of the file without its ending, in characters that every file system takes.
     pub(super) fn stem(&self) -> String {
-        if self.series.is_some() {
+        if self.identity.is_some() {
             let parts: Vec<&str> = self.name.rsplit('/').take(2).collect();
             return plain(&parts.into_iter().rev().collect::<Vec<_>>().join("_"));
         }

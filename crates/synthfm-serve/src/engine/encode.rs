@@ -10,8 +10,8 @@ use synthfm_sam::{EncodedImage, Predictor};
 use tokio::sync::oneshot;
 
 use super::calls::Calls;
-use super::kept::Kept;
-use super::{ImageKey, Usual, lock, shielded, warm_up};
+use super::kept::EmbeddingCache;
+use super::{ImageKey, MovingAverage, lock, shielded, warm_up};
 use crate::error::ApiError;
 use crate::events::Events;
 use crate::study::Study;
@@ -53,8 +53,8 @@ struct Queue {
 pub(super) struct Encoder {
     queue: Mutex<Queue>,
     arrived: Condvar,
-    kept: Mutex<Kept>,
-    usual: Usual,
+    kept: Mutex<EmbeddingCache>,
+    usual: MovingAverage,
     events: Arc<Events>,
 }
 
@@ -63,8 +63,8 @@ impl Encoder {
         Self {
             queue: Mutex::default(),
             arrived: Condvar::new(),
-            kept: Mutex::new(Kept::new(max_bytes)),
-            usual: Usual::default(),
+            kept: Mutex::new(EmbeddingCache::new(max_bytes)),
+            usual: MovingAverage::default(),
             events,
         }
     }
@@ -193,7 +193,7 @@ impl Encoder {
         ] {
             more[name] = value;
         }
-        self.events.send("encode", &job.key.case, more);
+        self.events.send("encode", job.key.case(), more);
     }
 }
 

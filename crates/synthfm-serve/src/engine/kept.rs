@@ -8,12 +8,12 @@ use super::ImageKey;
 
 /// The least recently used first.
 #[derive(Debug)]
-pub(super) struct Kept {
+pub(super) struct EmbeddingCache {
     max_bytes: usize,
     images: VecDeque<(ImageKey, EncodedImage)>,
 }
 
-impl Kept {
+impl EmbeddingCache {
     pub(super) fn new(max_bytes: usize) -> Self {
         Self {
             max_bytes,
@@ -71,8 +71,8 @@ mod tests {
         let sam = model.load(&Device::flex()).unwrap();
         let predictor = Predictor::new(&sam, &Device::flex());
         let image = predictor.encode(&RgbImage::zeros(Size::new(5, 9))).unwrap();
-        let key = |index| ImageKey::new(&"a".to_owned(), PlaneName::Axial, index, [0.0, 1.0]);
-        let mut kept = Kept::new(image.bytes() * 2);
+        let key = |index| ImageKey::new("a", PlaneName::Axial, index, [0.0, 1.0]);
+        let mut kept = EmbeddingCache::new(image.bytes() * 2);
         for index in [0, 1, 1] {
             kept.put(key(index), image.clone());
         }
@@ -81,7 +81,7 @@ mod tests {
         let present = [0, 1, 2].map(|index| kept.get(&key(index)).is_some());
         assert_eq!(present, [true, false, true]);
         assert_eq!(kept.bytes(), image.bytes() * 2);
-        let mut small = Kept::new(1);
+        let mut small = EmbeddingCache::new(1);
         small.put(key(0), image);
         assert!(small.get(&key(0)).is_some());
     }

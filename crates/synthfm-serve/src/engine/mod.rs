@@ -18,7 +18,6 @@ use synthfm_image::{Mask, RgbImage, Size};
 use synthfm_sam::{EncodedImage, MaskOutput, Predictor, Prompts};
 
 use super::annotation::PlaneName;
-use super::catalog::CaseId;
 use super::error::ApiError;
 use super::events::Events;
 use super::study::Study;
@@ -32,7 +31,8 @@ const KEPT_BYTES: usize = 512 << 20;
 /// One encoded picture: a slice through a window.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ImageKey {
-    pub(super) case: CaseId,
+    /// The image of a case, as [`OpenCase::image_id`](super::desk::OpenCase::image_id) names it.
+    image: String,
     pub(super) plane: PlaneName,
     pub(super) index: usize,
     /// Bits of the limits, which compare exactly.
@@ -40,13 +40,18 @@ pub(super) struct ImageKey {
 }
 
 impl ImageKey {
-    pub(super) fn new(case: &CaseId, plane: PlaneName, index: usize, window: [f32; 2]) -> Self {
+    pub(super) fn new(image: &str, plane: PlaneName, index: usize, window: [f32; 2]) -> Self {
         Self {
-            case: case.clone(),
+            image: image.to_owned(),
             plane,
             index,
             window: window.map(f32::to_bits),
         }
+    }
+
+    /// The case whose image it is.
+    fn case(&self) -> &str {
+        self.image.split('#').next().unwrap_or_default()
     }
 
     pub(super) fn window(&self) -> [f32; 2] {
@@ -172,9 +177,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Milliseconds, smoothed over the latest measurements.
 #[derive(Debug, Default)]
-struct Usual(AtomicU64);
+struct MovingAverage(AtomicU64);
 
-impl Usual {
+impl MovingAverage {
     fn note(&self, took: Duration) {
         let took = took.as_millis() as u64;
         let before = self.0.load(Ordering::Relaxed);

@@ -145,18 +145,18 @@ impl Review {
 }
 
 #[derive(Deserialize)]
-struct Asking {
+struct RaterQuery {
     rater: String,
 }
 
-impl Asking {
+impl RaterQuery {
     fn name(&self) -> ApiResult<String> {
         rater_name(&self.rater).map_err(ApiError::bad)
     }
 }
 
 /// How far a rater is.
-async fn state(State(review): State<Arc<Review>>, Query(asking): Query<Asking>) -> ApiResult {
+async fn state(State(review): State<Arc<Review>>, Query(asking): Query<RaterQuery>) -> ApiResult {
     let rater = asking.name()?;
     review.answers().check_name(&rater).map_err(ApiError::bad)?;
     let state = review.state_of(&rater, &review.answers());
@@ -164,7 +164,7 @@ async fn state(State(review): State<Arc<Review>>, Query(asking): Query<Asking>) 
 }
 
 /// The image that a rater has to judge next.
-async fn image(State(review): State<Arc<Review>>, Query(asking): Query<Asking>) -> ApiResult {
+async fn image(State(review): State<Arc<Review>>, Query(asking): Query<RaterQuery>) -> ApiResult {
     let rater = asking.name()?;
     let Ok(turn) = Arc::clone(&review.reading).acquire_owned().await else {
         return Err(ApiError::busy("the server is stopping"));
@@ -237,7 +237,7 @@ async fn answer(State(review): State<Arc<Review>>, Json(judgement): Json<Judgeme
 }
 
 /// The figures of a rater who has judged everything.
-async fn summary(State(review): State<Arc<Review>>, Query(asking): Query<Asking>) -> ApiResult {
+async fn summary(State(review): State<Arc<Review>>, Query(asking): Query<RaterQuery>) -> ApiResult {
     let rater = asking.name()?;
     let answers = review.answers();
     if review.next(&rater, &answers).is_some() {

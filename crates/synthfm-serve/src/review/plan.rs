@@ -127,7 +127,7 @@ fn order(seed: u64, group: &str, name: &str) -> String {
 
 /// The picture that a rater sees, as PNG.
 pub(super) fn picture(case: &Case, side: usize, max_bytes: u64) -> Result<Vec<u8>> {
-    let study = Study::read(&case.file()?, case.series(), max_bytes)?;
+    let study = Study::read(&case.file()?, case.series(), max_bytes, case.root())?;
     let slices = study.grid().slice_count(PlaneName::Axial.into());
     let seen = study.model_input(PlaneName::Axial, (slices - 1) / 2, study.window())?;
     let square = middle_square(&grey(&seen)?)?;

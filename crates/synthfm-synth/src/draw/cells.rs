@@ -3,7 +3,7 @@
 
 use super::contour::scaled;
 use super::{New, Scene};
-use crate::params::{Look, Outline, Paint, RimParams, TargetKind, TargetRule, Vec2};
+use crate::params::{Modality, Outline, Paint, RimParams, TargetKind, TargetRule, Vec2};
 
 /// What all cells of an image share.
 struct Culture {
@@ -62,8 +62,8 @@ impl Scene<'_> {
     /// The ground of a micrograph, dark or light.
     pub(super) fn micro_ground(&mut self, bright_on_dark: bool) -> f32 {
         let ground = match (self.look, bright_on_dark) {
-            (Look::Microscopy, true) => self.rng.uniform(0.0, 0.15),
-            (Look::Microscopy, false) => self.rng.uniform(0.4, 0.95),
+            (Modality::Microscopy, true) => self.rng.uniform(0.0, 0.15),
+            (Modality::Microscopy, false) => self.rng.uniform(0.4, 0.95),
             _ => self.tissue_mean(),
         };
         self.ground = self.textured(ground);

@@ -4,7 +4,7 @@ use super::contour::scaled;
 use super::pose::Pose;
 use super::template::{Frame, HORN, TAIL};
 use super::{New, Scene, plain};
-use crate::params::{Look, Outline, TargetKind, TargetRule, Vec2};
+use crate::params::{Modality, Outline, TargetKind, TargetRule, Vec2};
 
 /// A brain and the means of its parts.
 struct Brain {
@@ -41,7 +41,7 @@ impl Scene<'_> {
     /// Scalp, skull and fluid around the brain.
     fn skull(&mut self, frame: Frame) -> Brain {
         let tissues = self.tissues();
-        let dense = self.look == Look::Ct;
+        let dense = self.look == Modality::Ct;
         let outline = self.rounded_at(frame.centre, frame.axes, 0.0, 0.03);
         let scalp = self.textured(tissues.fat);
         let rule = if self.rng.chance(0.15) {

@@ -1,4 +1,4 @@
-//! Layered tissue: flat-lying regions with a mass, vessels, a fetal head, or an organ (ultrasound).
+//! The layered tissue of ultrasound images: flat-lying regions with a mass, vessels, a fetal head, or an organ (ultrasound).
 
 use super::{Cast, New, Scene};
 use crate::params::{Outline, TargetKind};

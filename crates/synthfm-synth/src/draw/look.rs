@@ -4,9 +4,9 @@
 //! probabilities of the configuration; ranges stay.
 
 use super::Scene;
-use crate::params::{Look, SceneKind};
+use crate::params::{Modality, SceneKind};
 
-impl Look {
+impl Modality {
     /// Range of tissue means.
     pub(super) fn means(self) -> [f32; 2] {
         match self {
@@ -47,20 +47,20 @@ impl Look {
 impl Scene<'_> {
     pub(super) fn draw_look(&mut self, kind: SceneKind) {
         let looks = [
-            Look::Free,
-            Look::Ct,
-            Look::Mr,
-            Look::Ultrasound,
-            Look::Xray,
-            Look::Microscopy,
+            Modality::Free,
+            Modality::Ct,
+            Modality::Mr,
+            Modality::Ultrasound,
+            Modality::Xray,
+            Modality::Microscopy,
         ];
         let weights = match kind {
             SceneKind::LabelMap => [1.0, 0.7, 2.0, 2.5, 0.2, 0.4],
             SceneKind::CloseUp => [1.0, 1.0, 2.0, 1.2, 0.3, 0.8],
             SceneKind::Body => [0.3, 3.0, 2.5, 0.0, 0.2, 0.0],
-            SceneKind::Layered => [0.2, 0.0, 0.3, 4.0, 0.0, 0.0],
-            SceneKind::Scattered => [0.5, 0.1, 0.1, 0.0, 0.0, 4.0],
-            SceneKind::Paired => [0.2, 0.5, 0.3, 0.0, 4.0, 0.0],
+            SceneKind::Sonogram => [0.2, 0.0, 0.3, 4.0, 0.0, 0.0],
+            SceneKind::Cells => [0.5, 0.1, 0.1, 0.0, 0.0, 4.0],
+            SceneKind::ChestRadiograph => [0.2, 0.5, 0.3, 0.0, 4.0, 0.0],
             SceneKind::Vessels => [0.7, 0.3, 0.5, 0.2, 0.5, 2.0],
             SceneKind::Heart | SceneKind::Head => [0.2, 1.0, 4.0, 0.0, 0.0, 0.0],
             SceneKind::Limb => [0.2, 1.5, 2.5, 0.0, 0.0, 0.0],
@@ -73,11 +73,11 @@ impl Scene<'_> {
             wanted
         };
         self.look = if self.rng.chance(self.config.mixture.free_appearance) {
-            Look::Free
+            Modality::Free
         } else {
             looks[self.rng.pick(&fitting)]
         };
         let beams = self.config.acquisition.ultrasound.beams;
-        self.beams = self.look == Look::Ultrasound && self.rng.chance(beams);
+        self.beams = self.look == Modality::Ultrasound && self.rng.chance(beams);
     }
 }

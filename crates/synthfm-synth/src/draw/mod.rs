@@ -39,7 +39,7 @@ use acquisition::Cast;
 
 use crate::config::GeneratorConfig;
 use crate::params::{
-    Blend, DeformationParams, EdgeParams, Effect, LabelMapParams, Look, Mark, Outline, Paint,
+    Blend, DeformationParams, EdgeParams, Effect, LabelMapParams, Mark, Modality, Outline, Paint,
     SampleParams, SceneKind, SegmentParams, StructureParams, TargetKind, TargetParams, TargetRule,
     TextureParams, Vec2, ViewParams,
 };
@@ -57,9 +57,9 @@ impl SampleParams {
             SceneKind::LabelMap => scene.draw_label_map(),
             SceneKind::CloseUp => scene.draw_close_up(),
             SceneKind::Body => scene.draw_body(),
-            SceneKind::Layered => scene.draw_layered(),
-            SceneKind::Scattered => scene.draw_cells(),
-            SceneKind::Paired => scene.draw_pair(),
+            SceneKind::Sonogram => scene.draw_layered(),
+            SceneKind::Cells => scene.draw_cells(),
+            SceneKind::ChestRadiograph => scene.draw_pair(),
             SceneKind::Vessels => scene.draw_vessels(),
             SceneKind::Heart => scene.draw_heart(),
             SceneKind::Head => scene.draw_head(),
@@ -86,7 +86,7 @@ impl SampleParams {
 struct Scene<'a> {
     config: &'a GeneratorConfig,
     rng: Draw,
-    look: Look,
+    look: Modality,
     /// Whether the image is formed along ultrasound beams.
     beams: bool,
     /// Width and height in units of the shorter side.
@@ -114,7 +114,7 @@ impl<'a> Scene<'a> {
         Self {
             config,
             rng: Draw::new(seed, index),
-            look: Look::Free,
+            look: Modality::Free,
             beams: false,
             extent: [width / unit, height / unit],
             ground: plain(0.0),
@@ -139,9 +139,9 @@ impl<'a> Scene<'a> {
         [
             SceneKind::CloseUp,
             SceneKind::Body,
-            SceneKind::Layered,
-            SceneKind::Scattered,
-            SceneKind::Paired,
+            SceneKind::Sonogram,
+            SceneKind::Cells,
+            SceneKind::ChestRadiograph,
             SceneKind::Vessels,
             SceneKind::Heart,
             SceneKind::Head,

@@ -1,6 +1,6 @@
 //! Random paints: textures, means that contrast with their surroundings, rims.
 
-use super::{Look, Scene};
+use super::{Modality, Scene};
 use crate::params::{Paint, RimParams, TextureParams, Vec2};
 
 impl Scene<'_> {
@@ -52,7 +52,7 @@ impl Scene<'_> {
     /// A correlation length, vertically and horizontally; ultrasound is coarser across the beam.
     pub(super) fn grain(&mut self) -> Vec2 {
         let grain = self.rng.within(self.config.noise.grain);
-        if self.look == Look::Ultrasound {
+        if self.look == Modality::Ultrasound {
             let grain = grain.max(0.0015);
             return [grain, grain * self.rng.uniform(1.0, 3.0)];
         }
@@ -98,7 +98,7 @@ impl Scene<'_> {
     pub(super) fn textured(&mut self, mean: f32) -> Paint {
         let [low, high] = self.config.appearance.texture;
         // Echoes are texture: ultrasound has little without.
-        let low = if self.look == Look::Ultrasound {
+        let low = if self.look == Modality::Ultrasound {
             (4.0 * low).min(high)
         } else {
             low
@@ -127,7 +127,7 @@ impl Scene<'_> {
             (inside - self.rng.uniform(0.15, 0.5)).max(0.0)
         };
         let width = self.rng.log_within(width);
-        let ultrasound = self.look == Look::Ultrasound;
+        let ultrasound = self.look == Modality::Ultrasound;
         let gaps = if self.rng.chance(0.6) {
             self.rng.int(0, 4)
         } else {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Look, Scene};
+use super::{Modality, Scene};
 use crate::params::{Blend, BlurParams, EdgeParams, Effect, Paint, TextureParams, ViewParams};
 
 /// Largest deviation of a tissue: 35 of 255 grey levels, as in `SynthSeg`.
@@ -17,7 +17,7 @@ impl Scene<'_> {
         if !self.rng.chance(self.config.mixture.plain) {
             return;
         }
-        self.look = Look::Free;
+        self.look = Modality::Free;
         self.textures = vec![TextureParams::Grain {
             seed: self.rng.seed(),
             grain: [0.0; 2],

@@ -6,7 +6,7 @@ use super::pose::Pose;
 use super::template::{Frame, LUNG, MUSCLE};
 use super::tissues::Tissues;
 use super::{New, Scene, plain};
-use crate::params::{Look, Outline, TargetKind, TargetRule};
+use crate::params::{Modality, Outline, TargetKind, TargetRule};
 
 impl Scene<'_> {
     pub(super) fn thorax(&mut self, trunk: &Trunk) {
@@ -81,7 +81,7 @@ impl Scene<'_> {
 
     /// Air, or up to `most` brighter; below black in many CT images, whose window is that of soft tissue.
     pub(super) fn lung_mean(&mut self, tissues: &Tissues, most: f32) -> f32 {
-        if self.look == Look::Ct && self.rng.chance(0.6) {
+        if self.look == Modality::Ct && self.rng.chance(0.6) {
             -self.rng.uniform(0.0, 0.6)
         } else {
             tissues.air + self.rng.uniform(0.0, most)

@@ -4,7 +4,7 @@
 //! keep air and cortical bone dark.
 
 use super::{New, Scene, plain};
-use crate::params::{Look, Outline, Paint, TargetKind, TargetRule};
+use crate::params::{Modality, Outline, Paint, TargetKind, TargetRule};
 
 /// Least width of a wall, so that it shows at the lowest resolution.
 const THINNEST_WALL: f32 = 0.008;
@@ -26,8 +26,8 @@ pub(super) struct Tissues {
 impl Scene<'_> {
     pub(super) fn tissues(&mut self) -> Tissues {
         match self.look {
-            Look::Ct | Look::Xray => self.dense_tissues(),
-            Look::Mr => self.weighted_tissues(),
+            Modality::Ct | Modality::Xray => self.dense_tissues(),
+            Modality::Mr => self.weighted_tissues(),
             _ => {
                 if self.rng.chance(0.5) {
                     self.dense_tissues()

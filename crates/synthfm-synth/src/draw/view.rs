@@ -1,6 +1,6 @@
 //! Random last steps: stretch, window, gamma, grey levels, field of view.
 
-use super::{Look, Scene};
+use super::{Modality, Scene};
 use crate::params::{FieldOfView, SceneKind};
 
 impl Scene<'_> {
@@ -19,12 +19,12 @@ impl Scene<'_> {
             return;
         }
         let collimator = self.config.acquisition.xray.collimator;
-        if self.look == Look::Xray && self.rng.chance(collimator) {
+        if self.look == Modality::Xray && self.rng.chance(collimator) {
             self.collimator();
             return;
         }
         let factor = match (self.look, kind) {
-            (Look::Ultrasound, _) => 1.7,
+            (Modality::Ultrasound, _) => 1.7,
             (_, SceneKind::Vessels) => 1.5,
             (_, SceneKind::LabelMap | SceneKind::CloseUp) => 0.35,
             _ => 0.15,
@@ -39,7 +39,7 @@ impl Scene<'_> {
 
     fn field_of_view(&mut self) -> FieldOfView {
         let [width, height] = self.extent;
-        let round = if self.look == Look::Ultrasound {
+        let round = if self.look == Modality::Ultrasound {
             0.1
         } else {
             0.7

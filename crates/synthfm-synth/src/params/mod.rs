@@ -54,7 +54,7 @@ pub struct SampleParams {
     /// What kind of picture this is.
     pub scene: SceneKind,
     /// Which modality it imitates.
-    pub look: Look,
+    pub look: Modality,
     /// What the image looks like before anything is painted.
     pub ground: Paint,
     /// `SynthMorph` regions over the ground, if any.
@@ -113,12 +113,15 @@ pub enum SceneKind {
     CloseUp,
     /// Organs inside a body outline.
     Body,
-    /// Layered tissue.
-    Layered,
-    /// Many similar cells.
-    Scattered,
-    /// A symmetric pair in a projection.
-    Paired,
+    /// The layered tissue of an ultrasound image.
+    #[serde(rename = "layered")]
+    Sonogram,
+    /// Many similar cells under a microscope.
+    #[serde(rename = "scattered")]
+    Cells,
+    /// The lungs, a symmetric pair, in a projection.
+    #[serde(rename = "paired")]
+    ChestRadiograph,
     /// Branching tubes.
     Vessels,
     /// Chambers and great vessels between lungs and chest wall.
@@ -132,7 +135,7 @@ pub enum SceneKind {
 /// The modalities, as coarse statistical caricatures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Look {
+pub enum Modality {
     /// None.
     Free,
     /// Computed tomography.

@@ -19,7 +19,7 @@ use synthfm_synth::{GeneratorConfig, Sample, Target, generate};
 
 use crate::config::{CorrectionConfig, TrainConfig};
 use crate::corrections::Corrections;
-use crate::validation::HELD_BACK;
+use crate::validation::HELD_OUT;
 use group::Shown;
 use synthfm_eval::clicks::seeded_rng;
 use targets::{pick, without_parts};
@@ -206,11 +206,11 @@ impl BatchMaker {
     }
 
     /// One of the held-back samples with prompts of one kind, and no corrections.
-    pub(crate) fn held_back(&self, image: u64, kind: PromptKind) -> Batch {
-        let mut rng = seeded_rng(self.config.seed, &["held back"]);
+    pub(crate) fn held_out(&self, image: u64, kind: PromptKind) -> Batch {
+        let mut rng = seeded_rng(self.config.seed, &["held out"]);
         let mut batch = Batch::empty(Corrections::draw(CorrectionConfig::default(), &mut rng));
         let visit = Visit {
-            index: HELD_BACK + image,
+            index: HELD_OUT + image,
             view: 0,
             earlier: 0,
             keep_picture: false,

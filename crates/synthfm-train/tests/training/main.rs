@@ -15,7 +15,7 @@ use burn::tensor::Device;
 use synthfm_sam::{ModelFile, Sam};
 use synthfm_train::{
     AdamW, BatchMaker, CountedAnswers, EmaConfig, Event, Learner, Loader, Mode, Outcome, Processes,
-    RunOptions, StepReport, TrainConfig, Trainee, ValidationConfig, initialise, train,
+    RunOptions, StepReport, TrainConfig, TrainState, ValidationConfig, initialise, train,
 };
 
 fn tiny() -> TrainConfig {
@@ -121,7 +121,7 @@ fn a_trainee_outside_of_a_run_steps_as_the_run_does() {
     let (_, reports) = run(&config, &folder.path().join("run"), false, 1).unwrap();
     let (model, device) = (config.model.resolve(), Device::flex());
     let sam = initialise(Sam::new(&model, &device), config.seed);
-    let mut trainee = Trainee::new(sam, &config, &model, &device).unwrap();
+    let mut trainee = TrainState::new(sam, &config, &model, &device).unwrap();
     let maker = BatchMaker::new(config.clone(), model);
     assert_eq!(reports.len(), 3);
     for (step, report) in (0..).zip(&reports) {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use burn::tensor::Device;
 use synthfm_sam::ops::Arithmetic;
 use synthfm_sam::{PrecisionChoice, Sam};
-use synthfm_train::{BatchMaker, Learner, TrainConfig, Trainee, initialise};
+use synthfm_train::{BatchMaker, Learner, TrainConfig, TrainState, initialise};
 
 /// Our own model with the layers of the one that is shipped, at half its resolution.
 fn small() -> TrainConfig {
@@ -76,7 +76,7 @@ fn a_trainee_steps_in_the_precision_of_its_configuration() {
         };
         let (model, chosen) = (config.model.resolve(), precision.for_training(&device));
         let sam = initialise(Sam::new(&model, &device), config.seed);
-        let trainee = Trainee::new(sam, &config, &model, &device).unwrap();
+        let trainee = TrainState::new(sam, &config, &model, &device).unwrap();
         assert_eq!(trainee.arithmetic(), chosen.unwrap());
         let maker = BatchMaker::new(config.clone(), model);
         let (_, loss) = trainee.train_on(&maker.batch(0), 0.0).unwrap();

@@ -11,7 +11,7 @@ use serde::Serialize;
 use synthfm_sam::Sam;
 use synthfm_sam::ops::Arithmetic;
 use synthfm_train::{
-    Batch, BatchMaker, Corrections, Loader, LossConfig, Mode, ModelSpec, TrainConfig, Trainee,
+    Batch, BatchMaker, Corrections, Loader, LossConfig, Mode, ModelSpec, TrainConfig, TrainState,
     initialise,
 };
 
@@ -73,7 +73,10 @@ pub(super) fn run(args: &BenchTrainArgs, session: &Session) -> Result<()> {
     let busy = spinner(session, "making batches");
     let (batches, making_batch_ms) = batches(&maker, args)?;
     let sam = initialise(Sam::new(&model, &device.device), config.seed);
-    let mut trainee = InTraining::new(Trainee::new(sam, &config, &model, &device.device)?, &config);
+    let mut trainee = InTraining::new(
+        TrainState::new(sam, &config, &model, &device.device)?,
+        &config,
+    );
     let parameters = trainee.parameters()?;
     let precision = trainee.arithmetic()?.to_string();
     busy.set_message("training");
@@ -180,12 +183,12 @@ fn batches(maker: &BatchMaker, args: &BenchTrainArgs) -> Result<(Vec<Batch>, f64
 /// A model whose steps are timed.
 struct InTraining {
     /// Absent after a step that failed.
-    trainee: Option<Trainee>,
+    trainee: Option<TrainState>,
     lr: f64,
 }
 
 impl InTraining {
-    fn new(trainee: Trainee, config: &TrainConfig) -> Self {
+    fn new(trainee: TrainState, config: &TrainConfig) -> Self {
         Self {
             trainee: Some(trainee),
             lr: config.schedule.peak,
@@ -200,7 +203,7 @@ impl InTraining {
         Ok(self.current()?.arithmetic())
     }
 
-    fn current(&self) -> Result<&Trainee> {
+    fn current(&self) -> Result<&TrainState> {
         self.trainee.as_ref().context("the step before failed")
     }
 

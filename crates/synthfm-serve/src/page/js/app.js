@@ -75,17 +75,17 @@ class App {
     });
   }
 
-  async open(id, takeOver = false) {
+  async open(id, takeOver = false, volume = null) {
     const item = this.cases.find((c) => c.id === id);
     byId("status").textContent = `Opening ${item?.name ?? ""}…`;
     try {
-      const details = await call("POST", `/api/cases/${id}/open`, { take_over: takeOver });
+      const details = await call("POST", `/api/cases/${id}/open`, { take_over: takeOver, volume });
       this.show(new Study(details));
     } catch (error) {
       byId("status").textContent = "";
       if (error.code === "taken") {
         if (await this.ask(`${item?.name}: ${error.message}. Take it over? The other window can then only look.`)) {
-          await this.open(id, true);
+          await this.open(id, true, volume);
         }
         return;
       }
@@ -94,12 +94,27 @@ class App {
     }
   }
 
+  /** Of a file with several volumes, which of them is looked at; the masks lie on all of them. */
+  showVolumes({ id, volumes }) {
+    byId("volumes").hidden = !volumes;
+    if (!volumes) return;
+    const options = Array.from({ length: volumes.count }, (_, n) => new Option(`${n + 1} of ${volumes.count}`, n + 1));
+    const select = byId("volume");
+    select.replaceChildren(...options);
+    select.value = volumes.shown;
+    select.onchange = async () => {
+      await this.study.queue;
+      await this.open(id, false, Number(select.value));
+    };
+  }
+
   show(study) {
     this.study = study;
     this.propagation.show(false);
     history.replaceState(null, "", `#${study.id}`);
     document.title = `${study.details.name} – synthfm`;
     byId("case-name").textContent = study.details.name;
+    this.showVolumes(study.details);
     byId("empty").hidden = true;
     byId("done").disabled = false;
     byId("propagation").hidden = study.details.planes[0].slices < 2;

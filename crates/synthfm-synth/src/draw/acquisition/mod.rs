@@ -10,7 +10,7 @@ mod ultrasound;
 
 pub(super) use ultrasound::Cast;
 
-use super::{Look, Scene};
+use super::{Modality, Scene};
 use crate::config::EffectRange;
 use crate::params::{
     BiasParams, BlurParams, Effect, Interpolation, ResampleParams, SceneKind, Vec2,
@@ -33,10 +33,10 @@ impl Scene<'_> {
     }
 
     /// The strength of an effect of this look, if it acts.
-    fn occurs(&mut self, effect: EffectRange, look: Look) -> Option<f32> {
+    fn occurs(&mut self, effect: EffectRange, look: Modality) -> Option<f32> {
         let factor = if self.look == look {
             1.0
-        } else if self.look == Look::Free {
+        } else if self.look == Modality::Free {
             self.config.acquisition.foreign
         } else {
             0.0
@@ -54,12 +54,12 @@ impl Scene<'_> {
         let blur = self.rng.within(self.config.appearance.blur);
         // Label maps have hard borders: a pixel there belongs to both sides.
         let least = match (self.label_map.is_some(), self.look) {
-            (true, Look::Ultrasound) => 0.004,
+            (true, Modality::Ultrasound) => 0.004,
             (true, _) => 0.0018,
             (false, _) => 0.0006,
         };
         let blur = blur.max(least);
-        let lateral = if self.look == Look::Ultrasound {
+        let lateral = if self.look == Modality::Ultrasound {
             self.rng.uniform(1.0, 2.0)
         } else {
             1.0
@@ -71,8 +71,8 @@ impl Scene<'_> {
     fn draw_bias(&mut self) {
         let appearance = &self.config.appearance;
         let shaded = match self.look {
-            Look::Mr => 1.4,
-            Look::Ct | Look::Ultrasound => 0.3,
+            Modality::Mr => 1.4,
+            Modality::Ct | Modality::Ultrasound => 0.3,
             _ => 1.0,
         };
         if self.rng.chance(appearance.bias * shaded) {

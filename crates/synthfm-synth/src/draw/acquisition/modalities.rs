@@ -1,6 +1,6 @@
 //! Random effects of light, X-rays, k-space and projections.
 
-use super::{Look, Scene};
+use super::{Modality, Scene};
 use crate::params::{
     Axis, ChemicalShiftParams, CoilParams, DefocusParams, DetailParams, Effect, GhostParams,
     ProjectionParams, ReliefParams, RingParams, SceneKind, TruncationParams, Vec2, VignetteParams,
@@ -11,16 +11,12 @@ impl Scene<'_> {
     pub(super) fn draw_light(&mut self, kind: SceneKind) {
         let config = &self.config.acquisition.microscopy;
         // Transparent cells are what these contrasts were made for.
-        let cells = if kind == SceneKind::Scattered {
-            1.5
-        } else {
-            0.3
-        };
+        let cells = if kind == SceneKind::Cells { 1.5 } else { 0.3 };
         let mut relief = config.relief;
         let mut halo = config.halo;
         relief.probability *= cells;
         halo.probability *= cells;
-        if let Some(strength) = self.occurs(relief, Look::Microscopy) {
+        if let Some(strength) = self.occurs(relief, Modality::Microscopy) {
             let (sin, cos) = libm::sincosf(self.rng.angle());
             let shift = self.rng.uniform(0.003, 0.012);
             let relief = ReliefParams {
@@ -30,12 +26,12 @@ impl Scene<'_> {
                 keep: self.rng.uniform(0.0, 0.5),
             };
             self.effects.push(Effect::Relief(relief));
-        } else if let Some(gain) = self.occurs(halo, Look::Microscopy) {
+        } else if let Some(gain) = self.occurs(halo, Modality::Microscopy) {
             let sigma = self.rng.log_uniform(0.01, 0.05);
             self.effects
                 .push(Effect::Detail(DetailParams { sigma, gain }));
         }
-        if let Some(sigma) = self.occurs(config.defocus, Look::Microscopy) {
+        if let Some(sigma) = self.occurs(config.defocus, Modality::Microscopy) {
             let defocus = DefocusParams {
                 seed: self.rng.seed(),
                 sigma,
@@ -43,7 +39,7 @@ impl Scene<'_> {
             };
             self.effects.push(Effect::Defocus(defocus));
         }
-        if let Some(falloff) = self.occurs(config.vignette, Look::Microscopy) {
+        if let Some(falloff) = self.occurs(config.vignette, Modality::Microscopy) {
             self.vignette(falloff, 0.15);
         }
     }
@@ -59,19 +55,19 @@ impl Scene<'_> {
 
     pub(super) fn draw_xray(&mut self) {
         let config = &self.config.acquisition.xray;
-        if let Some(share) = self.occurs(config.scatter, Look::Xray) {
+        if let Some(share) = self.occurs(config.scatter, Modality::Xray) {
             let (sigma, gain) = (self.rng.log_uniform(0.05, 0.3), -share);
             self.effects
                 .push(Effect::Detail(DetailParams { sigma, gain }));
         }
-        if let Some(falloff) = self.occurs(config.vignette, Look::Xray) {
+        if let Some(falloff) = self.occurs(config.vignette, Modality::Xray) {
             self.vignette(falloff, 0.1);
         }
     }
 
     pub(super) fn draw_mr(&mut self) {
         let config = &self.config.acquisition.mr;
-        if let Some(strength) = self.occurs(config.coil, Look::Mr) {
+        if let Some(strength) = self.occurs(config.coil, Modality::Mr) {
             self.draw_coil(strength);
         }
         let vertical = self.rng.chance(0.5);
@@ -80,7 +76,7 @@ impl Scene<'_> {
         } else {
             (Axis::Horizontal, Axis::Vertical)
         };
-        if let Some(shift) = self.occurs(config.chemical_shift, Look::Mr) {
+        if let Some(shift) = self.occurs(config.chemical_shift, Modality::Mr) {
             let params = ChemicalShiftParams {
                 axis: readout,
                 shift: shift * self.rng.sign(),
@@ -88,10 +84,10 @@ impl Scene<'_> {
             };
             self.effects.push(Effect::ChemicalShift(params));
         }
-        if let Some(weight) = self.occurs(config.ghosts, Look::Mr) {
+        if let Some(weight) = self.occurs(config.ghosts, Modality::Mr) {
             self.draw_ghosts(phase, weight);
         }
-        if let Some(lost) = self.occurs(config.truncation, Look::Mr) {
+        if let Some(lost) = self.occurs(config.truncation, Modality::Mr) {
             let other = if self.rng.chance(0.5) { lost } else { 0.0 };
             let kept = match phase {
                 Axis::Vertical => [1.0 - lost, 1.0 - other],
@@ -100,7 +96,7 @@ impl Scene<'_> {
             self.effects
                 .push(Effect::Truncation(TruncationParams { kept }));
         }
-        if let Some(long) = self.occurs(config.voxels, Look::Mr) {
+        if let Some(long) = self.occurs(config.voxels, Modality::Mr) {
             let short = long * self.rng.uniform(0.2, 1.0);
             self.resample(if vertical {
                 [long, short]
@@ -147,8 +143,8 @@ impl Scene<'_> {
 
     pub(super) fn draw_ct(&mut self) {
         let config = &self.config.acquisition.ct;
-        let hardening = self.occurs(config.hardening, Look::Ct);
-        let starvation = self.occurs(config.starvation, Look::Ct);
+        let hardening = self.occurs(config.hardening, Modality::Ct);
+        let starvation = self.occurs(config.starvation, Modality::Ct);
         if hardening.is_some() || starvation.is_some() {
             // Bone and metal alone, or all matter.
             let threshold = if starvation.is_some() || self.rng.chance(0.5) {
@@ -163,7 +159,7 @@ impl Scene<'_> {
                 starvation: starvation.unwrap_or(0.0),
             }));
         }
-        if let Some(strength) = self.occurs(config.rings, Look::Ct) {
+        if let Some(strength) = self.occurs(config.rings, Modality::Ct) {
             let centre = self.extent.map(|length| length / 2.0);
             let count = self.rng.int(1, 12);
             let rings = (0..count)
@@ -180,7 +176,7 @@ impl Scene<'_> {
 
     /// A sharp kernel acts on noise too.
     pub(super) fn draw_kernel(&mut self) {
-        if let Some(gain) = self.occurs(self.config.acquisition.ct.kernel, Look::Ct) {
+        if let Some(gain) = self.occurs(self.config.acquisition.ct.kernel, Modality::Ct) {
             let sigma = self.rng.log_uniform(0.0015, 0.006);
             self.effects
                 .push(Effect::Detail(DetailParams { sigma, gain }));

@@ -28,14 +28,14 @@ pub(crate) fn learner(
 
 /// A model in training with what its next step needs.
 #[derive(Debug)]
-pub struct Trainee {
+pub struct TrainState {
     pub(crate) learner: Learner,
     pub(crate) optimizer: AdamW,
     /// The average of the weights, where the configuration asks for one.
     pub(crate) ema: Option<Ema>,
 }
 
-impl Trainee {
+impl TrainState {
     /// Takes `sam`, of the sizes `model`, into training on its device, before any step.
     pub fn new(sam: Sam, config: &TrainConfig, model: &SamConfig, device: &Device) -> Result<Self> {
         let learner = learner(sam, config, model, device)?;
