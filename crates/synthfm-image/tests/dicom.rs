@@ -269,6 +269,36 @@ fn public_files_have_the_values_that_pydicom_reads() {
 }
 
 #[test]
+fn other_objects_are_named() {
+    let formats = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/formats");
+    let segmentation = open_with(&formats.join("seg_binary.dcm"), None, 1 << 28).unwrap_err();
+    assert!(
+        segmentation.to_string().contains("it holds labels"),
+        "{segmentation}"
+    );
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("DICOMDIR");
+    let element = |tag: [u8; 4], vr: &[u8; 2], value: &[u8]| {
+        [&tag[..], vr, &(value.len() as u16).to_le_bytes(), value].concat()
+    };
+    let class = element([2, 0, 2, 0], b"UI", b"1.2.840.10008.1.3.10");
+    let syntax = element([2, 0, 0x10, 0], b"UI", b"1.2.840.10008.1.2.1\0");
+    let content = element([4, 0, 0x30, 0x11], b"CS", b"DISK");
+    std::fs::write(
+        &path,
+        [&[0; 128], &b"DICM"[..], &class, &syntax, &content].concat(),
+    )
+    .unwrap();
+    let error = open_with(&path, None, 1 << 28).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("open the folder that it lies in"),
+        "{error}"
+    );
+}
+
+#[test]
 fn what_decoding_needs_is_within_the_limit_before_it_begins() {
     // 16,000 x 16,000 pixels in 720 bytes of JPEG 2000.
     let bomb = case("j2k_16000.dcm");

@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
+use super::frame_header::FrameHeader;
 use super::frames::StoredFrames;
-use super::header::{FileHeader, FrameHeader};
+use super::header::FileHeader;
 use super::memory::Gate;
 use crate::{Error, Result};
 
@@ -42,23 +43,25 @@ pub(super) fn leave_out(files: &[FileHeader], order: &[usize], limit: u64) -> Di
     let mut left_out = BTreeSet::new();
     let (mut copies, mut shared) = (BTreeMap::new(), BTreeMap::new());
     for same in by_uid.values().filter(|same| same.len() > 1) {
-        let mut kept: Vec<usize> = Vec::new();
-        for &file in same {
-            let own = digests.get(&file);
-            let is_copy = kept.iter().any(|other| {
-                own.is_some()
-                    && own == digests.get(other)
-                    && is_same_place(&files[file], &files[*other])
-            });
+        // Files of other pixels, or without a digest, are not looked at.
+        let mut kept: BTreeMap<Digest32, Vec<usize>> = BTreeMap::new();
+        for (n, &file) in same.iter().enumerate() {
+            let alike = digests.get(&file).map(|own| kept.entry(*own).or_default());
+            let is_place = |other: &usize| is_same_place(&files[file], &files[*other]);
+            let is_copy = alike
+                .as_ref()
+                .is_some_and(|alike| alike.iter().any(is_place));
             let series = files[file].series.clone();
             if is_copy {
                 *copies.entry(series).or_default() += 1;
                 left_out.insert(file);
-            } else {
-                if !kept.is_empty() {
-                    *shared.entry(series).or_default() += 1;
-                }
-                kept.push(file);
+                continue;
+            }
+            if n > 0 {
+                *shared.entry(series).or_default() += 1;
+            }
+            if let Some(alike) = alike {
+                alike.push(file);
             }
         }
     }

@@ -8,6 +8,9 @@ use super::super::element::ByteOrder;
 
 /// Nested sequences deeper than this are refused; real objects stay below 10.
 const MAX_DEPTH: usize = 32;
+/// Elements of a data set, or items of a sequence with all of their elements: more than in any object, and few enough
+/// for the memory that describes them.
+const MAX_ELEMENTS: usize = 4 << 20;
 const UNDEFINED: u32 = u32::MAX;
 
 const ITEM: Tag = 0xfffe_e000;
@@ -230,6 +233,15 @@ fn check_depth(depth: usize) -> Result<()> {
     Ok(())
 }
 
+fn check_count(elements: usize) -> Result<()> {
+    if elements >= MAX_ELEMENTS {
+        return Err(Problem::Damaged(format!(
+            "more than {MAX_ELEMENTS} elements"
+        )));
+    }
+    Ok(())
+}
+
 fn unexpected(tag: Tag, wanted: &str) -> Problem {
     let name = format!("({:04x},{:04x})", tag >> 16, tag & 0xffff);
     Problem::Damaged(format!("{name} stands where {wanted} is expected"))
@@ -263,6 +275,7 @@ impl<'a> DataSet<'a> {
                 return Ok((Self::of(elements, encoding, 0), Some(location)));
             }
             let bytes = cursor.value(&head, 0)?;
+            check_count(elements.len())?;
             elements.push(Element {
                 tag: head.tag,
                 vr: head.vr,
@@ -336,10 +349,16 @@ impl<'a> DataSet<'a> {
             encoding,
         };
         let mut items = Vec::new();
+        let mut count = 0;
         while cursor.at < cursor.total {
             let head = cursor.head()?;
             match head.tag {
-                ITEM => items.push(Self::item(&mut cursor, head.length, depth)?),
+                ITEM => {
+                    let item = Self::item(&mut cursor, head.length, depth)?;
+                    count += 1 + item.elements.len();
+                    check_count(count)?;
+                    items.push(item);
+                }
                 SEQUENCE_END => break,
                 tag => return Err(unexpected(tag, "an item")),
             }
@@ -363,6 +382,7 @@ impl<'a> DataSet<'a> {
                 }
                 let bytes = cursor.value(&head, depth)?;
                 let (tag, vr) = (head.tag, head.vr);
+                check_count(elements.len())?;
                 elements.push(Element { tag, vr, bytes });
             }
         }
@@ -377,6 +397,7 @@ impl<'a> DataSet<'a> {
             let head = inner.head()?;
             let bytes = inner.value(&head, depth)?;
             let (tag, vr) = (head.tag, head.vr);
+            check_count(elements.len())?;
             elements.push(Element { tag, vr, bytes });
         }
         Ok(Self::of(elements, encoding, depth))

@@ -1,7 +1,8 @@
 //! How the slices of a stack are to be shown, where they agree and where they do not.
 
 use super::folder::FrameId;
-use super::header::{FileHeader, FrameHeader};
+use super::frame_header::FrameHeader;
+use super::header::FileHeader;
 use super::samples::mirror_sum;
 use crate::scan::Window;
 

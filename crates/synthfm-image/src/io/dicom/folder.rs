@@ -11,8 +11,9 @@ use rayon::prelude::*;
 
 use super::copies::{self, Distinct};
 use super::file::with_header;
+use super::frame_header::FrameHeader;
 use super::geometry::along_normal;
-use super::header::{self, FileHeader, FrameHeader, Purpose};
+use super::header::{self, FileHeader, Purpose};
 use super::natural;
 use super::repetitions::divide;
 use crate::{Error, Result};
@@ -44,9 +45,12 @@ pub(super) struct Found {
 pub(super) fn find(path: &Path, limit: u64) -> Result<Found> {
     if !path.is_dir() {
         let read = with_header(path, limit, |header| {
-            header::read(header, limit, Purpose::Image)
+            match header::read(header, limit, Purpose::Image)? {
+                Some(file) => Ok(file),
+                None => Err(header.unsupported(header::what_else(header))),
+            }
         })?;
-        let files: Vec<FileHeader> = read.flatten().into_iter().collect();
+        let files: Vec<FileHeader> = read.into_iter().collect();
         return Ok(Found {
             others: usize::from(files.is_empty()),
             files,

@@ -9,7 +9,8 @@ use super::super::payload::read_full;
 use super::codec::{self, Decoded, Failure};
 use super::file::{Codec, format_error, inflated_pixels, io_error, limit_error};
 use super::fragments::{self, Pieces};
-use super::header::{FileHeader, FrameHeader};
+use super::frame_header::FrameHeader;
+use super::header::FileHeader;
 use super::memory;
 use super::samples::{Scale, native_colour, native_grey, rgb};
 use crate::{Error, Result};
@@ -160,8 +161,8 @@ impl<'a> StoredFrames<'a> {
                     .map_err(|failure| self.failed(frame, failure));
             }
             (None, _) => {
-                let problem = format!("{} cannot be decoded", syntax.name());
-                return Err(self.problem(frame, &problem));
+                let problem = format!("{}, which has no decoder here", syntax.name());
+                return Err(self.unsupported(problem));
             }
             (_, None) => {
                 let problem = format!("{} without fragments", syntax.name());
@@ -270,9 +271,15 @@ impl<'a> StoredFrames<'a> {
         format_error(path, text)
     }
 
+    fn unsupported(&self, problem: String) -> Error {
+        let path = self.file.path.clone();
+        Error::Unsupported { path, problem }
+    }
+
     fn failed(&self, frame: &FrameHeader, failure: Failure) -> Error {
         match failure {
             Failure::Frame(text) => self.problem(frame, &text),
+            Failure::Unsupported(problem) => self.unsupported(problem),
             Failure::Memory(bytes) => {
                 let others = self.limit.saturating_sub(self.memory);
                 limit_error(&self.file.path, bytes.checked_add(others), self.limit)

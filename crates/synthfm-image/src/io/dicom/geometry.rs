@@ -3,7 +3,7 @@
 //! Array axes are `i` along the rows, `j` down the columns, `k` from frame to frame along the normal, as in ITK. The
 //! step from frame to frame is that of the positions, so that a stack of a tilted gantry keeps its shear.
 
-use super::header::FrameHeader;
+use super::frame_header::FrameHeader;
 use crate::{Result, VolumeGeometry};
 
 /// Relative deviation from the usual distance that rounding in a header explains.
@@ -171,7 +171,7 @@ fn uneven(
 #[expect(clippy::float_cmp, reason = "these values are exact")]
 mod tests {
     use super::*;
-    use crate::io::dicom::header::Rescale;
+    use crate::io::dicom::frame_header::Rescale;
 
     fn frame(position: [f64; 3], orientation: [f64; 6]) -> FrameHeader {
         FrameHeader {

@@ -1,24 +1,19 @@
-//! What the header of one file says about its frames: how they are stored, where they lie, what their values mean.
-//!
-//! Plain files say it once; multi-frame files in functional groups (PS3.3, C.7.6.16), shared ones first, each frame's
-//! own over them.
+//! What the header of one file says about it: what it is, how its pixels are stored, what belongs to its series.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use super::super::element::ByteOrder;
 use super::codec;
 use super::data_set::{DataSet, PixelLocation, Tag};
 use super::file::{Codec, Header, TransferSyntax, limit_error};
+use super::frame_header::{FrameHeader, Rescale, frames};
 use super::lut::ModalityLut;
 use super::padding::Padding;
 use super::pixel_format::{PixelFormat, Samples};
-use super::repetitions::Moment;
 use super::values::Kind;
-use super::voi;
 use super::{tags, ultrasound};
 use crate::Result;
-use crate::scan::{UltrasoundRegion, Window};
+use crate::scan::UltrasoundRegion;
 
 /// Files of other things than images, by the start of their SOP class.
 const SEGMENTATION_CLASSES: [&str; 2] = [
@@ -26,50 +21,47 @@ const SEGMENTATION_CLASSES: [&str; 2] = [
     "1.2.840.10008.5.1.4.1.1.66.7",
 ];
 
-/// Components of a normal below this are none.
-const AXIAL: f64 = 1e-4;
-/// Coordinates that differ less are the same.
-const SAME_Z_MM: f64 = 1e-2;
 /// Doses, whose stored values have a unit of their own.
 const DOSE_CLASS: &str = "1.2.840.10008.5.1.4.1.1.481.2";
+
+/// Other objects that people open, by their SOP class, and what to do with them.
+const OTHERS: [(&str, &str); 8] = [
+    (
+        "1.2.840.10008.1.3.10",
+        "a DICOMDIR, which lists the files of a disk; open the folder that it lies in",
+    ),
+    (
+        SEGMENTATION_CLASSES[0],
+        "a DICOM Segmentation as an image; it holds labels",
+    ),
+    (
+        SEGMENTATION_CLASSES[1],
+        "a DICOM label map as an image; it holds labels",
+    ),
+    (
+        "1.2.840.10008.5.1.4.1.1.481.3",
+        "an RT Structure Set, which holds contours",
+    ),
+    ("1.2.840.10008.5.1.4.1.1.481.5", "an RT Plan"),
+    (
+        "1.2.840.10008.5.1.4.1.1.66",
+        "DICOM raw data, which only its device reads",
+    ),
+    (
+        "1.2.840.10008.5.1.4.1.1.104.1",
+        "a PDF document in a DICOM file",
+    ),
+    (
+        "1.2.840.10008.5.1.4.1.1.11.1",
+        "a presentation state; open the images that it refers to",
+    ),
+];
 
 /// What a header is read for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
     Image,
     Segmentation,
-}
-
-/// Linear map from stored values to the modality's unit.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Rescale {
-    pub(super) slope: f64,
-    pub(super) intercept: f64,
-}
-
-impl Rescale {
-    pub(super) const NONE: Self = Self {
-        slope: 1.0,
-        intercept: 0.0,
-    };
-}
-
-/// One frame.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct FrameHeader {
-    /// Counted from 0 in its file.
-    pub(super) index: usize,
-    /// LPS millimetres of the first pixel.
-    pub(super) position: Option<[f64; 3]>,
-    /// Directions along a row and down a column.
-    pub(super) orientation: Option<[f64; 6]>,
-    /// Distance between rows, between columns.
-    pub(super) spacing: Option<[f64; 2]>,
-    pub(super) rescale: Rescale,
-    /// Windows that are recommended, the first one first.
-    pub(super) windows: Arc<[Window]>,
-    /// Which of several images at one place it belongs to.
-    pub(super) moment: Moment,
 }
 
 /// One file with pixels.
@@ -229,6 +221,7 @@ pub(super) fn read(header: &Header, limit: u64, purpose: Purpose) -> Result<Opti
     let format = PixelFormat::read(header)?;
     let count = frame_count(header, &format, location, limit)?;
     let signed = format.samples == Samples::Signed;
+    let dose = dose_scaling(data, &sop_class);
     let text = |tag| data.text(tag).unwrap_or_default();
     let number = |tag| data.number(tag, Kind::Text);
     let file = FileHeader {
@@ -236,7 +229,7 @@ pub(super) fn read(header: &Header, limit: u64, purpose: Purpose) -> Result<Opti
         syntax: header.syntax.clone(),
         location,
         lut: ModalityLut::read(header, signed)?,
-        frames: frames(header, count, &sop_class)?,
+        frames: frames(header, count, dose)?,
         sop_instance: data
             .text(tags::SOP_INSTANCE_UID)
             .or(stored_instance)
@@ -246,7 +239,7 @@ pub(super) fn read(header: &Header, limit: u64, purpose: Purpose) -> Result<Opti
         notes: header.notes.clone(),
         total: header.total,
         padding: Padding::read(data, &format),
-        dose_scaling: dose_scaling(data, &sop_class),
+        dose_scaling: dose,
         frame_spacing: number(tags::SPACING_BETWEEN_SLICES)
             .or_else(|| number(tags::SLICE_THICKNESS))
             .filter(|&v| v > 0.0),
@@ -266,6 +259,17 @@ pub(super) fn read(header: &Header, limit: u64, purpose: Purpose) -> Result<Opti
         return Err(limit_error(header.path, Some(bytes), limit));
     }
     Ok(Some(file))
+}
+
+/// What a DICOM file is that is no image.
+pub(super) fn what_else(header: &Header) -> String {
+    let sop_class = header.data.text(tags::SOP_CLASS_UID);
+    let sop_class = sop_class.or_else(|| header.stored_as[0].clone());
+    let sop_class = sop_class.unwrap_or_default();
+    match OTHERS.iter().find(|(known, _)| *known == sop_class) {
+        Some((_, what)) => (*what).to_owned(),
+        None => format!("a DICOM object without pixels (SOP class {sop_class})"),
+    }
 }
 
 fn dose_scaling(data: &DataSet, sop_class: &str) -> Option<f64> {
@@ -316,166 +320,4 @@ fn frame_count(
     }
     let problem = format!("truncated DICOM: {count} frames cannot be in {got} bytes");
     Err(header.damaged(problem))
-}
-
-/// The groups that describe one frame, most specific first.
-struct Groups<'a> {
-    own: Option<&'a DataSet<'a>>,
-    shared: Option<&'a DataSet<'a>>,
-    root: &'a DataSet<'a>,
-}
-
-impl<'a> Groups<'a> {
-    /// The item of `sequence` of the frame or of all frames, otherwise the data set itself.
-    fn find<T>(
-        &self,
-        header: &Header,
-        sequence: Tag,
-        read: impl Fn(&DataSet<'a>) -> Option<T>,
-    ) -> Result<Option<T>> {
-        for group in [self.own, self.shared].into_iter().flatten() {
-            if let Some(item) = header.check(group.item_of(sequence))?
-                && let Some(found) = read(&item)
-            {
-                return Ok(Some(found));
-            }
-        }
-        Ok(read(self.root))
-    }
-}
-
-/// What all frames of a file have in common.
-struct Common {
-    windows: Arc<[Window]>,
-    /// Windows of the groups that all frames share.
-    shared_windows: Option<Arc<[Window]>>,
-    moment: Moment,
-    dose_scaling: Option<f64>,
-}
-
-fn frames(header: &Header, count: usize, sop_class: &str) -> Result<Vec<FrameHeader>> {
-    let root = &header.data;
-    let shared = header.check(root.item_of(tags::SHARED_FUNCTIONAL_GROUPS))?;
-    let own = header.check(root.items(tags::PER_FRAME_FUNCTIONAL_GROUPS))?;
-    let offsets = root.numbers(tags::GRID_FRAME_OFFSET_VECTOR, Kind::Text);
-    let shared_windows = match &shared {
-        Some(group) => voi::of_group(header, group)?,
-        None => None,
-    };
-    let common = Common {
-        windows: voi::of_file(header)?,
-        shared_windows,
-        moment: Moment::of_file(root),
-        dose_scaling: dose_scaling(root, sop_class),
-    };
-    let mut frames = Vec::with_capacity(count);
-    for index in 0..count {
-        let groups = Groups {
-            own: own.get(index),
-            shared: shared.as_ref(),
-            root,
-        };
-        let mut frame = frame(header, &groups, index, &common)?;
-        if count > 1 && own.is_empty() {
-            // The position is that of the first frame; RT doses say where the others lie.
-            frame.position = shifted(&frame, &offsets, index);
-        }
-        frames.push(frame);
-    }
-    Ok(frames)
-}
-
-fn frame(header: &Header, groups: &Groups, index: usize, common: &Common) -> Result<FrameHeader> {
-    let positive = |data: &DataSet| {
-        let spacing = data
-            .decimals(tags::PIXEL_SPACING)
-            .or_else(|| data.decimals(tags::IMAGER_PIXEL_SPACING));
-        spacing.filter(|s: &[f64; 2]| s.iter().all(|&v| v > 0.0))
-    };
-    let rescale = |data: &DataSet| {
-        let slope = data.number(tags::RESCALE_SLOPE, Kind::Text)?;
-        let intercept = data.number(tags::RESCALE_INTERCEPT, Kind::Text);
-        Some(Rescale {
-            slope: if slope == 0.0 { 1.0 } else { slope },
-            intercept: intercept.unwrap_or(0.0),
-        })
-    };
-    let rescale = match common.dose_scaling {
-        Some(slope) => Some(Rescale {
-            slope,
-            intercept: 0.0,
-        }),
-        None => groups.find(header, tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE, rescale)?,
-    };
-    let windows = match groups.own {
-        Some(group) => voi::of_group(header, group)?,
-        None => None,
-    };
-    let windows = windows.or_else(|| common.shared_windows.clone());
-    Ok(FrameHeader {
-        index,
-        position: groups.find(header, tags::PLANE_POSITION_SEQUENCE, |data| {
-            data.decimals(tags::IMAGE_POSITION_PATIENT)
-        })?,
-        orientation: groups.find(header, tags::PLANE_ORIENTATION_SEQUENCE, |data| {
-            data.decimals(tags::IMAGE_ORIENTATION_PATIENT)
-        })?,
-        spacing: groups.find(header, tags::PIXEL_MEASURES_SEQUENCE, positive)?,
-        rescale: rescale.unwrap_or(Rescale::NONE),
-        windows: windows.unwrap_or_else(|| common.windows.clone()),
-        moment: header.check(common.moment.of_frame([groups.own, groups.shared]))?,
-    })
-}
-
-/// The position of a frame by the offsets of all (PS3.3, C.8.8.3.2).
-///
-/// They count from the position of the first frame along the normal, or, if the first of them is that position's z, are
-/// coordinates along z.
-fn shifted(frame: &FrameHeader, offsets: &[f64], index: usize) -> Option<[f64; 3]> {
-    let (position, orientation) = (frame.position?, frame.orientation?);
-    let (first, offset) = (offsets.first()?, offsets.get(index)?);
-    let normal = super::geometry::normal(&orientation);
-    let is_axial = normal[0].abs() < AXIAL && normal[1].abs() < AXIAL;
-    if *first != 0.0 && is_axial && (first - position[2]).abs() < SAME_Z_MM {
-        return Some([position[0], position[1], *offset]);
-    }
-    Some([0, 1, 2].map(|axis| position[axis] + (offset - first) * normal[axis]))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn offsets_of_frames_are_distances_or_coordinates() {
-        let frame = |orientation| FrameHeader {
-            index: 0,
-            position: Some([10.0, 20.0, -300.0]),
-            orientation: Some(orientation),
-            spacing: None,
-            rescale: Rescale::NONE,
-            windows: Arc::new([]),
-            moment: Moment::default(),
-        };
-        let supine = frame([1.0, 0.0, 0.0, 0.0, 1.0, 0.0]);
-        // The normal of a prone grid points to the feet.
-        let prone = frame([1.0, 0.0, 0.0, 0.0, -1.0, 0.0]);
-        let at = |z| Some([10.0, 20.0, z]);
-        for (offsets, index, on_supine, on_prone) in [
-            (&[0.0, 3.0, 6.0][..], 2, at(-294.0), at(-306.0)),
-            (&[0.0, -3.0, -6.0], 1, at(-303.0), at(-297.0)),
-            (&[-300.0, -297.0], 0, at(-300.0), at(-300.0)),
-            (&[-300.0, -297.0], 1, at(-297.0), at(-297.0)),
-            // Neither: distances whose origin lies elsewhere.
-            (&[5.0, 8.0], 1, at(-297.0), at(-303.0)),
-            (&[0.0], 1, None, None),
-            (&[], 0, None, None),
-        ] {
-            assert_eq!(shifted(&supine, offsets, index), on_supine, "{offsets:?}");
-            assert_eq!(shifted(&prone, offsets, index), on_prone, "{offsets:?}");
-        }
-        let coronal = frame([1.0, 0.0, 0.0, 0.0, 0.0, -1.0]);
-        let moved = shifted(&coronal, &[-300.0, -297.0], 1);
-        assert_eq!(moved, Some([10.0, 23.0, -300.0]));
-    }
 }

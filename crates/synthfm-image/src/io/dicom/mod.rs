@@ -10,6 +10,7 @@ mod display;
 mod file;
 mod folder;
 mod fragments;
+mod frame_header;
 mod frames;
 mod geometry;
 mod header;

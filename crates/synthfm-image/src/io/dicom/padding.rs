@@ -1,7 +1,8 @@
 //! Stored values that stand for no pixel of the patient (PS3.3, C.7.5.1.1.2), such as those outside a round field.
 
 use super::data_set::DataSet;
-use super::header::{FileHeader, FrameHeader, Rescale};
+use super::frame_header::{FrameHeader, Rescale};
+use super::header::FileHeader;
 use super::pixel_format::{PixelFormat, Samples};
 use super::samples::Scale;
 use super::tags;

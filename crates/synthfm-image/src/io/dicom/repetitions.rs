@@ -86,16 +86,13 @@ impl Moment {
         Self(keys)
     }
 
-    /// The moment of a frame with these groups, its own first, in a file with this one.
-    pub(super) fn of_frame(self, groups: [Option<&DataSet>; 2]) -> Result<Self, Problem> {
+    /// The same with what a functional group says instead.
+    pub(super) fn with_group(self, group: &DataSet) -> Result<Self, Problem> {
         let mut keys = self.0;
         for (key, sequence, tag, kind) in OF_FRAME {
-            for group in groups.into_iter().flatten() {
-                let item = group.item_of(sequence)?;
-                if let Some(value) = item.and_then(|item| item.number(tag, kind)) {
-                    keys[key] = ordered(Some(value));
-                    break;
-                }
+            let item = group.item_of(sequence)?;
+            if let Some(value) = item.and_then(|item| item.number(tag, kind)) {
+                keys[key] = ordered(Some(value));
             }
         }
         Ok(Self(keys))

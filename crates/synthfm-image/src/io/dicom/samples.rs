@@ -3,7 +3,8 @@
 use std::io;
 
 use super::super::element::{ByteOrder, Element};
-use super::header::{FileHeader, FrameHeader, Rescale};
+use super::frame_header::{FrameHeader, Rescale};
+use super::header::FileHeader;
 use super::memory;
 use super::pixel_format::{Photometric, PixelFormat, Samples};
 
@@ -167,7 +168,17 @@ pub(super) fn native_colour(
     bytes: &[u8],
     order: ByteOrder,
 ) -> io::Result<Vec<u8>> {
-    let stored = |n: usize| stored_16(format, bytes, order, n);
+    match (format.bits_allocated, order) {
+        (8, _) => arranged(format, |n| u16::from(bytes[n])),
+        (16, ByteOrder::Little) => arranged(format, |n| {
+            u16::from_le_bytes([bytes[2 * n], bytes[2 * n + 1]])
+        }),
+        _ => arranged(format, |n| stored_16(format, bytes, order, n)),
+    }
+}
+
+/// Colours of samples in the order that the format says.
+fn arranged(format: &PixelFormat, stored: impl Fn(usize) -> u16) -> io::Result<Vec<u8>> {
     let (pixels, channels) = (format.pixels(), format.channels());
     if format.photometric == Photometric::Ybr422 {
         // Two columns share their differences of colour: Y1 Y2 Cb Cr.

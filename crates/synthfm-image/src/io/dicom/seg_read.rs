@@ -8,9 +8,10 @@ use std::path::Path;
 
 use super::data_set::DataSet;
 use super::file::{Header, format_error, io_error, limit_error, with_header};
+use super::frame_header::Rescale;
 use super::frames::StoredFrames;
 use super::geometry::{dot, normal};
-use super::header::{self, FileHeader, Purpose, Rescale};
+use super::header::{self, FileHeader, Purpose};
 use super::memory;
 use super::tags;
 use super::values::Kind;

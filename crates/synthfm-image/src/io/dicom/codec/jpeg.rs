@@ -1,16 +1,15 @@
 //! JPEG frames: baseline, progressive and lossless.
 
-use jpeg_decoder::{ColorTransform, Decoder, PixelFormat};
+use jpeg_decoder::{ColorTransform, Decoder, PixelFormat, UnsupportedFeature};
 
 use super::{Decoded, Expected, Failure};
 
 /// Pixels that a byte can stand for at most: a block of 64 in two bits, and twice as much for subsampled colours.
 const MAX_EXPANSION: usize = 1024;
 /// Memory that decoding takes: coefficients, planes and their upsampled lines in the decoder, and samples of 16 bits.
-pub(super) const BYTES_PER_SAMPLE: u64 = 8;
+pub(super) const BYTES_PER_SAMPLE: u64 = 6;
 
 pub(super) fn decode(bytes: &[u8], expected: &Expected) -> Result<Decoded, Failure> {
-    let bad = |error: jpeg_decoder::Error| format!("damaged JPEG: {error}");
     let mut decoder = Decoder::new(bytes);
     decoder.read_info().map_err(bad)?;
     let info = decoder.info().ok_or("a JPEG without a frame")?;
@@ -39,4 +38,18 @@ pub(super) fn decode(bytes: &[u8], expected: &Expected) -> Result<Decoded, Failu
         samples,
         is_rgb: true,
     })
+}
+
+fn bad(error: jpeg_decoder::Error) -> Failure {
+    match error {
+        jpeg_decoder::Error::Unsupported(UnsupportedFeature::SamplePrecision(bits)) => {
+            Failure::Unsupported(format!(
+                "lossy JPEG with samples of {bits} bits; 8 bits are, and up to 16 without loss"
+            ))
+        }
+        jpeg_decoder::Error::Unsupported(feature) => {
+            Failure::Unsupported(format!("a JPEG with {feature:?}"))
+        }
+        error => Failure::Frame(format!("damaged JPEG: {error}")),
+    }
 }

@@ -32,8 +32,10 @@ pub(super) enum Decoded {
 /// Why a frame could not be decoded.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// The frame is damaged, or uses what is not supported.
+    /// The frame is damaged.
     Frame(String),
+    /// The frame is sound, but uses what is not supported.
+    Unsupported(String),
     /// It needs so many bytes of memory, more than are allowed.
     Memory(u64),
     /// The system refused.
@@ -138,8 +140,8 @@ pub(super) fn decode(
     let expected = Expected::of(format, memory);
     let is_wide = format.bits_allocated > 16 && codec != Codec::Rle;
     if is_wide || matches!(format.samples, Samples::F32 | Samples::F64) {
-        return Err(Failure::Frame(format!(
-            "compressed pixels of {} bits cannot be read; up to 16 can, and 32 in RLE",
+        return Err(Failure::Unsupported(format!(
+            "compressed pixels of {} bits; up to 16 are, and 32 in RLE",
             format.bits_allocated
         )));
     }
