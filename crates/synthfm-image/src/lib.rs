@@ -19,6 +19,7 @@ mod morphology;
 mod percentiles;
 mod raster;
 mod rle;
+mod run_lengths;
 mod scan;
 mod segmentation;
 #[cfg(test)]
@@ -45,6 +46,7 @@ pub use metrics::{MaskPair, Scores, SurfaceDistances, SurfaceElements};
 pub use morphology::{dilate, erode, outline};
 pub use raster::{Image, LabelMap, Mask, RgbImage};
 pub use rle::{compressed_rle, mask_of_rle, mask_of_runs};
+pub use run_lengths::{check_run_lengths, run_lengths, run_values};
 pub use scan::{DicomSeries, FileFormat, Scan, ScanInfo, UltrasoundRegion, Window};
 pub use segmentation::{MaskFormat, Segment, Segmentation, WriteOptions};
 pub use tidy::{fill_holes, parts_at};

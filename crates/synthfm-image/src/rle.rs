@@ -4,24 +4,14 @@
 //! on, the difference to the run two before, in groups of 5 bits, the lowest first, as the characters from `0` (48) on;
 //! bit 5 says that more groups follow, bit 4 of the last group is the sign.
 
-use crate::{Error, Mask, Result, Size};
+use crate::{Error, Mask, Result, Size, run_lengths};
 
 /// Lengths of alternating runs of background and foreground, column by column; the first may be 0.
 fn runs(mask: &Mask) -> Vec<i64> {
-    let size = mask.size();
-    let mut runs = Vec::new();
-    let (mut value, mut length) = (false, 0);
-    for col in 0..size.width {
-        for row in 0..size.height {
-            if mask.at(row, col) != value {
-                runs.push(length);
-                (value, length) = (!value, 0);
-            }
-            length += 1;
-        }
-    }
-    runs.push(length);
-    runs
+    let Size { height, width } = mask.size();
+    let columns = (0..width).flat_map(|col| (0..height).map(move |row| (row, col)));
+    let runs = run_lengths(columns.map(|(row, col)| mask.at(row, col)));
+    runs.into_iter().map(i64::from).collect()
 }
 
 /// The mask as COCO's compressed run lengths: what stands under `counts` beside its `size`, height and width.

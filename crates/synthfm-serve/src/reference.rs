@@ -139,7 +139,7 @@ impl Reference {
     /// Its runs.
     pub(super) fn slice_runs(&self, plane: PlaneName, index: usize, value: u16) -> Result<Runs> {
         let mask = self.slice(plane, index, value)?;
-        Ok(super::annotation::rle::of_mask(&mask))
+        Ok(mask.to_run_lengths())
     }
 
     /// 2 |A ∩ B| / (|A| + |B|) of a structure on one slice; `None` where both are empty.

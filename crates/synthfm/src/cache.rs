@@ -6,20 +6,8 @@ use anyhow::Result;
 use clap::Args;
 use synthfm_sam::{CacheOptions, CacheStats, EmbeddingCache, Predictor};
 
+use crate::bytes::parse_bytes;
 use crate::output::Session;
-
-/// What units of `--cache-size` multiply by; a number alone counts bytes.
-const UNITS: [(&str, u64); 9] = [
-    ("kib", 1 << 10),
-    ("mib", 1 << 20),
-    ("gib", 1 << 30),
-    ("tib", 1 << 40),
-    ("kb", 1_000),
-    ("mb", 1_000_000),
-    ("gb", 1_000_000_000),
-    ("tb", 1_000_000_000_000),
-    ("", 1),
-];
 
 /// The cache of embeddings.
 #[derive(Debug, Clone, Args)]
@@ -41,12 +29,33 @@ impl CacheArgs {
         })
     }
 
+    /// The predictor with the cache that was asked for on the disk alone, for a caller that keeps embeddings in memory
+    /// itself.
+    pub(crate) fn attach_folder(
+        &self,
+        predictor: Predictor,
+        session: &Session,
+    ) -> Result<Predictor> {
+        if self.cache.is_none() {
+            return Ok(predictor);
+        }
+        let options = CacheOptions {
+            memory_bytes: 0,
+            ..self.options(session)
+        };
+        Ok(predictor.with_cache(EmbeddingCache::open(&options)?))
+    }
+
     /// The cache that was asked for, if one was.
     pub(crate) fn open(&self, session: &Session) -> Result<Option<EmbeddingCache>> {
         if self.cache.is_none() {
             return Ok(None);
         }
-        let options = CacheOptions {
+        Ok(Some(EmbeddingCache::open(&self.options(session))?))
+    }
+
+    fn options(&self, session: &Session) -> CacheOptions {
+        CacheOptions {
             folder: self.cache.clone(),
             folder_bytes: self.cache_size,
             warn: if session.quiet {
@@ -55,49 +64,11 @@ impl CacheArgs {
                 |text| synthfm_image::tell(&format!("warning: {text}"))
             },
             ..CacheOptions::default()
-        };
-        Ok(Some(EmbeddingCache::open(&options)?))
+        }
     }
 
     /// For records: where embeddings came from; `None` without a cache.
     pub(crate) fn stats(predictor: &Predictor) -> Option<CacheStats> {
         predictor.cache().map(EmbeddingCache::stats)
-    }
-}
-
-fn parse_bytes(text: &str) -> Result<u64, String> {
-    let lower = text.trim().to_lowercase();
-    let (number, factor) = UNITS
-        .iter()
-        .find_map(|(unit, factor)| Some((lower.strip_suffix(unit)?.trim_end(), factor)))
-        .unwrap_or((&lower, &1));
-    number
-        .parse::<u64>()
-        .ok()
-        .and_then(|number| number.checked_mul(*factor))
-        .ok_or_else(|| {
-            "a whole number of bytes, kB, MB, GB, KiB, MiB or GiB expected, such as 2GiB".to_owned()
-        })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_have_units() {
-        for (text, bytes) in [
-            ("0", 0),
-            ("1500", 1500),
-            ("3kB", 3000),
-            ("2 GiB", 2 << 30),
-            ("500MB", 500_000_000),
-            ("1tib", 1 << 40),
-        ] {
-            assert_eq!(parse_bytes(text), Ok(bytes), "{text}");
-        }
-        for text in ["", "GiB", "-1", "1.5GB", "2G", "99999999999GiB", "two"] {
-            assert!(parse_bytes(text).is_err(), "{text}");
-        }
     }
 }

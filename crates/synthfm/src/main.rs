@@ -5,6 +5,7 @@
 
 mod allocator;
 mod bench;
+mod bytes;
 mod cache;
 mod cli;
 mod compare;

@@ -98,7 +98,10 @@ pub(crate) fn run(args: &ServeArgs, session: &Session) -> Result<()> {
     let open_model = || {
         let model = Model::open(args.model.as_deref())?;
         let predictor = model.predictor(session, args.precision)?;
-        Ok((args.cache.attach(predictor, session)?, model.record()?))
+        Ok((
+            args.cache.attach_folder(predictor, session)?,
+            model.record()?,
+        ))
     };
     synthfm_serve::annotate(&options, open_model, stop, session)
 }

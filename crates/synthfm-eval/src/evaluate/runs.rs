@@ -13,28 +13,17 @@ pub(crate) struct Runs {
 
 impl Runs {
     pub(crate) fn encode(mask: &Mask) -> Self {
-        let mut lengths = vec![0];
-        let mut current = false;
-        for &value in mask.data() {
-            if value != current {
-                lengths.push(0);
-                current = value;
-            }
-            *lengths.last_mut().expect("starts with one run") += 1;
-        }
         let Size { height, width } = mask.size();
         Self {
             height,
             width,
-            lengths,
+            lengths: mask.to_run_lengths(),
         }
     }
 
     pub(crate) fn decode(&self) -> Mask {
-        let runs = self.lengths.iter().enumerate();
-        let data = runs.flat_map(|(i, &n)| std::iter::repeat_n(i % 2 == 1, n as usize));
         let size = Size::new(self.height, self.width);
-        Mask::new(size, data.collect()).unwrap_or_else(|_| Mask::zeros(size))
+        Mask::from_run_lengths(&self.lengths, size).unwrap_or_else(|_| Mask::zeros(size))
     }
 
     /// Whether the runs cover the mask, as those of a damaged file may not.

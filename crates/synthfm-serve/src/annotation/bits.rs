@@ -1,8 +1,8 @@
 //! One bit per voxel of a volume; a structure that is empty takes no memory.
 
-use synthfm_image::{Mask, Plane, Result, VolumeGeometry};
+use synthfm_image::{Mask, Plane, Result, VolumeGeometry, run_lengths, run_values};
 
-use super::rle::{self, Runs};
+use super::Runs;
 
 /// The voxels of one structure.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -35,7 +35,7 @@ impl BitVolume {
         index: usize,
     ) -> Result<Runs> {
         let voxels = grid.slice_voxels(plane, index)?;
-        Ok(rle::encode(voxels.map(|voxel| self.get(voxel))))
+        Ok(run_lengths(voxels.map(|voxel| self.get(voxel))))
     }
 
     /// Replaces the mask of a slice by runs of its size.
@@ -50,7 +50,7 @@ impl BitVolume {
         if self.words.is_empty() {
             self.words = vec![0; grid.len().div_ceil(64)];
         }
-        for (voxel, value) in voxels.zip(rle::values(runs)) {
+        for (voxel, value) in voxels.zip(run_values(runs)) {
             let (word, bit) = (&mut self.words[voxel / 64], 1 << (voxel % 64));
             if value {
                 *word |= bit;
@@ -81,13 +81,13 @@ impl BitVolume {
 
     /// Runs over all voxels of the grid, in memory order.
     pub(crate) fn runs(&self, grid: &VolumeGeometry) -> Runs {
-        rle::encode((0..grid.len()).map(|voxel| self.get(voxel)))
+        run_lengths((0..grid.len()).map(|voxel| self.get(voxel)))
     }
 
-    /// From runs over all voxels, which [`rle::check`] accepts.
+    /// From runs over all voxels, which [`synthfm_image::check_run_lengths`] accepts.
     pub(crate) fn from_runs(grid: &VolumeGeometry, runs: &[u32]) -> Self {
         let mut words = vec![0; grid.len().div_ceil(64)];
-        let set = rle::values(runs).enumerate().filter(|(_, value)| *value);
+        let set = run_values(runs).enumerate().filter(|(_, value)| *value);
         for (voxel, _) in set {
             words[voxel / 64] |= 1 << (voxel % 64);
         }

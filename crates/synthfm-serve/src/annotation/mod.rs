@@ -7,7 +7,6 @@
 
 mod bits;
 mod plane;
-pub(crate) mod rle;
 mod step;
 mod store;
 #[cfg(test)]
@@ -21,7 +20,9 @@ use synthfm_image::{LabelVolume, Mask, VolumeGeometry};
 
 pub(crate) use bits::BitVolume;
 pub(crate) use plane::PlaneName;
-pub(crate) use rle::Runs;
+/// Run lengths of a mask of known size.
+pub(crate) type Runs = Vec<u32>;
+
 pub(crate) use step::{Change, Place, SlicePrompts, Step};
 pub(crate) use store::{ABOUT, Store};
 

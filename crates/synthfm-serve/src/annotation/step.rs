@@ -3,8 +3,9 @@
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use super::rle::{self, Runs};
-use super::{Annotation, MAX_STEPS, PlaneName, Progress, Structure};
+use synthfm_image::check_run_lengths;
+
+use super::{Annotation, MAX_STEPS, PlaneName, Progress, Runs, Structure};
 
 /// One structure on one slice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -153,7 +154,7 @@ impl Annotation {
                     }
                     let area = self.grid.slice_size(plane).area();
                     for runs in [before, after] {
-                        rle::check(runs, area).map_err(anyhow::Error::msg)?;
+                        check_run_lengths(runs, area)?;
                     }
                 }
                 Change::Structures { before, after } => {

@@ -15,11 +15,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use synthfm_image::VolumeGeometry;
 
-use super::rle::{self, Runs};
 use super::{
-    Annotation, BitVolume, MAX_STRUCTURES, Place, Progress, SlicePrompts, Step, Structure,
+    Annotation, BitVolume, MAX_STRUCTURES, Place, Progress, Runs, SlicePrompts, Step, Structure,
 };
-use synthfm_image::{create_folder, one_line, write_json};
+use synthfm_image::{check_run_lengths, create_folder, one_line, write_json};
 
 /// Says which case the folder belongs to.
 pub(crate) const ABOUT: &str = "case.json";
@@ -415,9 +414,7 @@ fn read_snapshot(path: &Path, grid: &VolumeGeometry) -> Result<Option<(Annotatio
         ..Annotation::new(grid.clone())
     };
     for (id, runs) in masks {
-        rle::check(&runs, grid.len())
-            .map_err(anyhow::Error::msg)
-            .with_context(what)?;
+        check_run_lengths(&runs, grid.len()).with_context(what)?;
         annotation
             .masks
             .insert(id, BitVolume::from_runs(grid, &runs));

@@ -11,7 +11,7 @@ use synthfm_image::Mask;
 use super::bad;
 use super::predict::marked;
 use crate::annotation::{
-    Annotation, Change, Place, PlaneName, SlicePrompts, Step, Store, Structure, rle,
+    Annotation, Change, Place, PlaneName, SlicePrompts, Step, Store, Structure,
 };
 use crate::app::App;
 use crate::error::{ApiError, ApiResult};
@@ -54,7 +54,7 @@ pub(super) async fn edit(
         };
         store.annotation().structure(place.structure).map_err(bad)?;
         let (mask, prompts) = painted(store.annotation(), place, &stroke)?;
-        let runs = rle::of_mask(&mask);
+        let runs = mask.to_run_lengths();
         let change = store
             .annotation()
             .mask_change(place, runs.clone(), Some(prompts.clone()))?;
@@ -76,14 +76,14 @@ fn painted(
 ) -> ApiResult<(Mask, SlicePrompts)> {
     let mut mask = annotation.slice(place)?;
     let size = mask.size();
-    let covered = rle::to_mask(&stroke.runs, size).map_err(ApiError::bad)?;
+    let covered = Mask::from_run_lengths(&stroke.runs, size).map_err(bad)?;
     let mut prompts = annotation.prompts(place).cloned().unwrap_or_default();
     let value = stroke.mode == Mode::Add;
     let earlier = |runs: &[u32]| -> ApiResult<Mask> {
         if runs.is_empty() {
             return Ok(Mask::zeros(size));
         }
-        rle::to_mask(runs, size).map_err(ApiError::bad)
+        Mask::from_run_lengths(runs, size).map_err(bad)
     };
     let (mut added, mut removed) = (earlier(&prompts.added)?, earlier(&prompts.removed)?);
     let pixels = mask.data_mut().iter_mut();
@@ -95,8 +95,8 @@ fn painted(
     {
         (*pixel, *added, *removed) = (value, value, !value);
     }
-    prompts.added = rle::of_mask(&added);
-    prompts.removed = rle::of_mask(&removed);
+    prompts.added = added.to_run_lengths();
+    prompts.removed = removed.to_run_lengths();
     Ok((mask, prompts))
 }
 

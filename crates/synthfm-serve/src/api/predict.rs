@@ -8,15 +8,15 @@ use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use synthfm_image::{BoxXyxy, Mask, Point2, Size};
+use synthfm_image::{BoxXyxy, Mask, Point2, Size, check_run_lengths, run_values};
 use synthfm_sam::{MaskOutput, Prompts};
 
 use super::bad;
-use crate::annotation::{Annotation, Place, PlaneName, SlicePrompts, Step, rle};
+use crate::annotation::{Annotation, Place, PlaneName, SlicePrompts, Step};
 use crate::app::App;
 use crate::desk::OpenCase;
 use crate::engine::{ImageKey, Purpose, superseded};
-use crate::error::{ApiError, ApiResult};
+use crate::error::ApiResult;
 use crate::respond::{self, Json};
 use crate::study::window_or;
 
@@ -190,7 +190,7 @@ pub(super) async fn predict(
             let annotation = store.annotation();
             let prompts = merged(annotation, &asking, window);
             let mask = with_paint(answer.mask, &prompts)?;
-            let runs = rle::of_mask(&mask);
+            let runs = mask.to_run_lengths();
             if asking.commit {
                 let change = annotation.mask_change(place, runs.clone(), Some(prompts.clone()))?;
                 let what = asking.what.map_or("prompt", What::text);
@@ -236,8 +236,8 @@ pub(super) fn with_paint(mut mask: Mask, prompts: &SlicePrompts) -> ApiResult<Ma
     let size = mask.size();
     for (runs, value) in [(&prompts.added, true), (&prompts.removed, false)] {
         if !runs.is_empty() {
-            rle::check(runs, size.area()).map_err(ApiError::bad)?;
-            let painted = rle::values(runs).zip(mask.data_mut());
+            check_run_lengths(runs, size.area()).map_err(bad)?;
+            let painted = run_values(runs).zip(mask.data_mut());
             painted
                 .filter(|(paint, _)| *paint)
                 .for_each(|(_, pixel)| *pixel = value);

@@ -16,7 +16,7 @@ use synthfm_sam::{MaskOutput, Prompts};
 
 use super::bad;
 use super::predict::marked;
-use crate::annotation::{Place, PlaneName, SlicePrompts, Step, rle};
+use crate::annotation::{Place, PlaneName, SlicePrompts, Step};
 use crate::app::App;
 use crate::desk::OpenCase;
 use crate::engine::{ImageKey, Purpose};
@@ -207,7 +207,7 @@ impl Run {
     }
 
     async fn commit(&self, place: Place, mask: &Mask, prompts: SlicePrompts) -> ApiResult<Value> {
-        let (runs, group) = (rle::of_mask(mask), self.group);
+        let (runs, group) = (mask.to_run_lengths(), self.group);
         self.app
             .change(&self.open, move |open, store| {
                 let change =
