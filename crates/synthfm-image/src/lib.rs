@@ -17,6 +17,7 @@ mod measure;
 mod metrics;
 mod morphology;
 mod percentiles;
+mod quantile;
 mod raster;
 mod rle;
 mod run_lengths;
@@ -44,6 +45,7 @@ pub use io::{
 pub use measure::{PowerSpectrum, StructureProperties, boundary_visibility};
 pub use metrics::{MaskPair, Scores, SurfaceDistances, SurfaceElements};
 pub use morphology::{dilate, erode, outline};
+pub use quantile::quantile;
 pub use raster::{Image, LabelMap, Mask, RgbImage};
 pub use rle::{compressed_rle, mask_of_rle, mask_of_runs};
 pub use run_lengths::{check_run_lengths, run_lengths, run_values};

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use synthfm_image::{
     DicomSeries, FileFormat, ImageFile, LabelFile, Picture, Plane, ScanInfo, Segmentation,
     SeriesSummary, UltrasoundRegion, Volume, VolumeGeometry, list_series, open_scan,
-    read_segmentation,
+    read_segmentation, volume_count,
 };
 
 use crate::cli::InfoArgs;
@@ -19,9 +19,21 @@ use crate::info::Facts;
 
 /// Facts of an image; several series of a folder are listed first.
 pub(crate) fn run(path: &Path, args: &InfoArgs) -> Result<Facts> {
-    let options = args.open.options();
+    let mut options = args.open.options();
+    let volumes = volume_count(path, &options).unwrap_or(1);
+    let first = volumes > 1 && options.series.is_none();
+    if first {
+        options.series = Some("1".to_owned());
+    }
     let scan = match open_scan(path, &options) {
-        Ok(scan) => scan,
+        Ok(mut scan) => {
+            if first {
+                scan.info.warnings.push(format!(
+                    "the file holds {volumes} volumes: this is number 1 (choose with --series)"
+                ));
+            }
+            scan
+        }
         Err(error) => {
             // DICOM segmentations are no images, but can be described.
             let segmentation = (!path.is_dir()).then(|| read_segmentation(path, &options.read));

@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::coverage::{quantile, sorted};
+use synthfm_image::quantile;
+
+use super::coverage::sorted;
 
 const WIDTH: f64 = 170.0;
 const HEIGHT: f64 = 64.0;

@@ -10,6 +10,7 @@
 //! structures resemble each other more closely than any synthetic one resembles them.
 
 use rayon::prelude::*;
+use synthfm_image::quantile;
 
 /// Limits of the range of one property.
 pub(super) const RANGE: [f64; 2] = [0.01, 0.99];
@@ -151,16 +152,6 @@ pub(super) fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     values
-}
-
-/// Linear interpolation between the order statistics; NaN of nothing.
-pub(super) fn quantile(sorted: &[f64], share: f64) -> f64 {
-    let Some(last) = sorted.len().checked_sub(1) else {
-        return f64::NAN;
-    };
-    let at = share * last as f64;
-    let (low, high) = (sorted[at.floor() as usize], sorted[at.ceil() as usize]);
-    low + (high - low) * at.fract()
 }
 
 /// Standard deviation; 1 where all values are equal, so that nothing is divided by 0.

@@ -4,6 +4,8 @@
 
 use std::fmt::Write as _;
 
+use synthfm_image::quantile;
+
 use super::page::escaped;
 
 /// Added to the style of all reports.
@@ -65,16 +67,10 @@ impl Five {
     fn of(values: &[f64]) -> Option<Self> {
         let mut sorted = values.to_vec();
         sorted.sort_by(f64::total_cmp);
-        let last = sorted.len().checked_sub(1)?;
-        let at = |share: f64| {
-            let place = share * last as f64;
-            let (low, high) = (
-                sorted[place.floor() as usize],
-                sorted[place.ceil() as usize],
-            );
-            low + (high - low) * place.fract()
-        };
-        let quartiles = [0.25, 0.5, 0.75].map(at);
+        if sorted.is_empty() {
+            return None;
+        }
+        let quartiles = [0.25, 0.5, 0.75].map(|share| quantile(&sorted, share));
         let reach = 1.5 * (quartiles[2] - quartiles[0]);
         let (from, to) = (quartiles[0] - reach, quartiles[2] + reach);
         let inside = || sorted.iter().copied().filter(|v| (from..=to).contains(v));

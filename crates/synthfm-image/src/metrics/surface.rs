@@ -6,6 +6,7 @@
 
 use super::{Axes, Grid, MaskPair};
 use crate::distance::squared_distance_to;
+use crate::quantile;
 
 /// Directed distances between two borders.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,7 +66,7 @@ impl SurfaceDistances {
             return self.diagonal_mm;
         }
         let [a, b] = [&self.prediction_to_truth, &self.truth_to_prediction];
-        percentile(a, percent).max(percentile(b, percent))
+        quantile(a, percent / 100.0).max(quantile(b, percent / 100.0))
     }
 
     /// Average symmetric surface distance: the mean over the border pixels of both masks.
@@ -88,13 +89,6 @@ impl SurfaceDistances {
         let within = |d: &[f64]| d.partition_point(|&v| v <= tolerance_mm);
         (within(a) + within(b)) as f64 / (a.len() + b.len()) as f64
     }
-}
-
-/// `numpy.percentile` of ascending values, linear interpolation.
-fn percentile(ascending: &[f64], percent: f64) -> f64 {
-    let position = percent / 100.0 * (ascending.len() - 1) as f64;
-    let (low, high) = (position.floor() as usize, position.ceil() as usize);
-    ascending[low] + (ascending[high] - ascending[low]) * position.fract()
 }
 
 /// Ascending distances from each `true` of `from` to the nearest `true` of `to`.

@@ -125,7 +125,7 @@ fn wrong_caches_are_named() {
     let folder = folder_of_prompts();
     for (more, code, part) in [
         (&["--cache=a.png"][..], 1, "a.png"),
-        (&["--cache=c", "--cache-size=2G"], 2, "GiB"),
+        (&["--cache=c", "--cache-size=2 cows"], 2, "GiB"),
         (&["--cache-size=2GB"], 2, "--cache"),
         (
             &["--cache=c", "--embedding=e.safetensors"],

@@ -139,7 +139,7 @@ fn names_and_formats_that_do_not_fit_are_refused_before_work_is_done() {
         "dicom_axial",
         &["--slice=1", "-o=a.nii", "--max-memory=lots"],
     )
-    .fails(2, &["512MiB"]);
+    .fails(2, &["2GiB"]);
     run("f32.tif", &["-o=a.nii", "--window=own"]).fails(2, &["recommends no window"]);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
