@@ -95,7 +95,7 @@ fn digests(files: &[FileHeader], of: &[usize], limit: u64) -> BTreeMap<usize, Di
 /// Bytes of memory for the digest of a file.
 fn needed(file: &FileHeader) -> u64 {
     let values = 4 * file.format.pixels() as u64;
-    file.working_bytes().saturating_add(values)
+    file.usual_bytes().saturating_add(values)
 }
 
 fn is_same_place(a: &FileHeader, b: &FileHeader) -> bool {

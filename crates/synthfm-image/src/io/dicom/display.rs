@@ -52,7 +52,9 @@ impl Display {
             .collect();
         let agree = agreement(&shown);
         if !agree {
-            warnings.push("the slices recommend different windows".to_owned());
+            warnings.push(
+                "the slices recommend different windows: none holds for all of them".to_owned(),
+            );
         }
         let common = all
             .iter()

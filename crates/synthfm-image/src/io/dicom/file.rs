@@ -298,7 +298,7 @@ fn parse<T>(
 /// The file meta information; without one the encoding is told by the first element.
 fn meta(bytes: &[u8], start: usize, total: usize) -> Result<Meta, Problem> {
     let (meta, end) = DataSet::parse_meta(bytes, start, total)?;
-    let uid = meta.text(tags::TRANSFER_SYNTAX_UID).unwrap_or_else(|| {
+    let uid = meta.uid(tags::TRANSFER_SYNTAX_UID).unwrap_or_else(|| {
         let vr = bytes.get(end + 4..end + 6);
         let explicit = vr.is_some_and(|vr| vr.iter().all(u8::is_ascii_uppercase));
         let uid = if explicit {
@@ -310,8 +310,8 @@ fn meta(bytes: &[u8], start: usize, total: usize) -> Result<Meta, Problem> {
     });
     Ok(Meta {
         syntax: TransferSyntax::of_uid(&uid),
-        sop_class: meta.text(tags::MEDIA_STORAGE_SOP_CLASS_UID),
-        sop_instance: meta.text(tags::MEDIA_STORAGE_SOP_INSTANCE_UID),
+        sop_class: meta.uid(tags::MEDIA_STORAGE_SOP_CLASS_UID),
+        sop_instance: meta.uid(tags::MEDIA_STORAGE_SOP_INSTANCE_UID),
         end,
     })
 }

@@ -1,11 +1,16 @@
 //! Encapsulated pixels (PS3.5, A.4): where the fragments of each frame lie in a file.
 
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::ops::Range;
 
 const ITEM: [u8; 4] = [0xfe, 0xff, 0x00, 0xe0];
 const SEQUENCE_END: [u8; 4] = [0xfe, 0xff, 0xdd, 0xe0];
 const HEAD_BYTES: u64 = 8;
+
+/// Heads are read so many bytes at a time, for fragments may be tiny.
+const HEADS_BYTES: usize = 4096;
+/// More fragments than in any file, and few enough for the memory that their places take.
+const MAX_FRAGMENTS: usize = 4 << 20;
 
 /// Beginnings of frames: JPEG and JPEG-LS, JPEG 2000, and the same in its container.
 const FRAME_STARTS: [&[u8]; 3] = [b"\xff\xd8\xff", b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  "];
@@ -62,10 +67,11 @@ fn items(
 ) -> io::Result<Result<Vec<Range<u64>>, String>> {
     let mut all = Vec::new();
     let mut at = start;
+    let mut source = BufReader::with_capacity(HEADS_BYTES, source);
+    source.seek(SeekFrom::Start(at))?;
     // Some writers leave the delimiter out at the end of the file.
     while at + HEAD_BYTES <= total {
         let mut head = [0; HEAD_BYTES as usize];
-        source.seek(SeekFrom::Start(at))?;
         source.read_exact(&mut head)?;
         let [a, b, c, d, length @ ..] = head;
         let length = u64::from(u32::from_le_bytes(length));
@@ -78,7 +84,13 @@ fn items(
                         total - content
                     )));
                 }
+                if all.len() >= MAX_FRAGMENTS {
+                    return Ok(Err(format!(
+                        "more than {MAX_FRAGMENTS} fragments of pixels"
+                    )));
+                }
                 all.push(content..content + length);
+                source.seek_relative(length as i64)?;
                 at = content + length;
             }
             SEQUENCE_END => break,

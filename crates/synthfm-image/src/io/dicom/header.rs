@@ -57,6 +57,9 @@ const OTHERS: [(&str, &str); 8] = [
     ),
 ];
 
+/// Memory for what is known about each frame: its header, its place in a stack, the object that it comes from.
+const BYTES_ABOUT_FRAME: u64 = 1024;
+
 /// What a header is read for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
@@ -108,15 +111,24 @@ impl FileHeader {
         order == ByteOrder::Big && self.location.vr == *b"OW" && self.format.bits_allocated <= 8
     }
 
-    /// Bytes of memory that reading one frame takes, beside its values.
+    /// Bytes of memory that reading one frame takes at least, beside its values.
     pub(super) fn working_bytes(&self) -> u64 {
+        self.bytes_with(codec::working_bytes)
+    }
+
+    /// The same as it usually is, from which follows how many frames are read at the same time.
+    pub(super) fn usual_bytes(&self) -> u64 {
+        self.bytes_with(codec::usual_bytes)
+    }
+
+    fn bytes_with(&self, of_decoder: fn(Codec, &PixelFormat) -> u64) -> u64 {
         let format = &self.format;
         let stored = match self.syntax.codec {
             Some(Codec::Native(_)) | None => format.bits_of_frame().div_ceil(8) as u64,
             Some(codec) => {
                 let left = self.total.saturating_sub(self.location.offset);
                 let of_frame = left.div_ceil(self.frames.len().max(1)) as u64;
-                of_frame.saturating_add(codec::working_bytes(codec, format))
+                of_frame.saturating_add(of_decoder(codec, format))
             }
         };
         let colours = if format.is_colour() {
@@ -199,7 +211,7 @@ impl Attributes {
     }
 
     pub(super) fn text(&self, tag: Tag) -> Option<String> {
-        let text = super::values::decoded(self.bytes(tag));
+        let text = super::values::printable(self.bytes(tag));
         (!text.is_empty()).then_some(text)
     }
 }
@@ -208,7 +220,7 @@ impl Attributes {
 pub(super) fn read(header: &Header, limit: u64, purpose: Purpose) -> Result<Option<FileHeader>> {
     let data = &header.data;
     let [stored_class, stored_instance] = header.stored_as.clone();
-    let sop_class = data.text(tags::SOP_CLASS_UID).or(stored_class);
+    let sop_class = data.uid(tags::SOP_CLASS_UID).or(stored_class);
     let sop_class = sop_class.unwrap_or_default();
     let own_purpose = if SEGMENTATION_CLASSES.contains(&sop_class.as_str()) {
         Purpose::Segmentation
@@ -222,7 +234,6 @@ pub(super) fn read(header: &Header, limit: u64, purpose: Purpose) -> Result<Opti
     let count = frame_count(header, &format, location, limit)?;
     let signed = format.samples == Samples::Signed;
     let dose = dose_scaling(data, &sop_class);
-    let text = |tag| data.text(tag).unwrap_or_default();
     let number = |tag| data.number(tag, Kind::Text);
     let file = FileHeader {
         path: header.path.to_owned(),
@@ -231,10 +242,10 @@ pub(super) fn read(header: &Header, limit: u64, purpose: Purpose) -> Result<Opti
         lut: ModalityLut::read(header, signed)?,
         frames: frames(header, count, dose)?,
         sop_instance: data
-            .text(tags::SOP_INSTANCE_UID)
+            .uid(tags::SOP_INSTANCE_UID)
             .or(stored_instance)
             .unwrap_or_default(),
-        series: text(tags::SERIES_INSTANCE_UID),
+        series: data.uid(tags::SERIES_INSTANCE_UID).unwrap_or_default(),
         instance_number: number(tags::INSTANCE_NUMBER),
         notes: header.notes.clone(),
         total: header.total,
@@ -287,8 +298,8 @@ fn frame_count(
 ) -> Result<usize> {
     let stated = header.data.number(tags::NUMBER_OF_FRAMES, Kind::Text);
     let count = stated.map_or(1, |count| count.clamp(1.0, 4e9) as usize);
-    // Four bytes for each value, and what is kept about each frame.
-    let of_frame = 4 * format.pixels() as u64 + size_of::<FrameHeader>() as u64;
+    // Four bytes for each value.
+    let of_frame = 4 * format.pixels() as u64 + BYTES_ABOUT_FRAME;
     let bytes = of_frame.checked_mul(count as u64);
     if bytes.is_none_or(|bytes| bytes > limit) {
         return Err(limit_error(header.path, bytes, limit));

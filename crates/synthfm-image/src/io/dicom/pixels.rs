@@ -57,8 +57,11 @@ pub(super) fn voxels(
     let bytes = (pixels as u64)
         .checked_mul(frames.len() as u64)
         .and_then(|n| n.checked_mul(4));
-    let working = frames.iter().map(|&(file, _)| files[file].working_bytes());
-    let working = working.max().unwrap_or(0).max(1);
+    let most = |bytes: fn(&FileHeader) -> u64| {
+        let all = frames.iter().map(|&(file, _)| bytes(&files[file]));
+        all.max().unwrap_or(0).max(1)
+    };
+    let working = most(FileHeader::working_bytes);
     let together = bytes.and_then(|bytes| bytes.checked_add(working));
     if together.is_none_or(|bytes| bytes > limit) {
         return Err(limit_error(path, together, limit));
@@ -66,7 +69,7 @@ pub(super) fn voxels(
     // Frames that are decoded at the same time share what the values leave.
     let spare = limit.saturating_sub(bytes.unwrap_or(0));
     let threads = rayon::current_num_threads() as u64;
-    let places = (spare / working).clamp(1, threads);
+    let places = (spare / most(FileHeader::usual_bytes)).clamp(1, threads);
     let room = Room {
         gate: Gate::new(places as usize),
         memory: spare / places,

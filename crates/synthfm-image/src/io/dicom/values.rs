@@ -36,6 +36,11 @@ impl Kind {
     }
 }
 
+/// Bytes of the longest text that is of use; longer ones are cut.
+const MAX_TEXT: usize = 1024;
+/// Characters of the longest UID.
+const MAX_UID: usize = 64;
+
 /// Padding and spaces around text.
 fn trimmed(text: &str) -> &str {
     text.trim_matches(|c: char| c == '\0' || c.is_whitespace())
@@ -48,6 +53,19 @@ pub(super) fn decoded(bytes: &[u8]) -> String {
     }
     let text: String = bytes.iter().map(|&b| char::from(b)).collect();
     trimmed(&text).to_owned()
+}
+
+/// Text that is copied and shown: at most [`MAX_TEXT`] bytes of it, control characters replaced.
+pub(super) fn printable(bytes: &[u8]) -> String {
+    let text = decoded(&bytes[..bytes.len().min(MAX_TEXT)]);
+    let shown = |c: char| {
+        if c.is_control() {
+            char::REPLACEMENT_CHARACTER
+        } else {
+            c
+        }
+    };
+    text.chars().map(shown).collect()
 }
 
 fn chunks<const N: usize>(bytes: &[u8], value: impl Fn([u8; N]) -> f64) -> Vec<f64> {
@@ -87,10 +105,16 @@ impl Element<'_> {
 }
 
 impl DataSet<'_> {
-    /// Text without padding; `None` if it is absent or empty.
+    /// Text without padding, as [`printable`] gives it; `None` if it is absent or empty.
     pub(super) fn text(&self, tag: Tag) -> Option<String> {
-        let text = decoded(self.get(tag)?.bytes);
+        let text = printable(self.get(tag)?.bytes);
         (!text.is_empty()).then_some(text)
+    }
+
+    /// A UID, cut to the length that one can have; `None` if it is absent or empty.
+    pub(super) fn uid(&self, tag: Tag) -> Option<String> {
+        let text = self.text(tag)?;
+        Some(text.chars().take(MAX_UID).collect())
     }
 
     /// Text of several values.
@@ -121,5 +145,24 @@ impl DataSet<'_> {
     pub(super) fn u16(&self, tag: Tag) -> Option<u16> {
         let value = self.number(tag, Kind::U16)?;
         (0.0..=65535.0).contains(&value).then_some(value as u16)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_short_and_without_control_characters() {
+        assert_eq!(printable(b" M\xfcller^\x1b[31m\n "), "Müller^\u{fffd}[31m");
+        assert_eq!(printable(&[b'x'; 5000]).len(), MAX_TEXT);
+        let uid = Element {
+            tag: 0x0008_0018,
+            vr: *b"UI",
+            bytes: &[b'1'; 300],
+        };
+        let data = DataSet::of(vec![uid], Encoding::EXPLICIT_LE, 0);
+        assert_eq!(data.uid(0x0008_0018).map(|uid| uid.len()), Some(MAX_UID));
+        assert_eq!(data.uid(0x0008_0016), None);
     }
 }

@@ -13,6 +13,9 @@ use super::values::Kind;
 use crate::Result;
 use crate::scan::Window;
 
+/// Characters of a window's name (LO).
+const MAX_NAME: usize = 64;
+
 /// Windows that a file recommends for all of its frames.
 pub(super) fn of_file(header: &Header) -> Result<Arc<[Window]>> {
     let data = &header.data;
@@ -50,7 +53,9 @@ fn of_data_set(data: &DataSet) -> Vec<Window> {
                 let width = (width - 1.0).max(if width >= 1.0 { 1e-3 } else { 0.0 });
                 Window::of_width_level(width, centre - 0.5).ok()?
             };
-            window.name = names.get(n).cloned();
+            window.name = names
+                .get(n)
+                .map(|name| name.chars().take(MAX_NAME).collect());
             Some(window)
         })
         .collect()

@@ -6,10 +6,18 @@ use super::{Decoded, Expected, Failure};
 
 /// Pixels that a byte can stand for at most: a block of 64 in two bits, and twice as much for subsampled colours.
 const MAX_EXPANSION: usize = 1024;
+/// The marker of a scan, which occurs nowhere else in a stream.
+const SCAN: [u8; 2] = [0xff, 0xda];
+/// Each scan of a progressive JPEG goes over all of its coefficients; encoders write some ten.
+const MAX_SCANS: usize = 100;
 /// Memory that decoding takes: coefficients, planes and their upsampled lines in the decoder, and samples of 16 bits.
 pub(super) const BYTES_PER_SAMPLE: u64 = 6;
 
 pub(super) fn decode(bytes: &[u8], expected: &Expected) -> Result<Decoded, Failure> {
+    let scans = bytes.windows(2).filter(|pair| *pair == SCAN).count();
+    if scans > MAX_SCANS {
+        return Err(format!("a JPEG of {scans} scans; {MAX_SCANS} at most are read").into());
+    }
     let mut decoder = Decoder::new(bytes);
     decoder.read_info().map_err(bad)?;
     let info = decoder.info().ok_or("a JPEG without a frame")?;

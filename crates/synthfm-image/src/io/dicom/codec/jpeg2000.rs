@@ -18,6 +18,12 @@ pub(super) const fn least_bytes(samples: u64) -> u64 {
     samples * BYTES_PER_SAMPLE
 }
 
+/// Bytes that decoding so many samples takes if they are one tile with blocks of the usual size.
+pub(super) const fn usual_bytes(samples: u64) -> u64 {
+    // A block of 64 x 64 takes little beside its samples.
+    samples * (BYTES_PER_SAMPLE + BYTES_PER_TILE_SAMPLE + 2)
+}
+
 pub(super) fn decode(bytes: &[u8], expected: &Expected) -> Result<Decoded, Failure> {
     let bad = |error: hayro_jpeg2000::DecodeError| format!("damaged JPEG 2000: {error}");
     let Stream {

@@ -130,6 +130,14 @@ pub(super) fn working_bytes(codec: Codec, format: &PixelFormat) -> u64 {
     }
 }
 
+/// Bytes that decoding a frame usually takes; at least [`working_bytes`].
+pub(super) fn usual_bytes(codec: Codec, format: &PixelFormat) -> u64 {
+    match codec {
+        Codec::Jpeg2000 => jpeg2000::usual_bytes((format.pixels() * format.channels()) as u64),
+        _ => working_bytes(codec, format),
+    }
+}
+
 /// Decodes one frame in at most `memory` bytes.
 pub(super) fn decode(
     codec: Codec,
