@@ -7,7 +7,7 @@ use synthfm_image::{OpenOptions, ReadOptions};
 #[derive(Debug, Clone, Args)]
 pub(crate) struct OpenArgs {
     /// Of a folder of DICOM files: the number that `synthfm info FOLDER` gives an image, or its Series Instance UID
-    /// [default: the image with most slices]. Of a NIfTI file with several volumes: which one, from 1
+    /// [default: the image with most slices]. Of a NIfTI, NRRD or TIFF file with several volumes: which one, from 1
     #[arg(long, value_name = "N|UID")]
     pub(crate) series: Option<String>,
     /// Most memory for the values of a file, and most bytes of a file, such as 512MiB or 8G
@@ -23,6 +23,7 @@ impl OpenArgs {
                 max_bytes: self.max_memory,
             },
             series: self.series.clone(),
+            ..OpenOptions::default()
         }
     }
 }

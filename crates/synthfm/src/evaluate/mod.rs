@@ -2,7 +2,7 @@
 
 mod args;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,7 +13,7 @@ use serde_json::json;
 use synthfm_sam::{CacheOptions, EmbeddingCache, MaskOutput, PrecisionChoice, Predictor};
 use synthfm_train::SamSegmenter;
 use synthfm_train::baseline::{Disc, FloodFill, RandomWalker};
-use synthfm_train::dataset::{Dataset, Layout};
+use synthfm_train::dataset::{CaseNote, Dataset, Layout};
 use synthfm_train::evaluate::{Evaluation, Options, Replay, RunOptions, Segmenter, evaluate};
 use synthfm_train::report::{Report, ReportComparison};
 
@@ -99,12 +99,40 @@ pub(crate) fn run(args: &EvaluateArgs, session: &Session) -> Result<()> {
         "{}: report.html, results.csv, summary.json",
         out.display()
     ));
+    tell(&found.notes, session);
     if found.rows.is_empty() {
         bail!(
             "nothing was evaluated: no case could be read, or none has a structure that is large enough"
         );
     }
     Ok(())
+}
+
+/// Remarks on files that are told in the terminal; the report has all.
+const MOST_REMARKS: usize = 20;
+
+/// Tells each remark once, with the first case that it is about.
+fn tell(notes: &[CaseNote], session: &Session) {
+    let mut by_text: BTreeMap<(&str, &str), (&str, usize)> = BTreeMap::new();
+    for note in notes {
+        let first = by_text
+            .entry((&note.dataset, &note.text))
+            .or_insert((&note.case, 0));
+        first.1 += 1;
+    }
+    for ((dataset, text), (case, count)) in by_text.iter().take(MOST_REMARKS) {
+        let others = match count - 1 {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        session.note(&format!("note: {dataset} {case}{others}: {text}"));
+    }
+    let more = by_text.len().saturating_sub(MOST_REMARKS);
+    if more > 0 {
+        session.note(&format!(
+            "note: {more} more remarks on files are in report.html"
+        ));
+    }
 }
 
 /// The data sets, each with a name of its own.

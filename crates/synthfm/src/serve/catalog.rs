@@ -312,7 +312,7 @@ impl Inner {
     fn add_dicom(&mut self, folder: &Path, root: &Path, max_bytes: u64) -> Result<()> {
         let options = OpenOptions {
             read: ReadOptions { max_bytes },
-            series: None,
+            ..OpenOptions::default()
         };
         let below = folder.strip_prefix(root).unwrap_or(folder);
         let parts = below.iter().map(|part| part.to_string_lossy());

@@ -69,6 +69,7 @@ impl Study {
         let options = OpenOptions {
             read: ReadOptions { max_bytes },
             series: series.map(str::to_owned),
+            ..OpenOptions::default()
         };
         let scan = open_scan(path, &options)?;
         let mut study = match scan.content {
