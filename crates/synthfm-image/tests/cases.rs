@@ -516,3 +516,20 @@ fn data_files_stay_in_the_given_folder_with_links_resolved() {
     // Without a folder links are followed, as data sets of links need it.
     assert!(open(&path).is_ok());
 }
+
+#[test]
+fn the_index_of_a_disc_and_series_of_labels_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut index = vec![0; 128];
+    index.extend(b"DICM\x02\0\0\0UL\x04\0\0\0\0\0\x02\0\x02\0UI\x14\x001.2.840.10008.1.3.10\0");
+    let error = open(&written(folder.path(), "DICOMDIR", &index)).unwrap_err();
+    assert!(
+        error.to_string().contains("a DICOMDIR, the index"),
+        "{error}"
+    );
+    let four = case("four_volumes.nii.gz");
+    let error = read_labels(&four, &ReadOptions::default())
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("as labels; one volume is"), "{error}");
+}

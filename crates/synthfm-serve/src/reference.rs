@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use serde::Serialize;
-use synthfm_image::{LabelFile, LabelVolume, Mask, ReadOptions, VolumeGeometry, read_labels};
+use synthfm_image::{LabelFile, LabelVolume, Mask, ReadOptions, read_labels};
 
 use super::annotation::{Annotation, BitVolume, Place, PlaneName, Runs};
 use super::catalog::{Case, ENDINGS, inside};
@@ -72,7 +72,7 @@ impl Reference {
         }
     }
 
-    /// Reads labels that must lie on the grid of the image.
+    /// Reads labels and brings them onto the grid of the image; how is written to standard error.
     pub(super) fn read(
         path: &Path,
         study: &Study,
@@ -81,8 +81,15 @@ impl Reference {
     ) -> Result<Self> {
         let grid = study.grid();
         let labels = match read_labels(path, &ReadOptions { max_bytes })? {
-            LabelFile::Volume(labels) => {
+            LabelFile::Volume(labels) if study.is_picture() => {
                 LabelVolume::new(grid.clone(), check_shape(&labels, study)?)?
+            }
+            LabelFile::Volume(labels) => {
+                let (labels, note) = labels.on_grid(grid)?;
+                if let Some(note) = note {
+                    synthfm_image::tell(&format!("note: {}: {note}", path.display()));
+                }
+                labels
             }
             LabelFile::Map(map) => {
                 let (size, expected) = (map.size(), grid.slice_size(PlaneName::Axial.into()));
@@ -180,14 +187,6 @@ fn check_shape(labels: &LabelVolume, study: &Study) -> Result<Vec<u16>> {
     if shape != expected {
         bail!("the labels have {shape:?} voxels, the image {expected:?}");
     }
-    let codes = [labels.geometry(), study.grid()].map(VolumeGeometry::axis_codes);
-    if codes[0] != codes[1] && !study.is_picture() {
-        bail!(
-            "the axes of the labels point to {}, those of the image to {}",
-            codes[0],
-            codes[1]
-        );
-    }
     Ok(labels.data().to_vec())
 }
 
@@ -245,7 +244,7 @@ pub(super) fn manifest_names(image: &Path) -> BTreeMap<u16, String> {
 
 #[cfg(test)]
 mod tests {
-    use synthfm_image::{LabelMap, Size, write_label_nifti, write_label_png};
+    use synthfm_image::{LabelMap, Size, VolumeGeometry, write_label_nifti, write_label_png};
 
     use super::*;
 
@@ -316,35 +315,40 @@ mod tests {
     }
 
     #[test]
-    fn volumes_must_agree_in_shape_and_axes() {
+    fn volumes_are_brought_onto_the_grid_of_the_image() {
         let folder = tempfile::tempdir().unwrap();
-        let write = |name: &str, shape, left: f64| {
+        let write = |name: &str, shape: [usize; 3], left: f64, x: f64| {
             let affine = [
-                [left, 0.0, 0.0, 0.0],
+                [left, 0.0, 0.0, x],
                 [0.0, 1.0, 0.0, 0.0],
                 [0.0, 0.0, 2.0, 0.0],
             ];
             let grid = VolumeGeometry::new(shape, affine).unwrap();
+            let count = grid.len() as u16;
             let path = folder.path().join(name);
-            write_label_nifti(&path, &LabelVolume::zeros(grid)).unwrap();
+            let labels = LabelVolume::new(grid, (1..=count).collect()).unwrap();
+            write_label_nifti(&path, &labels).unwrap();
             path
         };
         let study = Study::read(
-            &write("image.nii", [2, 3, 4], 1.0),
+            &write("image.nii", [2, 3, 4], 1.0, 0.0),
             None,
             1 << 20,
             folder.path(),
         )
         .unwrap();
         let read = |path: PathBuf| Reference::read(&path, &study, &BTreeMap::new(), 1 << 20);
-        assert!(read(write("same.nii", [2, 3, 4], 1.0)).is_ok());
-        let error = read(write("shape.nii", [2, 3, 5], 1.0))
-            .unwrap_err()
-            .to_string();
-        assert!(error.contains("[2, 3, 5]"), "{error}");
-        let error = read(write("axes.nii", [2, 3, 4], -1.0))
-            .unwrap_err()
-            .to_string();
-        assert!(error.contains("RPS") && error.contains("LPS"), "{error}");
+        let same = read(write("same.nii", [2, 3, 4], 1.0, 0.0)).unwrap();
+        assert_eq!(same.labels.data()[..4], [1, 2, 3, 4]);
+        let flipped = read(write("axes.nii", [2, 3, 4], -1.0, 1.0)).unwrap();
+        assert_eq!(flipped.labels.data()[..4], [2, 1, 4, 3]);
+        // One column, the second of the image.
+        let part = read(write("part.nii", [1, 3, 4], 1.0, 1.0)).unwrap();
+        assert_eq!(part.labels.data()[..4], [0, 1, 0, 2]);
+        let elsewhere = read(write("far.nii", [2, 3, 4], 1.0, 90.0)).unwrap_err();
+        assert!(
+            elsewhere.to_string().contains("different places"),
+            "{elsewhere}"
+        );
     }
 }

@@ -35,10 +35,12 @@ pub(crate) fn run(path: &Path, args: &InfoArgs) -> Result<Facts> {
             scan
         }
         Err(error) => {
-            // DICOM segmentations are no images, but can be described.
+            // Segmentations with named structures are no images, but can be described.
             let segmentation = (!path.is_dir()).then(|| read_segmentation(path, &options.read));
             return match segmentation {
-                Some(Ok((segmentation, warnings))) => Ok(of_segmentation(&segmentation, &warnings)),
+                Some(Ok((segmentation, warnings))) if !segmentation.segments.is_empty() => {
+                    Ok(of_segmentation(&segmentation, &warnings))
+                }
                 _ => Err(error.into()),
             };
         }

@@ -161,7 +161,8 @@ impl Place {
         }
     }
 
-    /// Reads a mask on the grid of the input: everything but 0 is inside.
+    /// Reads a mask and brings it onto the grid of the input: everything but 0 is inside. How a volume was brought there
+    /// is written to standard error.
     pub(crate) fn read_mask(&self, path: &Path, input: &RgbImage) -> Result<Mask> {
         let labels = match (self, read_labels(path, &ReadOptions::default())?) {
             (_, LabelFile::Map(labels)) => labels,
@@ -172,7 +173,14 @@ impl Place {
                     index,
                 },
                 LabelFile::Volume(labels),
-            ) if labels.geometry().shape() == geometry.shape() => labels.slice(*plane, *index)?,
+            ) => {
+                let placed = labels.on_grid(geometry);
+                let (labels, note) = placed.with_context(|| path.display().to_string())?;
+                if let Some(note) = note {
+                    synthfm_image::tell(&format!("note: {}: {note}", path.display()));
+                }
+                labels.slice(*plane, *index)?
+            }
             (_, LabelFile::Volume(labels)) => {
                 let shape = labels.geometry().shape();
                 bail!(

@@ -9,7 +9,7 @@ use crate::bytes::parse_some_bytes;
 #[derive(Debug, Clone, Args)]
 pub(crate) struct OpenArgs {
     /// Of a folder of DICOM files: the number that `synthfm info FOLDER` gives an image, or its Series Instance UID
-    /// [default: the image with most slices]. Of a NIfTI file with several volumes: which one, from 1
+    /// [default: the image with most slices]. Of a NIfTI, NRRD or TIFF file with several volumes: which one, from 1
     #[arg(long, value_name = "N|UID")]
     pub(crate) series: Option<String>,
     /// Most memory for the values of a file, and most bytes of a file, such as 512MiB or 8G

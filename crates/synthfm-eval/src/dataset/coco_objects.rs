@@ -1,4 +1,5 @@
 //! The objects of COCO files: polygons and run lengths become a label map that numbers the objects of an image.
+//! Entries that are damaged are left out with a note, never the file.
 //! Polygons are filled as `rleFrPoly` of `pycocotools` (`maskApi.c`) does, on a grid five times as fine. Differs: crowds
 //! are left out, and where objects overlap the smaller one keeps the pixel.
 
@@ -6,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use synthfm_image::{LabelMap, Mask, Size, mask_of_rle, mask_of_runs};
 
@@ -13,6 +15,9 @@ use super::Structure;
 use crate::bounded::check_size;
 use crate::error::problem;
 use crate::{Error, Result};
+
+/// Steps of the fine grid per pixel.
+const SCALE: f64 = 5.0;
 
 /// More than any published file of objects holds.
 const MAX_BYTES: u64 = 4 << 30;
@@ -34,6 +39,8 @@ pub(crate) struct CocoImage {
     size: Option<Size>,
     objects: Vec<Object>,
     crowds: usize,
+    /// Entries of the file that were left out.
+    remarks: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -44,7 +51,7 @@ struct Object {
 
 #[derive(Deserialize)]
 struct File {
-    images: Vec<ImageEntry>,
+    images: Vec<Entry<ImageEntry>>,
     annotations: Annotations,
     #[serde(default)]
     categories: Vec<Category>,
@@ -52,12 +59,20 @@ struct File {
     info: Value,
 }
 
+/// An entry of a list, or one that lacks what it needs.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Entry<T> {
+    Good(T),
+    Damaged(IgnoredAny),
+}
+
 /// A list, or as in `LIVECell` a map from a number to an annotation.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Annotations {
-    List(Vec<Annotation>),
-    Map(BTreeMap<String, Annotation>),
+    List(Vec<Entry<Annotation>>),
+    Map(BTreeMap<String, Entry<Annotation>>),
 }
 
 #[derive(Deserialize)]
@@ -74,6 +89,7 @@ struct ImageEntry {
 struct Annotation {
     image_id: u64,
     category_id: u64,
+    #[serde(default)]
     segmentation: Value,
     #[serde(default)]
     iscrowd: u8,
@@ -116,40 +132,43 @@ impl CocoImages {
             label: labels[&category.id],
         };
         let structures = file.categories.iter().map(structure).collect();
-        let mut index = BTreeMap::new();
-        let mut images = Vec::new();
-        for entry in file.images {
-            index.insert(entry.id, images.len());
-            images.push(CocoImage {
-                file_name: entry.file_name,
-                size: entry.height.zip(entry.width).map(|(h, w)| Size::new(h, w)),
-                objects: Vec::new(),
-                crowds: 0,
-            });
-        }
-        let annotations: Vec<Annotation> = match file.annotations {
+        let (mut images, index, mut left_out) = listed_images(file.images);
+        let annotations: Vec<Entry<Annotation>> = match file.annotations {
             Annotations::List(list) => list,
             Annotations::Map(map) => map.into_values().collect(),
         };
-        for annotation in annotations {
-            let (Some(&at), Some(&label)) = (
-                index.get(&annotation.image_id),
-                labels.get(&annotation.category_id),
-            ) else {
-                let (image, category) = (annotation.image_id, annotation.category_id);
-                let text = format!(
-                    "an annotation names image {image} and category {category}, which are not listed"
-                );
-                return Err(problem(path, text));
+        for entry in annotations {
+            let Entry::Good(annotation) = entry else {
+                left_out.add("annotations without image_id or category_id".to_owned());
+                continue;
+            };
+            let Some(&at) = index.get(&annotation.image_id) else {
+                let number = annotation.image_id;
+                left_out.add(format!(
+                    "annotations of image {number}, which is not listed"
+                ));
+                continue;
+            };
+            let image: &mut CocoImage = &mut images[at];
+            let Some(&label) = labels.get(&annotation.category_id) else {
+                let number = annotation.category_id;
+                image.remarks.push(format!(
+                    "an annotation of category {number}, which is not listed, was left out"
+                ));
+                continue;
             };
             if annotation.iscrowd != 0 {
-                images[at].crowds += 1;
+                image.crowds += 1;
                 continue;
             }
-            images[at].objects.push(Object {
+            image.objects.push(Object {
                 label,
                 shape: annotation.segmentation,
             });
+        }
+        // What belongs to no image is told with the first one.
+        if let Some(first) = images.first_mut() {
+            first.remarks.extend(left_out.notes());
         }
         Ok(Self {
             path: path.to_owned(),
@@ -168,7 +187,7 @@ impl CocoImages {
         &self,
         index: usize,
         size: Size,
-    ) -> Result<(LabelMap, BTreeMap<u16, u16>, Option<String>)> {
+    ) -> Result<(LabelMap, BTreeMap<u16, u16>, Vec<String>)> {
         let image = &self.images[index];
         let wrong = |text: String| problem(&self.path, format!("{}: {text}", image.file_name));
         if let Some(stated) = image.size.filter(|&stated| stated != size) {
@@ -180,28 +199,94 @@ impl CocoImages {
                 image.objects.len()
             )));
         }
-        let mut masks = Vec::new();
+        let mut notes = LeftOut::default();
+        // Large ones first, so that small ones stay visible. Masks are drawn twice rather than kept.
+        let mut order = Vec::new();
         for (object, number) in image.objects.iter().zip(1u16..) {
-            let mask = mask_of(&object.shape, size)
-                .map_err(|text| wrong(format!("object {number}: {text}")))?;
-            masks.push((mask.area(), number, mask));
+            match mask_of(&object.shape, size) {
+                Ok((mask, left_out)) => {
+                    left_out.into_iter().for_each(|text| notes.add(text));
+                    order.push((mask.area(), number, object));
+                }
+                Err(text) => notes.add(format!("objects: {text}")),
+            }
         }
-        // Large ones first, so that small ones stay visible.
-        masks.sort_by_key(|&(area, number, _)| (std::cmp::Reverse(area), number));
+        order.sort_by_key(|&(area, number, _)| (std::cmp::Reverse(area), number));
         let mut labels = LabelMap::zeros(size);
         let mut hidden = 0;
-        for (_, number, mask) in &masks {
+        for (_, number, object) in &order {
+            let Ok((mask, _)) = mask_of(&object.shape, size) else {
+                continue;
+            };
             let pixels = labels.data_mut().iter_mut().zip(mask.data());
             for (label, _) in pixels.filter(|&(_, &inside)| inside) {
                 hidden += usize::from(*label != 0);
                 *label = *number;
             }
         }
-        let owners = image.objects.iter().zip(1..);
-        let instance_of = owners
-            .map(|(object, number)| (number, object.label))
+        let instance_of = order
+            .iter()
+            .map(|&(_, number, object)| (number, object.label))
             .collect();
-        Ok((labels, instance_of, note(image.crowds, hidden)))
+        let mut all = image.remarks.clone();
+        all.extend(notes.notes());
+        all.extend(note(image.crowds, hidden));
+        Ok((labels, instance_of, all))
+    }
+}
+
+impl CocoImage {
+    /// Rows and columns that the file states.
+    pub(super) const fn stated_size(&self) -> Option<Size> {
+        self.size
+    }
+}
+
+/// Images in the order of the file, the place of each number, and how many entries were left out.
+fn listed_images(
+    entries: Vec<Entry<ImageEntry>>,
+) -> (Vec<CocoImage>, BTreeMap<u64, usize>, LeftOut) {
+    let (mut images, mut index, mut left_out) = (Vec::new(), BTreeMap::new(), LeftOut::default());
+    for entry in entries {
+        let Entry::Good(entry) = entry else {
+            left_out.add("images without id or file_name".to_owned());
+            continue;
+        };
+        index.insert(entry.id, images.len());
+        images.push(CocoImage {
+            // Annotation programs of Windows write its separators.
+            file_name: entry.file_name.replace('\\', "/"),
+            size: entry.height.zip(entry.width).map(|(h, w)| Size::new(h, w)),
+            objects: Vec::new(),
+            crowds: 0,
+            remarks: Vec::new(),
+        });
+    }
+    (images, index, left_out)
+}
+
+/// Kinds of entries that were left out, with how many there were of each.
+#[derive(Default)]
+struct LeftOut(BTreeMap<String, usize>);
+
+impl LeftOut {
+    /// Kinds that are told one by one.
+    const MOST: usize = 10;
+
+    fn add(&mut self, kind: String) {
+        *self.0.entry(kind).or_default() += 1;
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let told = self.0.iter().take(Self::MOST);
+        let mut notes: Vec<String> = told
+            .map(|(kind, count)| format!("left out: {count} {kind}"))
+            .collect();
+        let more: usize = self.0.values().skip(Self::MOST).sum();
+        if more > 0 {
+            notes.push(format!("left out: {more} more entries of other kinds"));
+        }
+        notes
     }
 }
 
@@ -218,24 +303,48 @@ fn note(crowds: usize, hidden: usize) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join("; "))
 }
 
-/// Polygons `[[x, y, x, y, ...], ...]`, or `{"size": [h, w], "counts": runs or text}`.
-fn mask_of(shape: &Value, size: Size) -> std::result::Result<Mask, String> {
+/// Corners of a polygon; the reason why it is none.
+fn corners(polygon: &Value) -> std::result::Result<Vec<f64>, String> {
+    /// Steps along the border on the fine grid: more than the largest images need.
+    const LONGEST: f64 = 3e7;
+    let numbers: Option<Vec<f64>> = polygon
+        .as_array()
+        .and_then(|list| list.iter().map(Value::as_f64).collect());
+    let numbers = numbers.ok_or("polygons with corners that are no numbers")?;
+    if numbers.len() < 6 || numbers.len() % 2 != 0 || numbers.iter().any(|v| v.abs() >= 1e6) {
+        return Err("polygons of fewer than three corners, or far outside the image".to_owned());
+    }
+    let length: f64 = numbers
+        .windows(4)
+        .step_by(2)
+        .map(|ends| (ends[2] - ends[0]).abs().max((ends[3] - ends[1]).abs()))
+        .sum();
+    if SCALE * length > LONGEST {
+        return Err("polygons whose border is too long to draw".to_owned());
+    }
+    Ok(numbers)
+}
+
+/// Polygons `[[x, y, x, y, ...], ...]`, or `{"size": [h, w], "counts": runs or text}`. Polygons that cannot be drawn are
+/// left out and told, as long as one is left.
+fn mask_of(shape: &Value, size: Size) -> std::result::Result<(Mask, Vec<String>), String> {
     if let Some(polygons) = shape.as_array() {
         let mut mask = Mask::zeros(size);
+        let mut left_out = Vec::new();
         for polygon in polygons {
-            let numbers: Option<Vec<f64>> = polygon
-                .as_array()
-                .and_then(|list| list.iter().map(Value::as_f64).collect());
-            let corners = numbers.filter(|numbers| {
-                let limit = 1e6;
-                numbers.len() >= 6
-                    && numbers.len() % 2 == 0
-                    && numbers.iter().all(|v| v.abs() < limit)
-            });
-            let corners = corners.ok_or("a polygon of at least three corners expected")?;
-            fill_polygon(&mut mask, &corners);
+            match corners(polygon) {
+                Ok(corners) => fill_polygon(&mut mask, &corners),
+                Err(text) => left_out.push(text),
+            }
         }
-        return Ok(mask);
+        if left_out.len() == polygons.len() {
+            let reason = left_out.pop();
+            return Err(reason.unwrap_or_else(|| "no polygon".to_owned()));
+        }
+        return Ok((mask, left_out));
+    }
+    if shape.is_null() {
+        return Err("no segmentation".to_owned());
     }
     let stated: Option<Vec<u64>> = shape["size"]
         .as_array()
@@ -254,12 +363,12 @@ fn mask_of(shape: &Value, size: Size) -> std::result::Result<Mask, String> {
         }
         other => return Err(format!("counts: a text or a list expected, got {other}")),
     };
-    mask.map_err(|error| error.to_string())
+    mask.map(|mask| (mask, Vec::new()))
+        .map_err(|error| error.to_string())
 }
 
 /// Adds the inside of a polygon. The steps and their rounding are those of `rleFrPoly`.
 fn fill_polygon(mask: &mut Mask, corners: &[f64]) {
-    const SCALE: f64 = 5.0;
     let Size { height, width } = mask.size();
     let fine = |v: f64| (SCALE * v + 0.5) as i64;
     let mut points: Vec<(i64, i64)> = corners
@@ -333,7 +442,9 @@ mod tests {
         assert!(cases.len() >= 8);
         for case in cases {
             let side = |axis: usize| case["size"][axis].as_u64().unwrap() as usize;
-            let mask = mask_of(&case["segmentation"], Size::new(side(0), side(1))).unwrap();
+            let size = Size::new(side(0), side(1));
+            let (mask, left_out) = mask_of(&case["segmentation"], size).unwrap();
+            assert!(left_out.is_empty());
             let got: String = mask
                 .data()
                 .iter()
@@ -357,11 +468,11 @@ mod tests {
             (coco.structures[0].name.as_str(), coco.structures[0].label),
             ("a", 1)
         );
-        let (labels, owners, note) = coco.labels(0, Size::new(4, 6)).unwrap();
+        let (labels, owners, notes) = coco.labels(0, Size::new(4, 6)).unwrap();
         // Run 9 is column 2, row 1.
         assert_eq!((labels.at(1, 2), labels.at(0, 0)), (1, 2));
         assert_eq!(owners, BTreeMap::from([(1, 1), (2, 2)]));
-        let note = note.unwrap();
+        let note = &notes[0];
         assert!(
             note.contains("1 crowd") && note.contains("overlap on 1 pixels"),
             "{note}"
@@ -379,6 +490,45 @@ mod tests {
                 mask_of(&serde_json::from_str(shape).unwrap(), Size::new(4, 6)).is_err(),
                 "{shape}"
             );
+        }
+    }
+
+    #[test]
+    fn damaged_entries_are_left_out_with_a_remark() {
+        let text = r#"{"images": [{"id": 1, "file_name": "sub\\a.png", "width": 6, "height": 4}, {"id": 2}],
+            "categories": [{"id": 1, "name": "thing"}],
+            "annotations": [
+              {"image_id": 1, "category_id": 1, "segmentation": [[1, 2, 3, 4], [0, 0, 4, 0, 4, 3, 0, 3]]},
+              {"image_id": 1, "category_id": 1, "segmentation": [[1, 1, 2, 2]]},
+              {"image_id": 1, "category_id": 1, "segmentation": []},
+              {"image_id": 1, "category_id": 1},
+              {"image_id": 1, "category_id": 1, "segmentation": {"size": [9, 9], "counts": [81]}},
+              {"image_id": 1, "category_id": 7, "segmentation": [[0, 0, 4, 0, 4, 3]]},
+              {"image_id": 77, "category_id": 1, "segmentation": [[0, 0, 4, 0, 4, 3]]},
+              {"image_id": 77, "category_id": 1, "segmentation": [[0, 0, 4, 0, 4, 3]]},
+              {"category_id": 1},
+              {"image_id": 1, "category_id": 1,
+               "segmentation": [[0, 0, 9e5, 9e5, 0, 1, 9e5, 9e5, 0, 2, 9e5, 9e5, 0, 3, 9e5, 9e5, 0, 4]]}]}"#;
+        let coco =
+            CocoImages::of(Path::new("x.json"), serde_json::from_str(text).unwrap()).unwrap();
+        assert_eq!(coco.images.len(), 1);
+        assert_eq!(coco.images[0].file_name, "sub/a.png");
+        let (labels, owners, notes) = coco.labels(0, Size::new(4, 6)).unwrap();
+        assert_eq!(owners, BTreeMap::from([(1, 1)]));
+        assert_eq!(labels.data().iter().filter(|&&v| v == 1).count(), 12);
+        let all = notes.join("\n");
+        for expected in [
+            "category 7, which is not listed",
+            "2 annotations of image 77",
+            "1 annotations without image_id",
+            "1 images without id",
+            "1 polygons of fewer than three corners",
+            "1 objects: polygons of fewer",
+            "1 objects: no polygon",
+            "1 objects: no segmentation",
+            "1 objects: run lengths of 4x6 (height x width) expected",
+        ] {
+            assert!(all.contains(expected), "{expected}: {all}");
         }
     }
 }

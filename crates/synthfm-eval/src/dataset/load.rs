@@ -12,8 +12,7 @@ use synthfm_image::{
     ImageFile, LabelFile, LabelMap, LabelVolume, Picture, Plane, RgbImage, Volume,
 };
 
-use super::grid;
-use super::source::{TruthFile, read_pixels, read_truth};
+use super::source::{Channel, TruthFile, read_pixels, read_truth};
 use super::window::{CT_ABDOMEN_HU, display_window, percentile_window};
 use super::{Case, Dataset, Structure};
 use crate::error::problem;
@@ -106,15 +105,18 @@ pub struct LoadOptions {
     pub min_area_px: usize,
     /// Intensities of CT volumes that become black and white, in Hounsfield units.
     pub ct_window_hu: [f32; 2],
+    /// Channel of images with several, counted from 0.
+    pub channel: usize,
 }
 
 impl Default for LoadOptions {
-    /// The largest slice, the abdominal window.
+    /// The largest slice, the abdominal window, the first channel.
     fn default() -> Self {
         Self {
             slices: SliceChoice::Largest,
             min_area_px: 1,
             ct_window_hu: CT_ABDOMEN_HU,
+            channel: 0,
         }
     }
 }
@@ -134,42 +136,96 @@ impl Dataset {
 
     /// Reads the image and the labels of a case of this data set.
     pub fn load_with(&self, case: &Case, options: &LoadOptions) -> Result<LoadedCase> {
-        let image = read_pixels(&case.source.image)?;
-        let TruthFile {
-            labels,
-            instance_of,
-            note,
-        } = read_truth(&case.source, &image)?;
+        let channel = Channel {
+            number: options.channel,
+            names: &self.channels,
+        };
+        let (image, notes) = read_pixels(&case.source.image, channel)?;
+        let truth = read_truth(&case.source, &image)?;
         let mut loaded = LoadedCase {
             views: Vec::new(),
-            notes: note.into_iter().collect(),
+            notes,
             absent: 0,
         };
-        match (image, labels) {
-            (ImageFile::Picture(picture), LabelFile::Map(labels)) => {
-                let instance_of = instance_of.or_else(|| self.numbered(&labels.labels()));
-                self.note_unknown(&labels.labels(), instance_of.as_ref(), &mut loaded.notes);
-                let view = self.picture_view(case, picture, labels, instance_of)?;
-                loaded.views.push(view);
-            }
-            (ImageFile::Volume(volume), labels) => {
-                let labels = as_volume(case, &volume, labels)?;
-                let instance_of = instance_of.or_else(|| self.numbered(&labels.labels()));
-                self.note_unknown(&labels.labels(), instance_of.as_ref(), &mut loaded.notes);
-                let labels = align(case, &volume, &labels, &mut loaded.notes)?;
-                let labelled = Labelled {
-                    volume: &volume,
-                    labels: &labels,
-                    instance_of,
-                };
-                self.slices(case, &labelled, options, &mut loaded)?;
-            }
-            (ImageFile::Picture(_), LabelFile::Volume(_)) => {
-                let text = "a picture, as its image, expected, got a volume".to_owned();
-                return Err(problem(case.truth_path(), text));
+        loaded.notes.extend(truth.notes.iter().cloned());
+        match image {
+            ImageFile::Picture(picture) => self.load_picture(case, picture, truth, &mut loaded)?,
+            ImageFile::Volume(volume) => {
+                self.load_volume(case, &volume, truth, options, &mut loaded)?;
             }
         }
         Ok(loaded)
+    }
+
+    fn load_picture(
+        &self,
+        case: &Case,
+        picture: Picture,
+        truth: TruthFile,
+        loaded: &mut LoadedCase,
+    ) -> Result<()> {
+        let LabelFile::Map(labels) = truth.labels else {
+            let text = "a picture, as its image, expected, got a volume".to_owned();
+            return Err(problem(case.truth_path(), text));
+        };
+        let found = labels.labels();
+        let instance_of = truth.instance_of.or_else(|| self.numbered(&found));
+        self.note_unknown(&found, instance_of.as_ref(), &mut loaded.notes);
+        let view = self.picture_view(case, picture, labels, instance_of)?;
+        if self.regions.is_empty() {
+            loaded.views.push(view);
+            return Ok(());
+        }
+        for structure in self.targets() {
+            let mut own = view.clone();
+            self.keep_region(structure.label, own.labels.data_mut());
+            own.structures = vec![structure];
+            loaded.views.push(own);
+        }
+        Ok(())
+    }
+
+    fn load_volume(
+        &self,
+        case: &Case,
+        volume: &Volume,
+        truth: TruthFile,
+        options: &LoadOptions,
+        loaded: &mut LoadedCase,
+    ) -> Result<()> {
+        let labels = as_volume(case, volume, truth.labels)?;
+        let found = labels.labels();
+        let instance_of = truth.instance_of.or_else(|| self.numbered(&found));
+        self.note_unknown(&found, instance_of.as_ref(), &mut loaded.notes);
+        let labels = align(case, volume, &labels, &mut loaded.notes)?;
+        if self.regions.is_empty() {
+            let labelled = Labelled {
+                volume,
+                labels: &labels,
+                instance_of,
+            };
+            return self.slices(case, &labelled, self.targets(), options, loaded);
+        }
+        // Regions overlap, which one map of labels cannot hold: each has its own.
+        for structure in self.targets() {
+            let mut own = labels.clone();
+            self.keep_region(structure.label, own.data_mut());
+            let labelled = Labelled {
+                volume,
+                labels: &own,
+                instance_of: None,
+            };
+            self.slices(case, &labelled, vec![structure], options, loaded)?;
+        }
+        Ok(())
+    }
+
+    /// Leaves the values of a region alone in a map, as the label of its structure.
+    fn keep_region(&self, label: u16, data: &mut [u16]) {
+        let values = self.regions.get(&label).map_or(&[][..], Vec::as_slice);
+        for value in data {
+            *value = if values.contains(value) { label } else { 0 };
+        }
     }
 
     /// All values as objects of the first structure, if this data set numbers objects.
@@ -184,7 +240,11 @@ impl Dataset {
         instance_of: Option<&BTreeMap<u16, u16>>,
         notes: &mut Vec<String>,
     ) {
-        let known: BTreeSet<u16> = self.structures.iter().map(|s| s.label).collect();
+        let known: BTreeSet<u16> = if self.regions.is_empty() {
+            self.structures.iter().map(|s| s.label).collect()
+        } else {
+            self.regions.values().flatten().copied().collect()
+        };
         let is_known = |label: &u16| match instance_of {
             Some(owners) => owners.contains_key(label),
             None => known.contains(label),
@@ -196,7 +256,7 @@ impl Dataset {
             .collect();
         if !unknown.is_empty() {
             notes.push(format!(
-                "label values that name no structure of the data set, left out: {}",
+                "label values that have no name in the data set's description (dataset.json, labels.json), left out: {}",
                 unknown.join(", ")
             ));
         }
@@ -244,14 +304,15 @@ impl Dataset {
         self.structures.iter().take(count).cloned().collect()
     }
 
+    /// Adds the chosen slices of `structures`.
     fn slices(
         &self,
         case: &Case,
         labelled: &Labelled,
+        structures: Vec<Structure>,
         options: &LoadOptions,
         loaded: &mut LoadedCase,
     ) -> Result<()> {
-        let structures = self.targets();
         let areas = areas(labelled, &structures)?;
         let mut by_slice: BTreeMap<usize, Vec<Structure>> = BTreeMap::new();
         for (structure, areas) in structures.into_iter().zip(areas) {
@@ -312,28 +373,18 @@ fn as_volume(case: &Case, volume: &Volume, labels: LabelFile) -> Result<LabelVol
     }
 }
 
-/// The labels on the grid of their image. Sizes must agree; a different place in the patient is noted, because the
-/// voxels of such files correspond nevertheless (nnU-Net warns and goes on, too).
+/// The labels on the grid of their image, by the places that both files state; how they were brought there is noted.
 fn align(
     case: &Case,
     volume: &Volume,
     labels: &LabelVolume,
     notes: &mut Vec<String>,
 ) -> Result<LabelVolume> {
-    let (expected, got) = (volume.geometry(), labels.geometry());
-    if expected.shape() != got.shape() {
-        let text = format!(
-            "{:?} voxels expected, as its image, got {:?}",
-            expected.shape(),
-            got.shape()
-        );
-        return Err(problem(case.truth_path(), text));
-    }
-    if !grid::same(expected, got) && case.states_place() {
-        notes.push("image and labels state different places; the image's was taken".to_owned());
-    }
-    let geometry = expected.clone();
-    Ok(LabelVolume::new(geometry, labels.data().to_vec())?)
+    let (placed, note) = labels
+        .on_grid(volume.geometry())
+        .map_err(|error| problem(case.truth_path(), error.to_string()))?;
+    notes.extend(note.filter(|_| case.states_place()));
+    Ok(placed)
 }
 
 /// Pixels of each structure on each axial slice.

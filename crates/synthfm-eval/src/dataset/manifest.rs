@@ -45,6 +45,13 @@ pub(super) struct CaseEntry {
     pub(super) modality: Option<String>,
 }
 
+/// What the labels of a data set mean.
+pub(super) struct Structures {
+    pub(super) list: Vec<Structure>,
+    /// Where a structure may have several values: the values of each structure's label.
+    pub(super) regions: BTreeMap<u16, Vec<u16>>,
+}
+
 impl Manifest {
     pub(super) fn read(path: &Path) -> Result<Self> {
         read_json(
@@ -53,15 +60,25 @@ impl Manifest {
         )
     }
 
-    /// Names and values of the structures in ascending order of value; `background` and `ignore` are none.
-    pub(super) fn structures(&self, path: &Path) -> Result<Vec<Structure>> {
-        let mut structures = Vec::new();
+    /// The structures in ascending order of value; `background` and `ignore` are none.
+    pub(super) fn structures(&self, path: &Path) -> Result<Structures> {
+        let mut named = Vec::new();
         for (name, value) in &self.labels {
-            let label = label_value(name, value).map_err(|text| problem(path, text))?;
-            if label != 0 && name != "background" && name != "ignore" {
-                let name = name.clone();
-                structures.push(Structure { name, label });
+            let (name, values) = label_values(name, value).map_err(|text| problem(path, text))?;
+            if values != [0] && name != "background" && name != "ignore" {
+                named.push((values, name));
             }
+        }
+        named.sort();
+        let are_regions = named.iter().any(|(values, _)| values.len() > 1);
+        let mut regions = BTreeMap::new();
+        let mut structures = Vec::new();
+        for ((values, name), number) in named.into_iter().zip(1..) {
+            let label = if are_regions { number } else { values[0] };
+            if are_regions {
+                regions.insert(label, values);
+            }
+            structures.push(Structure { name, label });
         }
         if structures.is_empty() {
             return Err(problem(
@@ -69,8 +86,15 @@ impl Manifest {
                 "labels: at least one structure beside background expected".to_owned(),
             ));
         }
-        structures.sort_by_key(|structure| structure.label);
-        Ok(structures)
+        Ok(Structures {
+            list: structures,
+            regions,
+        })
+    }
+
+    /// Names of the channels, in order.
+    pub(super) fn channels(&self) -> Vec<String> {
+        channels_in_order(&self.channel_names)
     }
 
     /// The modality of a case: its own, the data set's, or the name of the first channel.
@@ -86,17 +110,38 @@ impl Manifest {
     }
 }
 
-fn label_value(name: &str, value: &Value) -> std::result::Result<u16, String> {
-    match value {
-        Value::Number(number) => number
+/// Names of channels that are listed by their numbers.
+pub(super) fn channels_in_order(names: &BTreeMap<String, String>) -> Vec<String> {
+    (0..names.len())
+        .map_while(|number| names.get(&number.to_string()).cloned())
+        .collect()
+}
+
+/// Name and values of a structure: `"liver": 1`, a region `"kidney": [1, 2]`, or as nnU-Net v1 writes it `"1": "liver"`.
+fn label_values(name: &str, value: &Value) -> std::result::Result<(String, Vec<u16>), String> {
+    let label = |number: &Value| {
+        number
             .as_u64()
             .and_then(|number| u16::try_from(number).ok())
-            .ok_or_else(|| format!("labels: {name:?}: 0 to 65535 expected, got {number}")),
-        Value::Array(_) => Err(format!(
-            "labels: {name:?} is a region (a list of values), which is not supported: one value per structure expected"
-        )),
+            .ok_or_else(|| format!("labels: {name:?}: 0 to 65535 expected, got {number}"))
+    };
+    match value {
+        Value::Number(_) => Ok((name.to_owned(), vec![label(value)?])),
+        Value::Array(list) if !list.is_empty() => {
+            let mut values = list
+                .iter()
+                .map(label)
+                .collect::<std::result::Result<Vec<u16>, String>>()?;
+            values.sort_unstable();
+            values.dedup();
+            Ok((name.to_owned(), values))
+        }
+        Value::String(text) => match name.trim().parse() {
+            Ok(number) => Ok((text.clone(), vec![number])),
+            Err(_) => Err(format!("labels: {name:?}: a number expected, got {text:?}")),
+        },
         other => Err(format!(
-            "labels: {name:?}: a number expected, got {other} (nnU-Net v1 wrote value before name; v2 writes name: value)"
+            "labels: {name:?}: a number or a list of numbers expected, got {other}"
         )),
     }
 }

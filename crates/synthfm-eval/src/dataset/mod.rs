@@ -1,9 +1,8 @@
 //! Real data sets with ground truth, for evaluation only.
 //! Reads the layout of nnU-Net v2 (Isensee et al. 2021), COCO, folders of images and masks, and the original downloads
-//! of public data sets; see [`Layout`]. Differs: only the first channel of a case is used.
+//! of public data sets; see [`Layout`]. Differs: one channel of a case is used, the first unless another is asked for.
 
 mod coco_objects;
-mod grid;
 mod layout;
 mod load;
 mod manifest;
@@ -12,6 +11,7 @@ mod source;
 mod tests;
 mod window;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::Result;
@@ -77,6 +77,10 @@ pub struct Dataset {
     pub structures: Vec<Structure>,
     /// Whether the values of the label maps number the instances of the first structure.
     pub instances: bool,
+    /// Where structures are regions that share values (nnU-Net): the values of each structure's label.
+    pub(crate) regions: BTreeMap<u16, Vec<u16>>,
+    /// Names of the channels of an image, where they are stated.
+    pub(crate) channels: Vec<String>,
     /// The cases that can be read, in order of their names.
     pub cases: Vec<Case>,
     /// The cases that cannot.

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use synthfm_image::{
-    Connectivity, ImageFile, LabelFile, LabelMap, LabelVolume, Mask, Picture, Plane, ReadOptions,
-    Size, Volume, VolumeGeometry, connected_components, read_image, read_labels,
+    Connectivity, ImageFile, LabelFile, LabelMap, LabelVolume, Mask, OpenOptions, Picture, Plane,
+    ReadOptions, Size, Volume, VolumeGeometry, connected_components, open_scan,
+    picture_orientation, read_image, read_labels, read_segmentation, volume_count,
 };
 
 use super::coco_objects::CocoImages;
-use super::grid;
 use crate::Result;
 use crate::error::problem;
 
@@ -33,11 +33,6 @@ impl Source {
             truth: Truth::Labels(labels, values),
             spacing_mm: None,
         }
-    }
-
-    /// Whether the image is a DICOM series, whose labels may lie on another grid of the same patient.
-    pub(super) fn is_series(&self) -> bool {
-        matches!(&self.image, ImageSource::File(path) if path.is_dir())
     }
 
     /// Every file that the case is read from.
@@ -114,7 +109,7 @@ impl Values {
 pub(super) struct TruthFile {
     pub(super) labels: LabelFile,
     pub(super) instance_of: Option<BTreeMap<u16, u16>>,
-    pub(super) note: Option<String>,
+    pub(super) notes: Vec<String>,
 }
 
 impl TruthFile {
@@ -122,46 +117,115 @@ impl TruthFile {
         Self {
             labels,
             instance_of: None,
-            note: None,
+            notes: Vec::new(),
         }
     }
 }
 
-/// Reads the image.
-pub(super) fn read_pixels(source: &ImageSource) -> Result<ImageFile> {
+/// Which channel of an image is read, counted from 0, and what the data set calls the channels.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Channel<'a> {
+    pub(super) number: usize,
+    pub(super) names: &'a [String],
+}
+
+impl Channel<'_> {
+    /// What a reader should know of an image with `count` channels.
+    fn note(self, count: usize) -> String {
+        let number = self.number;
+        let name = self
+            .names
+            .get(number)
+            .map_or_else(String::new, |name| format!(" ({name})"));
+        format!("channel {number}{name} of {count} was read; --channel takes another number from 0")
+    }
+}
+
+/// Reads the image, with what a reader should know about it.
+pub(super) fn read_pixels(
+    source: &ImageSource,
+    channel: Channel,
+) -> Result<(ImageFile, Vec<String>)> {
     match source {
-        ImageSource::File(path) => Ok(read_image(path, &ReadOptions::default())?),
+        ImageSource::File(path) => read_channel(path, channel),
         ImageSource::FirstSlice(path) => match read_image(path, &ReadOptions::default())? {
             ImageFile::Volume(volume) => {
                 let [ni, nj, _] = volume.geometry().shape();
-                let geometry =
-                    VolumeGeometry::with_spacing([ni, nj, 1], volume.geometry().spacing_mm())?;
+                let affine = volume.geometry().patient_from_voxel();
+                let geometry = VolumeGeometry::new([ni, nj, 1], affine)?;
                 let first = volume.data()[..ni * nj].to_vec();
-                Ok(ImageFile::Volume(Volume::new(geometry, first)?))
+                Ok((ImageFile::Volume(Volume::new(geometry, first)?), Vec::new()))
             }
-            picture @ ImageFile::Picture(_) => Ok(picture),
+            picture @ ImageFile::Picture(_) => Ok((picture, Vec::new())),
         },
-        ImageSource::Slices(paths) => stacked_image(paths).map(ImageFile::Volume),
+        ImageSource::Slices(paths) => Ok((ImageFile::Volume(stacked_image(paths)?), Vec::new())),
     }
+}
+
+/// One channel of an image: a volume of a file with several, or a file of its own (`CASE_0001.EXT` beside
+/// `CASE_0000.EXT`).
+fn read_channel(path: &Path, channel: Channel) -> Result<(ImageFile, Vec<String>)> {
+    let mut options = OpenOptions::default();
+    let volumes = if path.is_dir() {
+        1
+    } else {
+        usize::try_from(volume_count(path, &options)?).unwrap_or(usize::MAX)
+    };
+    let absent = |count: usize| {
+        let text = format!(
+            "channel {} does not exist: the image has {count} (counted from 0)",
+            channel.number
+        );
+        problem(path, text)
+    };
+    let mut notes = Vec::new();
+    let mut file = path.to_owned();
+    if volumes > 1 {
+        if channel.number >= volumes {
+            return Err(absent(volumes));
+        }
+        options.series = Some((channel.number + 1).to_string());
+        notes.push(channel.note(volumes));
+    } else if let Some(other) = file_of_channel(path, channel.number) {
+        if channel.number > 0 && !other.exists() {
+            return Err(absent(channel.names.len().max(1)));
+        }
+        if channel.names.len() > 1 {
+            notes.push(channel.note(channel.names.len()));
+        }
+        file = other;
+    } else if channel.number > 0 {
+        return Err(absent(1));
+    }
+    let scan = open_scan(&file, &options)?;
+    notes.extend(scan.info.warnings);
+    Ok((scan.content, notes))
+}
+
+/// `CASE_000N.EXT` for `CASE_0000.EXT`; `None` for other names.
+fn file_of_channel(path: &Path, number: usize) -> Option<PathBuf> {
+    let name = path.file_name()?.to_str()?;
+    let at = name.rfind("_0000.")?;
+    let ending = &name[at + "_0000".len()..];
+    Some(path.with_file_name(format!("{}_{number:04}{ending}", &name[..at])))
 }
 
 /// Reads the truth of a case whose image is `image`.
 pub(super) fn read_truth(source: &Source, image: &ImageFile) -> Result<TruthFile> {
     let options = ReadOptions::default();
-    let series = source.is_series();
     match &source.truth {
         Truth::Labels(path, values) => {
-            let (labels, note) = placed(read_labels(path, &options)?, image, series)?;
+            let (segmentation, notes) = read_segmentation(path, &options)?;
             Ok(TruthFile {
-                note,
-                ..TruthFile::plain(mapped(labels, *values)?)
+                notes,
+                ..TruthFile::plain(mapped(segmentation.labels, *values)?)
             })
         }
         Truth::Slices(paths, values) => {
             let labels = stacked_labels(paths, *values)?;
             Ok(TruthFile::plain(LabelFile::Volume(labels)))
         }
-        Truth::Masks(masks) => merged(masks, Some(image).filter(|_| series)),
+        Truth::Masks(masks) => merged(masks, Some(image)),
         Truth::Outline(path) => {
             let LabelFile::Map(outline) = read_labels(path, &options)? else {
                 return Err(problem(path, "a picture expected, got a volume".to_owned()));
@@ -175,33 +239,51 @@ pub(super) fn read_truth(source: &Source, image: &ImageFile) -> Result<TruthFile
                 let text = "a picture expected for its objects, got a volume".to_owned();
                 return Err(problem(images.path(), text));
             };
-            let (labels, instance_of, note) = images.labels(*index, picture.size())?;
+            let (labels, instance_of, notes) = coco_labels(source, images, *index, picture.size())?;
             Ok(TruthFile {
                 labels: LabelFile::Map(labels),
                 instance_of: Some(instance_of),
-                note,
+                notes,
             })
         }
     }
 }
 
-/// Labels of a DICOM series on its grid, with a note if they were on another one.
+/// The objects of an image of a COCO file. Where the picture was turned by its EXIF orientation and the file states the
+/// stored size, the objects were drawn on the stored picture and are turned as well.
+fn coco_labels(
+    source: &Source,
+    images: &CocoImages,
+    index: usize,
+    size: Size,
+) -> Result<(LabelMap, BTreeMap<u16, u16>, Vec<String>)> {
+    let stated = images.images[index].stated_size();
+    let turned = Size::new(size.width, size.height);
+    if let (true, ImageSource::File(path)) =
+        (stated == Some(turned) && turned != size, &source.image)
+        && let Some(orientation) = picture_orientation(path, &ReadOptions::default())?
+        && orientation.upright_size(turned) == size
+    {
+        let (labels, instance_of, mut notes) = images.labels(index, turned)?;
+        notes.push("the objects were turned as the picture was".to_owned());
+        return Ok((orientation.upright_labels(&labels)?, instance_of, notes));
+    }
+    images.labels(index, size)
+}
+
+/// Labels on the grid of the image, with a note if they were on another one.
 fn placed(
+    path: &Path,
     labels: LabelFile,
     image: &ImageFile,
-    series: bool,
 ) -> Result<(LabelFile, Option<String>)> {
     let (LabelFile::Volume(volume), ImageFile::Volume(image)) = (&labels, image) else {
         return Ok((labels, None));
     };
-    if !series || grid::same(volume.geometry(), image.geometry()) {
-        return Ok((labels, None));
-    }
-    let note = "labels were on another grid and were brought to that of the series".to_owned();
-    match grid::on_grid(volume, image.geometry())? {
-        Some(placed) => Ok((LabelFile::Volume(placed), Some(note))),
-        None => Ok((labels, None)),
-    }
+    let (placed, note) = volume
+        .on_grid(image.geometry())
+        .map_err(|error| problem(path, error.to_string()))?;
+    Ok((LabelFile::Volume(placed), note))
 }
 
 fn mapped(labels: LabelFile, values: Values) -> Result<LabelFile> {
@@ -218,16 +300,22 @@ fn mapped(labels: LabelFile, values: Values) -> Result<LabelFile> {
     })
 }
 
-/// Binary files of one size as one; the first decides whether they are pictures or volumes. Those of a `series` are
-/// brought to its grid.
-fn merged(masks: &[(PathBuf, u16)], series: Option<&ImageFile>) -> Result<TruthFile> {
+/// Binary files of one size as one; the first decides whether they are pictures or volumes. Volumes are brought onto the
+/// grid of the `image`.
+fn merged(masks: &[(PathBuf, u16)], image: Option<&ImageFile>) -> Result<TruthFile> {
     let mut all: Option<LabelFile> = None;
-    let mut note = None;
+    let mut notes = Vec::new();
     for (path, label) in masks {
-        let mut next = read_labels(path, &ReadOptions::default())?;
-        if let Some(image) = series {
-            let (placed, moved) = placed(next, image, true)?;
-            (next, note) = (placed, note.or(moved));
+        let (segmentation, warnings) = read_segmentation(path, &ReadOptions::default())?;
+        let mut next = segmentation.labels;
+        let mut moved = None;
+        if let Some(image) = image {
+            (next, moved) = placed(path, next, image)?;
+        }
+        for note in warnings.into_iter().chain(moved) {
+            if !notes.contains(&note) {
+                notes.push(note);
+            }
         }
         let mark = |out: &mut [u16], data: &[u16]| {
             for (out, _) in out.iter_mut().zip(data).filter(|&(_, &v)| v != 0) {
@@ -261,7 +349,7 @@ fn merged(masks: &[(PathBuf, u16)], series: Option<&ImageFile>) -> Result<TruthF
     }
     let labels = all.ok_or_else(|| crate::Error::Parameter("a case without masks".to_owned()))?;
     Ok(TruthFile {
-        note,
+        notes,
         ..TruthFile::plain(labels)
     })
 }
@@ -338,16 +426,15 @@ fn stacked_labels(paths: &[PathBuf], values: Values) -> Result<LabelVolume> {
     Ok(LabelVolume::new(geometry, data)?)
 }
 
+/// The grid of a stack, which does not say where it lies in the patient.
 fn stack_geometry(
     size: Option<Size>,
     count: usize,
     [row, col]: [f64; 2],
 ) -> Result<VolumeGeometry> {
     let Size { height, width } = size.unwrap_or(Size::new(0, 0));
-    Ok(VolumeGeometry::with_spacing(
-        [width, height, count],
-        [col, row, 1.0],
-    )?)
+    let geometry = VolumeGeometry::with_spacing([width, height, count], [col, row, 1.0])?;
+    Ok(geometry.without_place())
 }
 
 fn same_size(path: &Path, size: &mut Option<Size>, own: Size) -> Result<()> {

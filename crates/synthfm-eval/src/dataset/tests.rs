@@ -169,12 +169,16 @@ fn damaged_manifests_say_what_was_expected() {
             "at least one structure",
         ),
         (
-            r#"{"labels": {"a": [1, 2]}, "file_ending": ".png"}"#,
-            "\"a\" is a region",
+            r#"{"labels": {"a": []}, "file_ending": ".png"}"#,
+            "a number or a list of numbers",
         ),
         (
             r#"{"labels": {"0": "background"}, "file_ending": ".png"}"#,
-            "nnU-Net v1",
+            "at least one structure",
+        ),
+        (
+            r#"{"labels": {"a": "b"}, "file_ending": ".png"}"#,
+            "a number expected, got \"b\"",
         ),
         (
             r#"{"labels": {"a": 70000}, "file_ending": ".png"}"#,
@@ -212,4 +216,183 @@ fn sizes_and_kinds_must_agree() {
         error.contains("a picture, as its image, expected, got a volume"),
         "{error}"
     );
+}
+
+/// A data set as other programs write it.
+fn foreign(name: &str) -> Dataset {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/dataset/fixtures/cases");
+    Dataset::open(&root.join(name)).unwrap()
+}
+
+fn structures(dataset: &Dataset) -> Vec<(&str, u16)> {
+    let all = dataset.structures.iter();
+    all.map(|structure| (structure.name.as_str(), structure.label))
+        .collect()
+}
+
+#[test]
+fn labels_with_flipped_axes_lie_on_the_same_voxels() {
+    let dataset = foreign("B1_label_other_direction");
+    let [flipped, same] = [0, 1].map(|n| dataset.load(&dataset.cases[n]).unwrap());
+    assert_eq!(flipped.views, same.views);
+    assert_eq!(same.notes, Vec::<String>::new());
+    assert!(
+        flipped.notes[0].contains("brought onto the image's grid"),
+        "{:?}",
+        flipped.notes
+    );
+}
+
+#[test]
+fn regions_share_values() {
+    let dataset = foreign("B3_regions");
+    // In order of their values: 1 and 2 together come before 2.
+    assert_eq!(structures(&dataset), [("whole", 1), ("core", 2)]);
+    let loaded = dataset.load(&dataset.cases[0]).unwrap();
+    assert_eq!(loaded.notes, Vec::<String>::new());
+    let [whole, core] = &loaded.views[..] else {
+        panic!("two views expected");
+    };
+    assert_eq!(
+        (&whole.structures[0].name[..], &core.structures[0].name[..]),
+        ("whole", "core")
+    );
+    let pairs = whole.labels.data().iter().zip(core.labels.data());
+    assert!(
+        pairs.clone().all(|(&w, &c)| c == 0 || w == 1),
+        "core lies in whole"
+    );
+    let area = |view: &View, label| view.labels.mask_of(label).area();
+    assert!(area(whole, 1) > area(core, 2) && area(core, 2) > 0);
+    assert_eq!((area(whole, 2), area(core, 1)), (0, 0));
+}
+
+#[test]
+fn values_without_a_name_are_told() {
+    let dataset = foreign("B4_mask_255");
+    let loaded = dataset.load(&dataset.cases[0]).unwrap();
+    let note = &loaded.notes[0];
+    assert!(
+        note.contains("dataset.json") && note.ends_with("left out: 255"),
+        "{note}"
+    );
+}
+
+#[test]
+fn one_channel_of_several_is_read_and_named() {
+    let dataset = foreign("B6_msd_4d");
+    let load = |channel| {
+        let options = LoadOptions {
+            channel,
+            ..LoadOptions::default()
+        };
+        dataset.load_with(&dataset.cases[0], &options)
+    };
+    let [first, second] = [0, 1].map(|channel| load(channel).unwrap());
+    assert!(
+        first.notes[0].contains("channel 0 (FLAIR) of 2"),
+        "{:?}",
+        first.notes
+    );
+    assert!(
+        second.notes[0].contains("channel 1 (T1w) of 2"),
+        "{:?}",
+        second.notes
+    );
+    assert_eq!(first.views[0].labels, second.views[0].labels);
+    let error = load(2).unwrap_err().to_string();
+    assert!(error.contains("channel 2 does not exist"), "{error}");
+}
+
+#[test]
+fn channels_may_be_files_of_their_own() {
+    let text = manifest("").replace(r#""0": "mri""#, r#""0": "T1", "1": "T2""#);
+    let root = folder(&text);
+    let size = Size::new(2, 3);
+    let labels = LabelMap::new(size, vec![0, 0, 3, 7, 7, 0]).unwrap();
+    let image = |value| Image::new(size, vec![value; 6]).unwrap();
+    write_picture(root.path(), "x", &image(0.2), &labels);
+    let second = root.path().join("imagesTs/x_0001.png");
+    write_grey_png(&second, &image(0.6), 0.0..=1.0, GreyDepth::Eight).unwrap();
+    let dataset = Dataset::open(root.path()).unwrap();
+    for (channel, value) in [(0, 51), (1, 153)] {
+        let options = LoadOptions {
+            channel,
+            ..LoadOptions::default()
+        };
+        let loaded = dataset.load_with(&dataset.cases[0], &options).unwrap();
+        assert_eq!(loaded.views[0].image.data()[0], value);
+        let name = ["T1", "T2"][channel];
+        assert!(loaded.notes[0].contains(&format!("channel {channel} ({name}) of 2")));
+    }
+}
+
+#[test]
+fn version_1_of_nnunet_is_read() {
+    // With values before names; and, without an ending, in the layout of the decathlon.
+    let v1 = r#"{"modality": {"0": "CT"}, "labels": {"0": "background", "4": "organ"}, "file_ending": ".png"}"#;
+    let dataset = {
+        let root = folder(&v1.replace("modality", "channel_names"));
+        write_picture(
+            root.path(),
+            "x",
+            &Image::zeros(Size::new(2, 3)),
+            &LabelMap::zeros(Size::new(2, 3)),
+        );
+        Dataset::open(root.path()).unwrap()
+    };
+    assert_eq!(structures(&dataset), [("organ", 4)]);
+    let root = tempfile::tempdir().unwrap();
+    for name in ["imagesTr", "labelsTr"] {
+        fs::create_dir(root.path().join(name)).unwrap();
+    }
+    let text = v1.replace(r#", "file_ending": ".png""#, "");
+    fs::write(root.path().join("dataset.json"), text).unwrap();
+    let geometry = VolumeGeometry::with_spacing([4, 3, 2], [1.0; 3]).unwrap();
+    let volume = LabelVolume::new(geometry, vec![4; 24]).unwrap();
+    for name in ["imagesTr/a_0000.nii.gz", "labelsTr/a.nii.gz"] {
+        write_label_nifti(&root.path().join(name), &volume).unwrap();
+    }
+    let dataset = Dataset::open(root.path()).unwrap();
+    let loaded = dataset.load(&dataset.cases[0]).unwrap();
+    assert_eq!(loaded.views[0].labels.mask_of(4).area(), 12);
+}
+
+#[test]
+fn damaged_annotations_are_left_out() {
+    for (name, remark) in [
+        ("B7_coco/dangling_annotation", "1 annotations of image 77"),
+        (
+            "B7_coco/two_point_polygon",
+            "1 polygons of fewer than three corners",
+        ),
+    ] {
+        let dataset = foreign(name);
+        let loaded = dataset.load(&dataset.cases[0]).unwrap();
+        // 35 by 30 pixels.
+        assert_eq!(loaded.views[0].labels.mask_of(1).area(), 1050, "{name}");
+        assert!(loaded.notes[0].contains(remark), "{:?}", loaded.notes);
+    }
+}
+
+#[test]
+fn pictures_are_upright_under_their_objects() {
+    let dataset = foreign("B7_coco/exif_upside_down");
+    let loaded = dataset.load(&dataset.cases[0]).unwrap();
+    assert!(
+        loaded.notes[0].contains("EXIF orientation 3"),
+        "{:?}",
+        loaded.notes
+    );
+    let view = &loaded.views[0];
+    let mean = |label: u16| {
+        let pixels = view.image.data().chunks_exact(3).zip(view.labels.data());
+        let of: Vec<f64> = pixels
+            .filter(|&(_, &own)| own == label)
+            .map(|(pixel, _)| f64::from(pixel[0]))
+            .collect();
+        of.iter().sum::<f64>() / of.len() as f64
+    };
+    // The object is bright, everything else dark.
+    assert!(mean(1) > mean(0) + 100.0, "{} {}", mean(1), mean(0));
 }

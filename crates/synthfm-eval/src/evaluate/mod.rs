@@ -144,6 +144,8 @@ pub struct Options {
     pub slices: SliceChoice,
     /// Intensities of CT volumes that become black and white, in Hounsfield units.
     pub ct_window_hu: [f32; 2],
+    /// Channel of images with several, counted from 0.
+    pub channel: usize,
     /// Seed of the clicks and of the bootstrap.
     pub seed: u64,
     /// Smaller targets are left out and counted.
@@ -164,6 +166,7 @@ impl Default for Options {
             target: Target::Largest,
             slices: load.slices,
             ct_window_hu: load.ct_window_hu,
+            channel: load.channel,
             seed: 0,
             min_area_px: 16,
             nsd_tolerance_mm: 2.0,
@@ -210,6 +213,7 @@ impl Options {
             slices: self.slices,
             min_area_px: self.min_area_px,
             ct_window_hu: self.ct_window_hu,
+            channel: self.channel,
         }
     }
 }

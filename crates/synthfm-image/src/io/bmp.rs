@@ -1,6 +1,7 @@
 //! Windows bitmaps in: 1, 4, 8, 24 and 32 bits per pixel without compression.
 
 use super::Picture;
+use super::pages::{collected, reserved};
 use super::source::Source;
 use crate::{Image, LabelMap, Result, RgbImage, Size};
 
@@ -21,10 +22,12 @@ struct Bitmap<'a> {
 
 pub(super) fn read_picture(source: &Source) -> Result<Picture> {
     let bitmap = Bitmap::parse(source)?;
-    let colours: Vec<[u8; 3]> = bitmap.values().map(|value| bitmap.colour(value)).collect();
+    let colours = bitmap.values().map(|value| bitmap.colour(value));
+    let colours = collected(bitmap.size.area(), colours).map_err(|error| source.io_error(error))?;
     let is_grey = bitmap.bits <= 8 && bitmap.palette.iter().all(|[b, g, r, _]| b == g && g == r);
     if is_grey {
-        let data = colours.iter().map(|c| f32::from(c[0])).collect();
+        let data = colours.iter().map(|c| f32::from(c[0]));
+        let data = collected(colours.len(), data).map_err(|error| source.io_error(error))?;
         return Ok(Picture::Grey(Image::new(bitmap.size, data)?));
     }
     let data = colours.into_flattened();
@@ -34,7 +37,7 @@ pub(super) fn read_picture(source: &Source) -> Result<Picture> {
 /// Indices of a palette, or grey values.
 pub(super) fn read_label_map(source: &Source) -> Result<LabelMap> {
     let bitmap = Bitmap::parse(source)?;
-    let mut labels = Vec::with_capacity(bitmap.size.area());
+    let mut labels = reserved(bitmap.size.area()).map_err(|error| source.io_error(error))?;
     for value in bitmap.values() {
         if bitmap.bits <= 8 {
             labels.push(value as u16);

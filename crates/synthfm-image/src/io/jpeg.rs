@@ -4,6 +4,7 @@ use jpeg_decoder::{Decoder, PixelFormat};
 
 use super::Picture;
 use super::orientation::Orientation;
+use super::pages::collected;
 use super::source::Source;
 use crate::{Image, Result, RgbImage, Size};
 
@@ -39,13 +40,15 @@ pub(super) fn read_picture(source: &Source) -> Result<(Picture, Option<Orientati
 fn picture(source: &Source, size: Size, format: PixelFormat, bytes: Vec<u8>) -> Result<Picture> {
     match format {
         PixelFormat::L8 => {
-            let data = bytes.into_iter().map(f32::from).collect();
+            let data = collected(size.area(), bytes.into_iter().map(f32::from));
+            let data = data.map_err(|error| source.io_error(error))?;
             Ok(Picture::Grey(Image::new(size, data)?))
         }
         PixelFormat::L16 => {
             let (pairs, _) = bytes.as_chunks::<2>();
             let data = pairs.iter().map(|&raw| f32::from(u16::from_ne_bytes(raw)));
-            Ok(Picture::Grey(Image::new(size, data.collect())?))
+            let data = collected(size.area(), data).map_err(|error| source.io_error(error))?;
+            Ok(Picture::Grey(Image::new(size, data)?))
         }
         PixelFormat::RGB24 => Ok(Picture::Rgb(RgbImage::new(size, bytes)?)),
         PixelFormat::CMYK32 => Err(source.unsupported("a JPEG for print (CMYK); grey and RGB are")),

@@ -6,9 +6,12 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::element::{ByteOrder, Element, label};
-use super::payload::{self, Layout, Packing, Trailing, count};
+use super::gzip::Trailing;
+use super::payload::{self, Layout, Packing, count};
 use super::source::Source;
-use super::text_header::{MAX_HEADER_BYTES, detached, exactly, lengths, numbers};
+use super::text_header::{
+    MAX_HEADER_BYTES, check_text, detached, exactly, lengths, numbers, text_values,
+};
 use super::{LabelFile, Picture};
 use crate::scan::{FileFormat, Scan, ScanInfo};
 use crate::{
@@ -91,7 +94,7 @@ impl File<'_> {
         let bytes = &self.bytes[self.start..];
         match self.storage {
             Storage::Text => {
-                let numbers = payload::text_values(source, bytes, 0, self.layout.count)?;
+                let numbers = text_values(source, bytes, 0, self.layout.count)?;
                 Ok(numbers.into_iter().map(|v| v as f32).collect())
             }
             Storage::Binary(packing) => {
@@ -105,7 +108,7 @@ impl File<'_> {
         let bytes = &self.bytes[self.start..];
         match self.storage {
             Storage::Text => {
-                let numbers = payload::text_values(source, bytes, 0, self.layout.count)?;
+                let numbers = text_values(source, bytes, 0, self.layout.count)?;
                 let labels: std::result::Result<_, f64> = numbers.into_iter().map(label).collect();
                 labels.map_err(|value| source.bad_label(value))
             }
@@ -272,7 +275,7 @@ fn open<'a>(source: &'a Source) -> Result<File<'a>> {
 fn check(source: &Source, layout: &Layout, storage: Storage, stored: usize) -> Result<()> {
     match storage {
         Storage::Binary(packing) => layout.check(source, stored as u64, packing),
-        Storage::Text => payload::check_text(source, layout, stored as u64),
+        Storage::Text => check_text(source, layout, stored as u64),
     }
 }
 

@@ -9,6 +9,7 @@ mod atomic;
 mod bmp;
 pub(crate) mod dicom;
 mod element;
+mod gzip;
 mod jpeg;
 mod meta_image;
 mod nifti;
@@ -138,6 +139,7 @@ fn any_finite(values: &[f32]) -> bool {
 
 fn open_content(path: &Path, options: &OpenOptions) -> Result<Scan> {
     if path.is_dir() || dicom::is_dicom_file(path) {
+        source::refuse_dicomdir(path)?;
         return dicom::open(path, options);
     }
     let source = Source::open(path, options.read)?.with_data_root(options.data_root.as_deref());

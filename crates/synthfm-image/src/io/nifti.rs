@@ -10,8 +10,9 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use super::element::Element;
+use super::gzip::Trailing;
 use super::nifti_header::{self, DATA_OFFSET, HEADER_2_BYTES, HEADER_BYTES, Header};
-use super::payload::{self, Packing, Stream, Trailing};
+use super::payload::{self, Packing, Stream, Wanted};
 use super::source::Source;
 use super::write_atomically;
 use crate::scan::{Scan, ScanInfo};
@@ -21,7 +22,7 @@ use crate::{Error, ImageFile, LabelVolume, Result, Volume};
 pub(super) fn read_scan(source: &Source, chosen: Option<&str>) -> Result<Scan> {
     let trailing = Trailing::default();
     let mut stream = stream(source, &trailing)?;
-    let header = start(source, &mut stream, chosen)?;
+    let header = start(source, &mut stream, Wanted::Volume(chosen))?;
     let mut values = payload::read_values(source, stream, &header.layout)?;
     let mut info = ScanInfo::of_format(header.format);
     info.warnings = header.warnings;
@@ -49,7 +50,7 @@ fn brightness(colour: &[f32]) -> f32 {
 pub(super) fn read_label_volume(source: &Source) -> Result<(LabelVolume, Vec<String>)> {
     let trailing = Trailing::default();
     let mut stream = stream(source, &trailing)?;
-    let header = start(source, &mut stream, None)?;
+    let header = start(source, &mut stream, Wanted::Labels)?;
     if header.samples > 1 {
         return Err(source.unsupported("labels in colours (RGB); store them as numbers"));
     }
@@ -95,9 +96,9 @@ fn header_bytes(source: &Source, reader: &mut dyn Read) -> Result<Vec<u8>> {
 }
 
 /// The header; the reader then stands at the first value.
-fn start(source: &Source, reader: &mut dyn Read, chosen: Option<&str>) -> Result<Header> {
+fn start(source: &Source, reader: &mut dyn Read, wanted: Wanted) -> Result<Header> {
     let bytes = header_bytes(source, reader)?;
-    let header = nifti_header::parse(source, &bytes, chosen)?;
+    let header = nifti_header::parse(source, &bytes, wanted)?;
     let packing = packing(source);
     let before = bytes.len() as u64 + header.gap + header.before;
     let stored = match packing {
@@ -105,7 +106,12 @@ fn start(source: &Source, reader: &mut dyn Read, chosen: Option<&str>) -> Result
         _ => source.len(),
     };
     header.layout.check(source, stored, packing)?;
-    payload::skip(source, reader, header.gap, header.before, &header.layout)?;
+    // An uncompressed file bounds what can be passed over.
+    let (gap, before) = match packing {
+        Packing::Raw => (0, header.gap + header.before),
+        _ => (header.gap, header.before),
+    };
+    payload::skip(source, reader, gap, before, &header.layout)?;
     Ok(header)
 }
 

@@ -4,7 +4,7 @@
 //! header is read field by field here, because every number in it is checked before it is used.
 
 use super::element::{ByteOrder, Element};
-use super::payload::{self, Layout};
+use super::payload::{self, Layout, Wanted};
 use super::source::Source;
 use crate::volume::NiftiForms;
 use crate::{Error, FileFormat, Result, VolumeGeometry};
@@ -132,8 +132,8 @@ fn fields(source: &Source, bytes: &[u8]) -> Result<Fields> {
     }
 }
 
-/// Reads a header. Of a series of volumes `chosen` is one, counted from 1.
-pub(super) fn parse(source: &Source, bytes: &[u8], chosen: Option<&str>) -> Result<Header> {
+/// Reads a header, and finds the wanted volume.
+pub(super) fn parse(source: &Source, bytes: &[u8], wanted: Wanted) -> Result<Header> {
     let fields = fields(source, bytes)?;
     let mut warnings = Vec::new();
     let (shape, volumes) = shape(source, &fields, &mut warnings)?;
@@ -148,7 +148,7 @@ pub(super) fn parse(source: &Source, bytes: &[u8], chosen: Option<&str>) -> Resu
         scaling: scaling(source, fields.scaling)?,
     };
     let lengths = used(&fields).iter().map(|&d| d.max(0) as u64);
-    let number = payload::chosen_volume(source, &lengths.collect::<Vec<_>>(), volumes, chosen)?;
+    let number = payload::chosen_volume(source, &lengths.collect::<Vec<_>>(), volumes, wanted)?;
     let number = number.unwrap_or(0);
     layout.tail = layout.bytes().saturating_mul(volumes - 1 - number);
     let start = offset(source, &fields, bytes.len())?;

@@ -7,10 +7,11 @@
 use std::borrow::Cow;
 
 use super::element::label;
+use super::gzip::Trailing;
 use super::nrrd_header::Header;
-use super::payload::{self, Layout, Packing, Stream, Trailing};
+use super::payload::{self, Layout, Packing, Stream, Wanted};
 use super::source::Source;
-use super::text_header::detached;
+use super::text_header::{check_text, detached, text_values};
 use super::{LabelFile, Picture};
 use crate::scan::{FileFormat, Scan, ScanInfo};
 use crate::{
@@ -87,7 +88,9 @@ impl File<'_> {
     fn one_volume(&self, source: &Source, chosen: Option<&str>) -> Result<Vec<f32>> {
         let volumes = self.header.layers();
         let sizes: Vec<u64> = self.header.sizes.iter().map(|&n| n as u64).collect();
-        let Some(number) = payload::chosen_volume(source, &sizes, volumes as u64, chosen)? else {
+        let Some(number) =
+            payload::chosen_volume(source, &sizes, volumes as u64, Wanted::Volume(chosen))?
+        else {
             return self.values(source, 0, self.layout.count);
         };
         let (number, voxels) = (number as usize, self.layout.count / volumes);
@@ -106,7 +109,7 @@ impl File<'_> {
     fn values(&self, source: &Source, first: usize, count: usize) -> Result<Vec<f32>> {
         if self.header.is_text() {
             let bytes = self.text(source)?;
-            let numbers = payload::text_values(source, bytes, first, count)?;
+            let numbers = text_values(source, bytes, first, count)?;
             return Ok(numbers.into_iter().map(|v| v as f32).collect());
         }
         let (stream, layout) = self.stream(source, first, count)?;
@@ -116,7 +119,7 @@ impl File<'_> {
     fn labels(&self, source: &Source) -> Result<Vec<u16>> {
         if self.header.is_text() {
             let bytes = self.text(source)?;
-            let numbers = payload::text_values(source, bytes, 0, self.layout.count)?;
+            let numbers = text_values(source, bytes, 0, self.layout.count)?;
             let labels: std::result::Result<_, f64> = numbers.into_iter().map(label).collect();
             return labels.map_err(|value| source.bad_label(value));
         }
@@ -177,7 +180,7 @@ fn open<'a>(source: &'a Source) -> Result<File<'a>> {
     };
     let stored = data.len() as u64;
     if header.is_text() {
-        payload::check_text(source, &layout, stored)?;
+        check_text(source, &layout, stored)?;
     } else {
         layout.check(source, stored, packing)?;
     }

@@ -33,6 +33,13 @@ pub(super) fn reserved<T>(count: usize) -> io::Result<Vec<T>> {
     Ok(values)
 }
 
+/// `count` values, or an error where the system refuses the memory.
+pub(super) fn collected<T>(count: usize, values: impl Iterator<Item = T>) -> io::Result<Vec<T>> {
+    let mut all = reserved(count)?;
+    all.extend(values.take(count));
+    Ok(all)
+}
+
 /// An empty vector with room for so many bytes.
 pub(super) fn with_capacity(bytes: usize) -> Vec<u8> {
     let mut values = Vec::with_capacity(bytes);

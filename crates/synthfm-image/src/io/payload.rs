@@ -7,14 +7,14 @@
 use std::io::{self, Read};
 use std::iter::Enumerate;
 use std::slice::ChunksMut;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
-use flate2::bufread::{GzDecoder, ZlibDecoder};
+use flate2::bufread::ZlibDecoder;
 use rayon::prelude::*;
 
 use super::element::{ByteOrder, Element, label};
+use super::gzip::{Gzip, Trailing};
 use super::pages;
 use super::source::Source;
 use crate::{Error, Result};
@@ -28,8 +28,6 @@ pub(super) const MAX_EXCESS: u64 = 16 << 20;
 const PIECE: usize = 256 << 10;
 /// Bytes that are read at a time where a thread converts what it reads: they stay in its cache.
 const READ_PIECE: usize = 256 << 10;
-/// Signature of a gzip member, with the only method that exists.
-const GZIP_MEMBER: &[u8] = b"\x1f\x8b\x08";
 /// Pieces that wait to be converted.
 const WAITING: usize = 4;
 
@@ -49,55 +47,6 @@ impl Packing {
             Self::Gzip => Stream::Packed(Box::new(Gzip::new(bytes, trailing.clone()))),
             Self::Zlib => Stream::Packed(Box::new(ZlibDecoder::new(bytes))),
         }
-    }
-}
-
-/// Bytes after the end of compressed data, which tape drives and careless copies leave.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Trailing(Arc<AtomicU64>);
-
-impl Trailing {
-    /// What a reader should know, once everything has been read.
-    pub(super) fn note(&self) -> Option<String> {
-        let bytes = self.0.load(Ordering::Relaxed);
-        (bytes > 0)
-            .then(|| format!("{bytes} bytes after the end of the compressed data were left out"))
-    }
-}
-
-/// Members of a gzip file, one after the other; bytes after them that begin no member end the stream.
-struct Gzip<'a> {
-    decoder: GzDecoder<&'a [u8]>,
-    done: bool,
-    trailing: Trailing,
-}
-
-impl<'a> Gzip<'a> {
-    fn new(bytes: &'a [u8], trailing: Trailing) -> Self {
-        Self {
-            decoder: GzDecoder::new(bytes),
-            done: false,
-            trailing,
-        }
-    }
-}
-
-impl Read for Gzip<'_> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        while !self.done && !out.is_empty() {
-            let got = self.decoder.read(out)?;
-            if got > 0 {
-                return Ok(got);
-            }
-            let rest = *self.decoder.get_ref();
-            if rest.starts_with(GZIP_MEMBER) {
-                self.decoder = GzDecoder::new(rest);
-            } else {
-                self.trailing.0.store(rest.len() as u64, Ordering::Relaxed);
-                self.done = true;
-            }
-        }
-        Ok(0)
     }
 }
 
@@ -390,47 +339,13 @@ pub(super) fn skip(
     Ok(())
 }
 
-/// Refuses values over the limit, and more numbers than `stored` bytes of text can hold.
-pub(super) fn check_text(source: &Source, layout: &Layout, stored: u64) -> Result<()> {
-    let count = layout.count as u64;
-    // A digit and a blank each; the last blank may be missing.
-    if count.saturating_mul(2).saturating_sub(1) > stored {
-        return Err(source.format_error(format!(
-            "truncated: {count} values in {stored} bytes of text"
-        )));
-    }
-    // Each is a number of eight bytes before it is converted.
-    source.check_bytes(count.checked_mul(8))?;
-    source.check_with_file(count.saturating_mul(12))
-}
-
-/// Numbers of a text, apart by blanks or commas, from the one with the number `first` on.
-pub(super) fn text_values(
-    source: &Source,
-    bytes: &[u8],
-    first: usize,
-    count: usize,
-) -> Result<Vec<f64>> {
-    let text = std::str::from_utf8(bytes)
-        .map_err(|_| source.format_error("values that are stored as text are no text"))?;
-    let mut numbers = pages::reserved(count).map_err(|error| source.io_error(error))?;
-    let words = text
-        .split(|c: char| c.is_ascii_whitespace() || c == ',')
-        .filter(|word| !word.is_empty());
-    for word in words.skip(first).take(count) {
-        let number: f64 = word.parse().map_err(|_| {
-            let word: String = word.chars().take(40).collect();
-            source.format_error(format!("{word:?} among values that are stored as text"))
-        })?;
-        numbers.push(number);
-    }
-    if numbers.len() < count {
-        return Err(source.format_error(format!(
-            "truncated: {} of {count} values in text",
-            numbers.len()
-        )));
-    }
-    Ok(numbers)
+/// What is read of a file that may hold a series of volumes.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Wanted<'a> {
+    /// The volume of this number, counted from 1.
+    Volume(Option<&'a str>),
+    /// Labels, which are one volume.
+    Labels,
 }
 
 /// Number of the chosen volume of a series, counted from 0; `None` if the file holds one volume.
@@ -438,11 +353,16 @@ pub(super) fn chosen_volume(
     source: &Source,
     shape: &[u64],
     volumes: u64,
-    chosen: Option<&str>,
+    wanted: Wanted,
 ) -> Result<Option<u64>> {
     if volumes == 1 {
         return Ok(None);
     }
+    let Wanted::Volume(chosen) = wanted else {
+        return Err(source.unsupported(format!(
+            "{shape:?} voxels, a series of {volumes} volumes, as labels; one volume is"
+        )));
+    };
     let number = chosen.and_then(|text| text.parse().ok());
     match number.filter(|n| (1..=volumes).contains(n)) {
         Some(number) => Ok(Some(number - 1)),

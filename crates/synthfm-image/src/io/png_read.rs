@@ -9,6 +9,7 @@ use png::{BitDepth, ColorType, Transformations};
 
 use super::Picture;
 use super::orientation::Orientation;
+use super::pages::{collected, reserved, try_zeroed};
 use super::source::Source;
 use crate::{Image, LabelMap, Result, RgbImage, Size};
 
@@ -35,11 +36,8 @@ pub(super) fn read_picture(source: &Source) -> Result<(Picture, Option<Orientati
         orientation,
     } = samples;
     if channels < 3 {
-        let grey = data
-            .iter()
-            .step_by(channels)
-            .map(|&v| f32::from(v))
-            .collect();
+        let grey = data.iter().step_by(channels).map(|&v| f32::from(v));
+        let grey = collected(size.area(), grey).map_err(|error| source.io_error(error))?;
         return Ok((Picture::Grey(Image::new(size, grey)?), orientation));
     }
     let to_byte = |v: u16| match depth {
@@ -48,9 +46,8 @@ pub(super) fn read_picture(source: &Source) -> Result<(Picture, Option<Orientati
         _ => v as u8,
     };
     let pixels = data.chunks_exact(channels);
-    let rgb = pixels
-        .flat_map(|p| [p[0], p[1], p[2]].map(to_byte))
-        .collect();
+    let rgb = pixels.flat_map(|p| [p[0], p[1], p[2]].map(to_byte));
+    let rgb = collected(3 * size.area(), rgb).map_err(|error| source.io_error(error))?;
     Ok((Picture::Rgb(RgbImage::new(size, rgb)?), orientation))
 }
 
@@ -58,7 +55,7 @@ pub(super) fn read_picture(source: &Source) -> Result<(Picture, Option<Orientati
 pub(super) fn read_label_map(source: &Source) -> Result<(LabelMap, Option<Orientation>)> {
     let samples = decode(source, Transformations::IDENTITY)?;
     let channels = samples.channels;
-    let mut labels = Vec::with_capacity(samples.size.area());
+    let mut labels = reserved(samples.size.area()).map_err(|error| source.io_error(error))?;
     for pixel in samples.data.chunks_exact(channels) {
         if channels >= 3 && (pixel[0] != pixel[1] || pixel[0] != pixel[2]) {
             let problem = "labels in a colour PNG; store them as grey values or palette indices";
@@ -81,15 +78,14 @@ fn decode(source: &Source, transformations: Transformations) -> Result<Samples> 
     let size = check_size(source, reader.info())?;
     let length = reader.output_buffer_size().map(|n| n as u64);
     let length = source.check_bytes(length)?;
-    let mut buffer = super::pages::try_zeroed(length).map_err(|error| source.io_error(error))?;
+    let mut buffer = try_zeroed(length).map_err(|error| source.io_error(error))?;
     let frame = reader.next_frame(&mut buffer).map_err(bad)?;
     // Up to the end of the file, so that a missing end is noticed.
     reader.finish().map_err(bad)?;
     let exif = reader.info().exif_metadata.as_deref();
     let orientation = exif.and_then(Orientation::of_exif);
     let channels = frame.color_type.samples();
-    let mut data =
-        super::pages::reserved(size.area() * channels).map_err(|error| source.io_error(error))?;
+    let mut data = reserved(size.area() * channels).map_err(|error| source.io_error(error))?;
     for line in buffer
         .chunks_exact(frame.line_size.max(1))
         .take(size.height)

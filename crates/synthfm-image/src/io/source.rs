@@ -266,6 +266,23 @@ pub(super) fn check_regular(path: &Path) -> Result<()> {
     }
 }
 
+/// Refuses the index of a disc, whose images lie beside it.
+pub(super) fn refuse_dicomdir(path: &Path) -> Result<()> {
+    /// Media Storage SOP Class of the index (PS3.4, B.5).
+    const DIRECTORY_CLASS: &[u8] = b"1.2.840.10008.1.3.10\0";
+    let mut start = Vec::new();
+    let read = open_file(path).and_then(|file| file.take(START_BYTES).read_to_end(&mut start));
+    let is_dicom = read.is_ok() && start.get(128..132) == Some(b"DICM");
+    let mut words = start.windows(DIRECTORY_CLASS.len());
+    if !is_dicom || words.all(|word| word != DIRECTORY_CLASS) {
+        return Ok(());
+    }
+    Err(Error::Unsupported {
+        path: path.to_owned(),
+        problem: "a DICOMDIR, the index of a disc; open the folder that it lies in".to_owned(),
+    })
+}
+
 /// Opens a file to read; one that became a pipe since it was looked at is not waited for.
 fn open_file(path: &Path) -> io::Result<File> {
     let mut options = fs::OpenOptions::new();

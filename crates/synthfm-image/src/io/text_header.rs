@@ -1,9 +1,10 @@
-//! What headers of lines have in common (NRRD, `MetaImage`): finding values in another file, and numbers.
+//! What headers of lines have in common (NRRD, `MetaImage`): finding values in another file, and numbers as text.
 
 use std::path::{Component, Path, PathBuf};
 
-use super::ReadOptions;
+use super::payload::Layout;
 use super::source::Source;
+use super::{ReadOptions, pages};
 use crate::Result;
 
 /// Longest header that is searched for its end.
@@ -62,4 +63,47 @@ fn check_within(header: &Source, path: &Path, root: &Path) -> Result<()> {
         path.display(),
         root.display()
     )))
+}
+
+/// Refuses values over the limit, and more numbers than `stored` bytes of text can hold.
+pub(super) fn check_text(source: &Source, layout: &Layout, stored: u64) -> Result<()> {
+    let count = layout.count as u64;
+    // A digit and a blank each; the last blank may be missing.
+    if count.saturating_mul(2).saturating_sub(1) > stored {
+        return Err(source.format_error(format!(
+            "truncated: {count} values in {stored} bytes of text"
+        )));
+    }
+    // Each is a number of eight bytes before it is converted.
+    source.check_bytes(count.checked_mul(8))?;
+    source.check_with_file(count.saturating_mul(12))
+}
+
+/// Numbers of a text, apart by blanks or commas, from the one with the number `first` on.
+pub(super) fn text_values(
+    source: &Source,
+    bytes: &[u8],
+    first: usize,
+    count: usize,
+) -> Result<Vec<f64>> {
+    let text = std::str::from_utf8(bytes)
+        .map_err(|_| source.format_error("values that are stored as text are no text"))?;
+    let mut numbers = pages::reserved(count).map_err(|error| source.io_error(error))?;
+    let words = text
+        .split(|c: char| c.is_ascii_whitespace() || c == ',')
+        .filter(|word| !word.is_empty());
+    for word in words.skip(first).take(count) {
+        let number: f64 = word.parse().map_err(|_| {
+            let word: String = word.chars().take(40).collect();
+            source.format_error(format!("{word:?} among values that are stored as text"))
+        })?;
+        numbers.push(number);
+    }
+    if numbers.len() < count {
+        return Err(source.format_error(format!(
+            "truncated: {} of {count} values in text",
+            numbers.len()
+        )));
+    }
+    Ok(numbers)
 }

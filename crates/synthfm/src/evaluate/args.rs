@@ -62,6 +62,9 @@ pub(crate) struct EvaluateArgs {
         value_parser = parse_range
     )]
     pub(crate) ct_window: Window,
+    /// Channel of images with several (a series of volumes, or nnU-Net's CASE_0001, ..), counted from 0
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) channel: usize,
     /// Seed of prompts and bootstrap
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
@@ -99,6 +102,7 @@ impl EvaluateArgs {
             target: self.targets.into(),
             slices: self.slices,
             ct_window_hu: [self.ct_window.low, self.ct_window.high],
+            channel: self.channel,
             seed: self.seed,
             min_area_px: self.min_area,
             ..Options::default()

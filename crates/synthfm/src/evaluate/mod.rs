@@ -2,7 +2,7 @@
 
 mod args;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::json;
 use synthfm_eval::SamSegmenter;
 use synthfm_eval::baseline::{Disc, FloodFill, RandomWalker};
-use synthfm_eval::dataset::{Dataset, Layout};
+use synthfm_eval::dataset::{CaseNote, Dataset, Layout};
 use synthfm_eval::evaluate::{Evaluation, Options, Replay, RunOptions, Segmenter, evaluate};
 use synthfm_eval::report::{Report, ReportComparison};
 use synthfm_sam::{CacheOptions, EmbeddingCache, MaskOutput, PrecisionChoice, Predictor};
@@ -103,6 +103,7 @@ pub(crate) fn run(args: &EvaluateArgs, session: &Session) -> Result<()> {
         "{}: report.html, results.csv, summary.json",
         out.display()
     ));
+    tell(&found.notes, session);
     if found.rows.is_empty() {
         bail!(
             "nothing was evaluated: no case could be read, or none has a structure that is large enough"
@@ -146,6 +147,33 @@ fn check_paths(args: &EvaluateArgs, out: &Path) -> Result<()> {
     written
         .iter()
         .try_for_each(|name| paths.write("a file of --out", &out.join(name)))
+}
+
+/// Remarks on files that are told in the terminal; the report has all.
+const MOST_REMARKS: usize = 20;
+
+/// Tells each remark once, with the first case that it is about.
+fn tell(notes: &[CaseNote], session: &Session) {
+    let mut by_text: BTreeMap<(&str, &str), (&str, usize)> = BTreeMap::new();
+    for note in notes {
+        let first = by_text
+            .entry((&note.dataset, &note.text))
+            .or_insert((&note.case, 0));
+        first.1 += 1;
+    }
+    for ((dataset, text), (case, count)) in by_text.iter().take(MOST_REMARKS) {
+        let others = match count - 1 {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        session.note(&format!("note: {dataset} {case}{others}: {text}"));
+    }
+    let more = by_text.len().saturating_sub(MOST_REMARKS);
+    if more > 0 {
+        session.note(&format!(
+            "note: {more} more remarks on files are in report.html"
+        ));
+    }
 }
 
 /// The data sets, each with a name of its own.

@@ -1,7 +1,7 @@
 //! COCO instances (Lin et al. 2014): `annotations.json` or `annotations/instances_SPLIT.json`, images beside it.
 //! Differs: the modality is not stated; it is `unknown` unless `info.modality` names it.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use super::Listing;
@@ -42,12 +42,27 @@ pub(super) fn list(root: &Path) -> Result<Listing> {
     };
     for index in 0..coco.images.len() {
         let name = &coco.images[index].file_name;
-        let candidates = ["images", &split, ""].map(|folder| root.join(folder).join(name));
-        let found = candidates.iter().find(|path| path.is_file());
-        let image = found.unwrap_or(&candidates[0]).clone();
+        let image = find(root, &split, name);
         add(&mut list, &coco, index, image, None);
     }
     Ok(list)
+}
+
+/// The image of this name in `images`, the folder of the split or beside them. Names with the path of another computer
+/// stand for their last part.
+fn find(root: &Path, split: &str, name: &str) -> PathBuf {
+    let relative = Path::new(name);
+    let is_plain = |part: Component| matches!(part, Component::Normal(_) | Component::CurDir);
+    let inside = relative.components().all(is_plain) && !name.contains(':');
+    let last = name.rsplit('/').next().unwrap_or(name);
+    let names = if inside { vec![name, last] } else { vec![last] };
+    let folders = ["images", split, ""];
+    let candidates: Vec<PathBuf> = names
+        .iter()
+        .flat_map(|name| folders.map(|folder| root.join(folder).join(name)))
+        .collect();
+    let found = candidates.iter().find(|path| path.is_file());
+    found.unwrap_or(&candidates[0]).clone()
 }
 
 /// Adds an image under the name of its file without the ending; `patient` groups images that are not independent.

@@ -15,6 +15,7 @@ mod tree;
 mod ultrasound;
 mod volumes;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -206,6 +207,10 @@ struct Listing {
     name: Option<String>,
     structures: Vec<Structure>,
     instances: bool,
+    /// Values of the structures that are regions.
+    regions: BTreeMap<u16, Vec<u16>>,
+    /// Names of the channels, where they are stated.
+    channels: Vec<String>,
     cases: Vec<Case>,
     /// Case and reason.
     skipped: Vec<(String, String)>,
@@ -300,6 +305,8 @@ impl Layout {
             layout: self,
             structures: list.structures,
             instances: list.instances,
+            regions: list.regions,
+            channels: list.channels,
             cases,
             skipped,
             name,

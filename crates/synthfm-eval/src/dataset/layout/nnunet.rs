@@ -1,6 +1,6 @@
 //! nnU-Net v2 (Isensee et al. 2021): `dataset.json`, `imagesTs/CASE_0000.EXT`, `labelsTs/CASE.EXT`.
 //! Uses `imagesTs` with `labelsTs` if there is a `labelsTs`, otherwise `imagesTr` with `labelsTr`.
-//! Differs: only the first channel of a case is used; a case may name an image elsewhere in the folder, such as a DICOM
+//! Differs: one channel of a case is used, the first unless another is asked for; a case may name an image elsewhere in the folder, such as a DICOM
 //! series, and its labels may then be `CASE__labels.EXT` or one file per structure, `CASE__STRUCTURE.EXT`.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,9 +20,12 @@ pub(super) fn list(root: &Path) -> Result<Listing> {
     let path = root.join("dataset.json");
     let manifest = Manifest::read(&path)?;
     let (images, labels) = split_folders(root)?;
+    let structures = manifest.structures(&path)?;
     let mut list = Listing {
         name: manifest.name.clone(),
-        structures: manifest.structures(&path)?,
+        structures: structures.list,
+        regions: structures.regions,
+        channels: manifest.channels(),
         instances: manifest.instances,
         ..Listing::default()
     };

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::tree::{file_name, files, folder, folders, stem};
 use super::{Listing, Structure, problem};
 use crate::Result;
-use crate::dataset::manifest::read_json;
+use crate::dataset::manifest::{channels_in_order, read_json};
 use crate::dataset::source::{ImageSource, Source, Truth, Values};
 
 const NIFTI: [&str; 2] = [".nii.gz", ".nii"];
@@ -322,8 +322,8 @@ pub(super) fn msd(root: &Path) -> Result<Listing> {
         }
     }
     structures.sort_by_key(|structure| structure.label);
-    let channel = json.modality.unwrap_or_default().remove("0");
-    let modality = match channel.as_deref() {
+    let channels = channels_in_order(&json.modality.unwrap_or_default());
+    let modality = match channels.first().map(String::as_str) {
         Some("CT") => "CT",
         Some(_) => "MR",
         None => "unknown",
@@ -331,10 +331,20 @@ pub(super) fn msd(root: &Path) -> Result<Listing> {
     let mut list = Listing {
         name: Some(format!("MSD {}", json.name.as_deref().unwrap_or("task"))),
         structures,
+        channels,
         ..Listing::default()
     };
     let images = root.join("imagesTr");
-    let image_of = |name: &str| nifti(&images, name);
+    // nnU-Net v1 has the same description, and a file per channel.
+    let image_of = |name: &str| {
+        let whole = nifti(&images, name);
+        let first = nifti(&images, &format!("{name}_0000"));
+        if !whole.is_file() && first.is_file() {
+            first
+        } else {
+            whole
+        }
+    };
     add_all(&mut list, &root.join("labelsTr"), image_of, |_| {
         modality.to_owned()
     });

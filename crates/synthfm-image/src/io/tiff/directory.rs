@@ -146,6 +146,11 @@ impl<'a> Directory<'a> {
 
     /// The whole numbers of a tag; `None` without it, or where it is damaged.
     pub(in crate::io) fn numbers(&self, tag: u16) -> Option<Vec<u64>> {
+        self.first_numbers(tag, usize::MAX)
+    }
+
+    /// The first whole numbers of a tag, `most` at most.
+    pub(super) fn first_numbers(&self, tag: u16, most: usize) -> Option<Vec<u64>> {
         let (raw, size, kind) = self.raw(tag)?;
         if !matches!(kind, 1 | 3 | 4 | 13 | 16 | 18) {
             return None;
@@ -154,14 +159,14 @@ impl<'a> Directory<'a> {
             bytes: raw,
             ..self.file
         };
-        (0..raw.len() / size)
+        (0..(raw.len() / size).min(most))
             .map(|n| values.number(n * size, size))
             .collect()
     }
 
     /// The first whole number of a tag.
     pub(in crate::io) fn number(&self, tag: u16) -> Option<u64> {
-        self.numbers(tag)?.first().copied()
+        self.first_numbers(tag, 1)?.first().copied()
     }
 
     /// The text of a tag.

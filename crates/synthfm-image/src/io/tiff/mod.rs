@@ -101,7 +101,7 @@ fn directories(source: &Source) -> Result<(Vec<Page>, Option<Stack>, Vec<String>
     let file = TiffFile::of(source.bytes()).ok_or_else(damaged)?;
     let directories = file.directories().ok_or_else(damaged)?;
     let mut all = Vec::new();
-    let mut secondary = 0;
+    let (mut secondary, mut pixels) = (0, 0u64);
     let some_primary = directories.iter().any(|directory| !is_secondary(directory));
     for directory in &directories {
         // Thumbnails may be compressed in ways that are not read.
@@ -109,7 +109,10 @@ fn directories(source: &Source) -> Result<(Vec<Page>, Option<Stack>, Vec<String>
             secondary += 1;
             continue;
         }
-        all.push(Page::of(source, file, directory)?);
+        let page = Page::of(source, file, directory)?;
+        pixels = pixels.saturating_add(page.size.area() as u64);
+        source.check_bytes(pixels.checked_mul(4))?;
+        all.push(page);
     }
     if all.is_empty() {
         return Err(source.format_error("a TIFF without a page"));
@@ -132,18 +135,17 @@ fn directories(source: &Source) -> Result<(Vec<Page>, Option<Stack>, Vec<String>
 /// Adds the pages of `ImageJ`'s large files: they have one directory, and the others' values follow the first page's.
 fn follow(source: &Source, all: &mut Vec<Page>, count: usize) -> Result<()> {
     let first = &all[0];
-    if !first.is_contiguous() {
-        return Err(source.unsupported(format!(
-            "{count} pages in one TIFF directory, compressed or in strips apart"
-        )));
-    }
     // As many as the file has bytes are counted before any is described.
-    let stored = first.size.area().saturating_mul(first.kind.bits()) / 8;
-    if stored.saturating_mul(count) > source.bytes().len() {
+    if first.stored_bytes().saturating_mul(count) > source.bytes().len() {
         return Err(source.format_error(format!(
             "truncated TIFF: {count} pages of {} in {} bytes",
             first.size,
             source.bytes().len()
+        )));
+    }
+    if !first.is_contiguous() {
+        return Err(source.unsupported(format!(
+            "{count} pages in one TIFF directory, compressed or in strips apart"
         )));
     }
     let more: Option<Vec<Page>> = (1..count).map(|n| all[0].following(n)).collect();

@@ -94,15 +94,10 @@ impl Page {
             .filter(|n| (1..=64).contains(n))
             .ok_or_else(|| source.unsupported(format!("a TIFF of {samples} samples per pixel")))?;
         let kind = sample_type(source, directory)?;
-        let mut chunks = Chunks::of(directory, size).ok_or_else(|| bad("no strips or tiles"))?;
         let planar = samples > 1 && directory.number(PLANAR) == Some(2);
         let planes = if planar { samples } else { 1 };
-        let (across, down) = chunks.counts(size);
-        let count = payload::count(&[across, down, planes]);
-        if chunks.offsets.is_empty() || count.is_none_or(|count| chunks.offsets.len() < count) {
-            return Err(bad("too few strips or tiles"));
-        }
-        chunks.offsets.truncate(across * down * planes);
+        let chunks = Chunks::of(directory, size, planes)
+            .ok_or_else(|| bad("too few strips or tiles, or none"))?;
         Ok(Self {
             size,
             meaning: meaning(source, directory, samples)?,
@@ -135,6 +130,10 @@ impl Page {
             .and_then(|n| (n as u64).checked_mul(self.kind.bits() as u64))
             .map(|bits| bits / 8);
         let most = (source.bytes().len() as u64).saturating_mul(MAX_LZW_EXPANSION);
+        // Tiles may be larger than the page.
+        let rows = self.chunks.height.min(self.size.height);
+        let tile = payload::count(&[self.chunks.width, rows, self.samples, self.kind.bits()]);
+        source.check_bytes(tile.map(|bits| bits as u64 / 8))?;
         if stored.is_some_and(|stored| stored <= most) {
             return Ok(());
         }
@@ -148,7 +147,7 @@ impl Page {
     /// Whether the samples lie in the file as they are, one row after the other.
     pub(super) fn is_contiguous(&self) -> bool {
         let rows = self.chunks.height.min(self.size.height);
-        let strip = (rows * self.row_bytes()) as u64;
+        let strip = rows.saturating_mul(self.row_bytes()) as u64;
         let follow = |pair: &[u64]| pair[0].checked_add(strip) == Some(pair[1]);
         self.compression == Compression::None
             && !self.chunks.are_tiles
@@ -158,8 +157,7 @@ impl Page {
 
     /// The page that follows this one in the file, without a directory of its own, `number` pages on.
     pub(super) fn following(&self, number: usize) -> Option<Self> {
-        let bytes = (self.row_bytes() * self.size.height) as u64;
-        let shift = bytes.checked_mul(number as u64)?;
+        let shift = (self.stored_bytes() as u64).checked_mul(number as u64)?;
         let moved = |&offset: &u64| offset.checked_add(shift);
         Some(Self {
             meaning: self.meaning.clone(),
@@ -181,6 +179,11 @@ impl Page {
     /// Bytes of a stored row of the page.
     fn row_bytes(&self) -> usize {
         (self.size.width * self.samples * self.kind.bits()).div_ceil(8)
+    }
+
+    /// Bytes of the page without compression.
+    pub(super) fn stored_bytes(&self) -> usize {
+        self.row_bytes().saturating_mul(self.size.height)
     }
 
     /// Writes the samples that count to their places, through `convert`, which may refuse one.
@@ -289,7 +292,7 @@ impl Page {
 }
 
 impl Chunks {
-    fn of(directory: &Directory, size: Size) -> Option<Self> {
+    fn of(directory: &Directory, size: Size, planes: usize) -> Option<Self> {
         let are_tiles = directory.has(TILE_OFFSETS);
         let (offsets, bytes) = if are_tiles {
             (TILE_OFFSETS, TILE_BYTES)
@@ -305,7 +308,7 @@ impl Chunks {
         } else {
             (size.width, length(ROWS_PER_STRIP).unwrap_or(size.height))
         };
-        Some(Self {
+        let mut chunks = Self {
             width,
             height: if are_tiles {
                 height
@@ -313,9 +316,14 @@ impl Chunks {
                 height.min(size.height)
             },
             are_tiles,
-            offsets: directory.numbers(offsets)?,
-            bytes: directory.numbers(bytes).unwrap_or_default(),
-        })
+            offsets: Vec::new(),
+            bytes: Vec::new(),
+        };
+        let (across, down) = chunks.counts(size);
+        let count = payload::count(&[across, down, planes])?;
+        chunks.offsets = directory.first_numbers(offsets, count)?;
+        chunks.bytes = directory.first_numbers(bytes, count).unwrap_or_default();
+        (chunks.offsets.len() == count).then_some(chunks)
     }
 
     /// How many lie side by side, and one below the other.
