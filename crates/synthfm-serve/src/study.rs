@@ -425,6 +425,35 @@ mod tests {
     }
 
     #[test]
+    fn the_model_sees_what_prediction_shows_it() {
+        let fixtures =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../synthfm-image/tests/fixtures/formats");
+        for name in [
+            "f32.tif",
+            "u16.tif",
+            "u8_lzw.tif",
+            "cr_monochrome1.dcm",
+            "nifti2_oblique.nii.gz",
+        ] {
+            let path = fixtures.join(name);
+            let study = Study::read(&path, None, 1 << 20, &fixtures).unwrap();
+            let seen = study
+                .model_input(PlaneName::Axial, 0, study.window())
+                .unwrap();
+            let scan = open_scan(&path, &OpenOptions::default()).unwrap();
+            let shown = match &scan.content {
+                ImageFile::Picture(picture) => picture.shown(&scan.info).unwrap(),
+                ImageFile::Volume(volume) => {
+                    let slice = volume.slice(Plane::Axial, 0).unwrap().image;
+                    let shown = Presentation::of_volume(volume, &scan.info, None).unwrap();
+                    shown.apply(&slice)
+                }
+            };
+            assert!(seen == shown, "{name}");
+        }
+    }
+
+    #[test]
     fn a_flat_image_has_a_window() {
         let info = ScanInfo::of_format(FileFormat::Png);
         let window = |values: &[f32]| {

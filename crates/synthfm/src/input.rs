@@ -281,3 +281,74 @@ fn inside(path: &Path, labels: &LabelMap, input: &RgbImage) -> Result<Mask> {
         labels.data().iter().map(|&v| v != 0).collect(),
     )?)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use synthfm_eval::dataset::{Dataset, Layout};
+    use synthfm_image::{LabelMap, write_label_nifti, write_label_png};
+
+    use super::*;
+
+    /// What evaluation shows of a file, as the only case of a data set.
+    fn evaluated(file: &Path) -> RgbImage {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        for name in ["images", "masks"] {
+            fs::create_dir(folder.path().join(name)).expect("a folder");
+        }
+        let name = file
+            .file_name()
+            .expect("a name")
+            .to_string_lossy()
+            .into_owned();
+        fs::copy(file, folder.path().join("images").join(&name)).expect("a copy");
+        let stem = name.split('.').next().expect("a stem");
+        let scan = open_scan(file, &OpenOptions::default()).expect("an image");
+        match &scan.content {
+            ImageFile::Picture(picture) => {
+                let mut labels = vec![0; picture.size().area()];
+                labels[0] = 1;
+                let map = LabelMap::new(picture.size(), labels).expect("a label map");
+                let path = folder.path().join("masks").join(format!("{stem}.png"));
+                write_label_png(&path, &map).expect("a label file");
+            }
+            ImageFile::Volume(volume) => {
+                let mut labels = vec![0; volume.data().len()];
+                labels[0] = 1;
+                let grid = volume.geometry().clone();
+                let volume = LabelVolume::new(grid, labels).expect("a label volume");
+                let path = folder.path().join("masks").join(format!("{stem}.nii"));
+                write_label_nifti(&path, &volume).expect("a label file");
+            }
+        }
+        let dataset = Dataset::open_as(folder.path(), Layout::Folders).expect("a data set");
+        let loaded = dataset.load(&dataset.cases[0]).expect("a case");
+        loaded.views[0].image.clone()
+    }
+
+    #[test]
+    fn prediction_and_evaluation_see_the_same() {
+        let fixtures =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../synthfm-image/tests/fixtures/formats");
+        for name in [
+            "f32.tif",
+            "u16.tif",
+            "u8_lzw.tif",
+            "cr_monochrome1.dcm",
+            "nifti2_oblique.nii.gz",
+        ] {
+            let file = fixtures.join(name);
+            let scan = open_scan(&file, &OpenOptions::default()).expect(name);
+            let slice = matches!(scan.content, ImageFile::Volume(_)).then_some(0);
+            let view = View {
+                slice,
+                plane: Plane::Axial,
+                window: None,
+                open: OpenOptions::default(),
+            };
+            let predicted = read(&file, &view).expect(name).rgb;
+            assert!(predicted == evaluated(&file), "{name}");
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! One case as the images that a 2-D segmenter sees.
 //! A volume gives, per structure, the axial slice where the structure's area is the largest (as in `ScribblePrompt`'s
 //! evaluation), or more slices; structures with the same slice share its image. Intensities: 8-bit pictures as they
-//! are, 16-bit ones and volumes through the window of [`super::window`], taken over the whole picture or volume.
+//! are, deeper ones and volumes through a window, as [`Presentation`] decides; CT through the window of the options.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -9,11 +9,11 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use synthfm_image::{
-    ImageFile, LabelFile, LabelMap, LabelVolume, Picture, Plane, RgbImage, Volume,
+    ImageFile, LabelFile, LabelMap, LabelVolume, Plane, Presentation, RgbImage, Scan, ScanInfo,
+    Volume, Window, WindowChoice,
 };
 
 use super::source::{Channel, TruthFile, read_pixels, read_truth};
-use super::window::{CT_ABDOMEN_HU, display_window, percentile_window};
 use super::{Case, Dataset, Structure};
 use crate::error::problem;
 use crate::{Error, Result};
@@ -96,6 +96,9 @@ impl TryFrom<String> for SliceChoice {
     }
 }
 
+/// Radiology's window for soft tissue: level 40, width 400 Hounsfield units.
+const CT_ABDOMEN_HU: [f32; 2] = [-160.0, 240.0];
+
 /// How a case is read.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LoadOptions {
@@ -107,6 +110,15 @@ pub struct LoadOptions {
     pub ct_window_hu: [f32; 2],
     /// Channel of images with several, counted from 0.
     pub channel: usize,
+}
+
+impl LoadOptions {
+    /// The window of CT volumes.
+    fn ct_window(&self) -> WindowChoice {
+        let [low, high] = self.ct_window_hu;
+        let name = None;
+        WindowChoice::Range(Window { low, high, name })
+    }
 }
 
 impl Default for LoadOptions {
@@ -124,6 +136,7 @@ impl Default for LoadOptions {
 /// A volume with its truth.
 struct Labelled<'a> {
     volume: &'a Volume,
+    info: &'a ScanInfo,
     labels: &'a LabelVolume,
     instance_of: Option<BTreeMap<u16, u16>>,
 }
@@ -140,18 +153,21 @@ impl Dataset {
             number: options.channel,
             names: &self.channels,
         };
-        let (image, notes) = read_pixels(&case.source.image, channel)?;
-        let truth = read_truth(&case.source, &image)?;
+        let (Scan { content, info }, notes) = read_pixels(&case.source.image, channel)?;
+        let truth = read_truth(&case.source, &content)?;
         let mut loaded = LoadedCase {
             views: Vec::new(),
             notes,
             absent: 0,
         };
         loaded.notes.extend(truth.notes.iter().cloned());
-        match image {
-            ImageFile::Picture(picture) => self.load_picture(case, picture, truth, &mut loaded)?,
+        match content {
+            ImageFile::Picture(picture) => {
+                let image = picture.shown(&info)?;
+                self.load_picture(case, image, truth, &mut loaded)?;
+            }
             ImageFile::Volume(volume) => {
-                self.load_volume(case, &volume, truth, options, &mut loaded)?;
+                self.load_volume(case, (&volume, &info), truth, options, &mut loaded)?;
             }
         }
         Ok(loaded)
@@ -160,7 +176,7 @@ impl Dataset {
     fn load_picture(
         &self,
         case: &Case,
-        picture: Picture,
+        image: RgbImage,
         truth: TruthFile,
         loaded: &mut LoadedCase,
     ) -> Result<()> {
@@ -171,7 +187,7 @@ impl Dataset {
         let found = labels.labels();
         let instance_of = truth.instance_of.or_else(|| self.numbered(&found));
         self.note_unknown(&found, instance_of.as_ref(), &mut loaded.notes);
-        let view = self.picture_view(case, picture, labels, instance_of)?;
+        let view = self.picture_view(case, image, labels, instance_of)?;
         if self.regions.is_empty() {
             loaded.views.push(view);
             return Ok(());
@@ -188,7 +204,7 @@ impl Dataset {
     fn load_volume(
         &self,
         case: &Case,
-        volume: &Volume,
+        (volume, info): (&Volume, &ScanInfo),
         truth: TruthFile,
         options: &LoadOptions,
         loaded: &mut LoadedCase,
@@ -201,10 +217,11 @@ impl Dataset {
         if self.regions.is_empty() {
             let labelled = Labelled {
                 volume,
+                info,
                 labels: &labels,
                 instance_of,
             };
-            return self.slices(case, &labelled, self.targets(), options, loaded);
+            return Self::slices(case, &labelled, self.targets(), options, loaded);
         }
         // Regions overlap, which one map of labels cannot hold: each has its own.
         for structure in self.targets() {
@@ -212,10 +229,11 @@ impl Dataset {
             self.keep_region(structure.label, own.data_mut());
             let labelled = Labelled {
                 volume,
+                info,
                 labels: &own,
                 instance_of: None,
             };
-            self.slices(case, &labelled, vec![structure], options, loaded)?;
+            Self::slices(case, &labelled, vec![structure], options, loaded)?;
         }
         Ok(())
     }
@@ -265,25 +283,15 @@ impl Dataset {
     fn picture_view(
         &self,
         case: &Case,
-        picture: Picture,
+        image: RgbImage,
         labels: LabelMap,
         instance_of: Option<BTreeMap<u16, u16>>,
     ) -> Result<View> {
-        if picture.size() != labels.size() {
-            let (image, own) = (picture.size(), labels.size());
+        if image.size() != labels.size() {
+            let (image, own) = (image.size(), labels.size());
             let text = format!("{image} expected, as its image, got {own}");
             return Err(problem(case.truth_path(), text));
         }
-        let image = match picture {
-            Picture::Rgb(image) => image,
-            Picture::Grey(image) if image.data().iter().all(|&v| v <= 255.0) => {
-                image.to_rgb8(0.0, 255.0)
-            }
-            Picture::Grey(image) => {
-                let (low, high) = percentile_window(image.data());
-                image.to_rgb8(low, high)
-            }
-        };
         Ok(View {
             image,
             labels,
@@ -306,7 +314,6 @@ impl Dataset {
 
     /// Adds the chosen slices of `structures`.
     fn slices(
-        &self,
         case: &Case,
         labelled: &Labelled,
         structures: Vec<Structure>,
@@ -321,12 +328,25 @@ impl Dataset {
                 by_slice.entry(slice).or_default().push(structure.clone());
             }
         }
-        let Labelled { volume, labels, .. } = labelled;
-        let (low, high) = display_window(&case.modality, volume.data(), options.ct_window_hu);
+        let Labelled {
+            volume,
+            info,
+            labels,
+            ..
+        } = labelled;
+        let choice = (case.modality == "CT").then(|| options.ct_window());
+        // Percentiles are those of the volume, whichever slice is shown.
+        let whole = Presentation::of_volume(volume, info, choice.as_ref())?;
         for (index, structures) in by_slice {
             let slice = volume.slice(Plane::Axial, index)?;
+            let place = (Plane::Axial, index);
+            let shown = if info.slice_windows.is_empty() {
+                whole.clone()
+            } else {
+                Presentation::of_slice(volume, place, info, choice.as_ref())?
+            };
             loaded.views.push(View {
-                image: slice.image.to_rgb8(low, high),
+                image: shown.apply(&slice.image),
                 labels: labels.slice(Plane::Axial, index)?,
                 slice: Some(index),
                 spacing_mm: Some(slice.spacing_mm),

@@ -9,7 +9,6 @@ mod manifest;
 mod source;
 #[cfg(test)]
 mod tests;
-mod window;
 
 use std::collections::BTreeMap;
 use std::path::Path;

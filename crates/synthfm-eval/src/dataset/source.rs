@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use synthfm_image::{
     Connectivity, ImageFile, LabelFile, LabelMap, LabelVolume, Mask, OpenOptions, Picture, Plane,
-    ReadOptions, Size, Volume, VolumeGeometry, connected_components, open_scan,
+    ReadOptions, Scan, ScanInfo, Size, Volume, VolumeGeometry, connected_components, open_scan,
     picture_orientation, read_image, read_labels, read_segmentation, volume_count,
 };
 
@@ -142,29 +142,37 @@ impl Channel<'_> {
 }
 
 /// Reads the image, with what a reader should know about it.
-pub(super) fn read_pixels(
-    source: &ImageSource,
-    channel: Channel,
-) -> Result<(ImageFile, Vec<String>)> {
+pub(super) fn read_pixels(source: &ImageSource, channel: Channel) -> Result<(Scan, Vec<String>)> {
     match source {
         ImageSource::File(path) => read_channel(path, channel),
-        ImageSource::FirstSlice(path) => match read_image(path, &ReadOptions::default())? {
-            ImageFile::Volume(volume) => {
+        ImageSource::FirstSlice(path) => {
+            let mut scan = open_scan(path, &OpenOptions::default())?;
+            if let ImageFile::Volume(volume) = &scan.content {
                 let [ni, nj, _] = volume.geometry().shape();
                 let affine = volume.geometry().patient_from_voxel();
                 let geometry = VolumeGeometry::new([ni, nj, 1], affine)?;
                 let first = volume.data()[..ni * nj].to_vec();
-                Ok((ImageFile::Volume(Volume::new(geometry, first)?), Vec::new()))
+                scan.content = ImageFile::Volume(Volume::new(geometry, first)?);
             }
-            picture @ ImageFile::Picture(_) => Ok((picture, Vec::new())),
-        },
-        ImageSource::Slices(paths) => Ok((ImageFile::Volume(stacked_image(paths)?), Vec::new())),
+            Ok((scan, Vec::new()))
+        }
+        ImageSource::Slices(paths) => {
+            let first = open_scan(&paths[0], &OpenOptions::default())?;
+            let scan = Scan {
+                content: ImageFile::Volume(stacked_image(paths)?),
+                info: ScanInfo {
+                    modality: first.info.modality,
+                    ..ScanInfo::of_format(first.info.format)
+                },
+            };
+            Ok((scan, Vec::new()))
+        }
     }
 }
 
 /// One channel of an image: a volume of a file with several, or a file of its own (`CASE_0001.EXT` beside
 /// `CASE_0000.EXT`).
-fn read_channel(path: &Path, channel: Channel) -> Result<(ImageFile, Vec<String>)> {
+fn read_channel(path: &Path, channel: Channel) -> Result<(Scan, Vec<String>)> {
     let mut options = OpenOptions::default();
     let volumes = if path.is_dir() {
         1
@@ -198,8 +206,8 @@ fn read_channel(path: &Path, channel: Channel) -> Result<(ImageFile, Vec<String>
         return Err(absent(1));
     }
     let scan = open_scan(&file, &options)?;
-    notes.extend(scan.info.warnings);
-    Ok((scan.content, notes))
+    notes.extend(scan.info.warnings.iter().cloned());
+    Ok((scan, notes))
 }
 
 /// `CASE_000N.EXT` for `CASE_0000.EXT`; `None` for other names.

@@ -12,8 +12,8 @@ use crate::dataset::source::{Source, Values};
 
 const IMAGES: [&str; 4] = ["images", "image", "imgs", "img"];
 const MASKS: [&str; 6] = ["masks", "mask", "labels", "label", "segmentations", "gt"];
-const ENDINGS: [&str; 10] = [
-    ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".nii", ".nii.gz", ".mha", ".nrrd", ".npy",
+const ENDINGS: [&str; 11] = [
+    ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".nii", ".nii.gz", ".mha", ".nrrd", ".npy", ".dcm",
 ];
 /// What mask names may add to those of their images.
 const SUFFIXES: [&str; 5] = ["", "_mask", "_segmentation", "_label", "_gt"];
