@@ -1,0 +1,198 @@
+#!/usr/bin/env python3
+"""Peak memory and time of `synthfm info` on small files that ask for much, as a table.
+
+For each format a file of about 1 MB and one of about 10 MB whose content compresses as far as the format lets it, read
+under --max-memory 512MB and 2GB. A file that is refused must be refused early; one that is read may take 1.3 times the
+limit and 150 MB.
+
+Run by hand: python3 tools/memory_table.py target/release/synthfm   (needs numpy and Linux; about five minutes)
+"""
+
+import gzip
+import io
+import os
+import struct
+import subprocess
+import sys
+import tempfile
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+LIMITS = {"512MB": 512_000_000, "2GB": 2_000_000_000}
+ALLOWED = 1.3, 150_000_000
+MAX_SECONDS = 60
+
+
+def nifti(path, shape, kind):
+    header = bytearray(348)
+    struct.pack_into("<i", header, 0, 348)
+    struct.pack_into("<8h", header, 40, 3, *shape, 1, 1, 1, 1)
+    code, bits = {"u8": (2, 8), "i16": (4, 16), "f64": (64, 64)}[kind]
+    struct.pack_into("<2h", header, 70, code, bits)
+    struct.pack_into("<8f", header, 76, 1, 1, 1, 1, 0, 0, 0, 0)
+    struct.pack_into("<f", header, 108, 352)
+    header[344:348] = b"n+1\0"
+    count = shape[0] * shape[1] * shape[2] * bits // 8
+    with gzip.open(path, "wb", 9) as out:
+        out.write(bytes(header) + bytes(4))
+        zeros(out, count)
+
+
+def zeros(out, count):
+    block = bytes(1 << 20)
+    while count > 0:
+        out.write(block[: min(count, len(block))])
+        count -= len(block)
+
+
+def nrrd(path, shape):
+    header = (
+        f"NRRD0004\ntype: unsigned char\ndimension: 3\nsizes: {shape[0]} {shape[1]} {shape[2]}\nencoding: gzip\n\n"
+    )
+    with open(path, "wb") as out:
+        out.write(header.encode())
+        with gzip.GzipFile(fileobj=out, mode="wb", compresslevel=9) as inner:
+            zeros(inner, shape[0] * shape[1] * shape[2])
+
+
+def meta_image(path, shape):
+    body = io.BytesIO()
+    packer = zlib.compressobj(9)
+    left = shape[0] * shape[1] * shape[2]
+    while left > 0:
+        body.write(packer.compress(bytes(min(left, 1 << 20))))
+        left -= 1 << 20
+    body.write(packer.flush())
+    header = (
+        f"ObjectType = Image\nNDims = 3\nDimSize = {shape[0]} {shape[1]} {shape[2]}\nElementType = MET_UCHAR\n"
+        f"CompressedData = True\nCompressedDataSize = {body.tell()}\nElementDataFile = LOCAL\n"
+    )
+    path.write_bytes(header.encode() + body.getvalue())
+
+
+def npz(path, shape):
+    head = io.BytesIO()
+    np.lib.format.write_array_header_1_0(head, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        with archive.open("image.npy", "w", force_zip64=True) as out:
+            out.write(head.getvalue())
+            zeros(out, shape[0] * shape[1] * shape[2])
+
+
+def png(path, side, depth=16):
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    packer = zlib.compressobj(9)
+    row = bytes(1 + side * depth // 8)
+    body = b"".join(packer.compress(row) for _ in range(side)) + packer.flush()
+    header = struct.pack(">IIBBBBB", side, side, depth, 0, 0, 0, 0)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b""))
+
+
+def tiff(path, side):
+    packer = zlib.compressobj(9)
+    row = bytes(side * 2)
+    body = b"".join(packer.compress(row) for _ in range(side)) + packer.flush()
+    entries = [(256, 4, side), (257, 4, side), (258, 3, 16), (259, 3, 8), (262, 3, 1), (273, 4, 8), (277, 3, 1)]
+    entries += [(278, 4, side), (279, 4, len(body))]
+    out = struct.pack("<2sHI", b"II", 42, 8 + len(body)) + body
+    out += struct.pack("<H", len(entries)) + b"".join(struct.pack("<HHII", t, k, 1, v) for t, k, v in entries)
+    path.write_bytes(out + bytes(4))
+
+
+def dicom(path, rows, columns, frames, deflated):
+    def element(group, number, kind, value):
+        value += b"\0" * (len(value) % 2)
+        if kind in (b"OW", b"OB"):
+            return struct.pack("<HH2sHI", group, number, kind, 0, len(value)) + value
+        return struct.pack("<HH2sH", group, number, kind, len(value)) + value
+
+    syntax = b"1.2.840.10008.1.2.1.99" if deflated else b"1.2.840.10008.1.2.1"
+    meta = element(2, 2, b"UI", b"1.2.840.10008.5.1.4.1.1.7.3") + element(2, 3, b"UI", b"1.2.3")
+    meta += element(2, 0x10, b"UI", syntax)
+    meta = element(2, 0, b"UL", struct.pack("<I", len(meta))) + meta
+    data = element(8, 0x16, b"UI", b"1.2.840.10008.5.1.4.1.1.7.3") + element(8, 0x18, b"UI", b"1.2.3")
+    data += element(0x20, 0xD, b"UI", b"1.2") + element(0x20, 0xE, b"UI", b"1.2.1")
+    data += element(0x28, 2, b"US", struct.pack("<H", 1)) + element(0x28, 4, b"CS", b"MONOCHROME2")
+    data += element(0x28, 8, b"IS", str(frames).encode())
+    for number, value in [(0x10, rows), (0x11, columns), (0x100, 16), (0x101, 16), (0x102, 15), (0x103, 0)]:
+        data += element(0x28, number, b"US", struct.pack("<H", value))
+    size = rows * columns * frames * 2
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    body = packer.compress(data + struct.pack("<HH2sHI", 0x7FE0, 0x10, b"OW", 0, size))
+    while size > 0:
+        body += packer.compress(bytes(min(size, 1 << 20)))
+        size -= 1 << 20
+    path.write_bytes(bytes(128) + b"DICM" + meta + body + packer.flush())
+
+
+def worst(folder, megabytes):
+    """Files of about so many megabytes, by name; deflate shrinks zeros to about a thousandth."""
+    n = megabytes
+    made = {
+        "NIfTI (.nii.gz), bytes": ("a.nii.gz", lambda p: nifti(p, (1000, 1000, 970 * n), "u8")),
+        "NIfTI (.nii.gz), doubles": ("b.nii.gz", lambda p: nifti(p, (1000, 1000, 120 * n), "f64")),
+        "NRRD, gzip": ("c.nrrd", lambda p: nrrd(p, (1000, 1000, 970 * n))),
+        "MetaImage, zlib": ("d.mha", lambda p: meta_image(p, (1000, 1000, 970 * n))),
+        "NPZ": ("e.npz", lambda p: npz(p, (970 * n, 1000, 1000))),
+        "PNG, 16 bits": ("f.png", lambda p: png(p, int((480e6 * n) ** 0.5))),
+        "TIFF, deflate": ("g.tif", lambda p: tiff(p, int((480e6 * n) ** 0.5))),
+        "DICOM, deflated": ("h.dcm", lambda p: dicom(p, 1000, 1000, 480 * n, True)),
+    }
+    for name, (file, make) in made.items():
+        path = folder / file
+        make(path)
+        yield name, path
+
+
+def peak(program, path, limit):
+    """Exit status, peak of resident memory in bytes, CPU seconds and the first line of the message, by a process in
+    between that reports what its only child used."""
+    code = (
+        "import resource, subprocess, sys;"
+        "r = subprocess.run(sys.argv[1:], capture_output=True, timeout=%d);"
+        "u = resource.getrusage(resource.RUSAGE_CHILDREN);"
+        "print(r.returncode, u.ru_maxrss * 1024, u.ru_utime + u.ru_stime);"
+        "print(r.stderr.decode(errors='replace').split(chr(10))[0])" % MAX_SECONDS
+    )
+    command = [sys.executable, "-c", code, program, "info", "--json", "--max-memory", limit, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        return "time", 0, MAX_SECONDS, ""
+    first, message = done.stdout.split("\n")[:2]
+    status, size, seconds = first.split()
+    return int(status), int(size), float(seconds), message
+
+
+def main():
+    program = os.path.abspath(sys.argv[1])
+    failures = 0
+    print("| format | file | limit | result | peak | CPU time |")
+    print("|---|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        for megabytes in (1, 10):
+            for name, path in worst(Path(folder), megabytes):
+                size = path.stat().st_size / 1e6
+                for limit, number in LIMITS.items():
+                    status, most, seconds, message = peak(program, path, limit)
+                    result = {0: "read", 1: "refused"}.get(status, str(status))
+                    allowed = ALLOWED[0] * number + ALLOWED[1]
+                    if most > allowed or status not in (0, 1):
+                        failures += 1
+                        result += " (too much)"
+                    print(
+                        f"| {name} | {size:.1f} MB | {limit} | {result} | {most / 1e6:.0f} MB | {seconds:.2f} s |",
+                        flush=True,
+                    )
+                    if status == 1 and "limit" not in message:
+                        print(f"  {message}", file=sys.stderr)
+                path.unlink()
+    return failures
+
+
+if __name__ == "__main__":
+    sys.exit(main())
