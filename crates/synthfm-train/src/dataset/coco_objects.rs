@@ -205,7 +205,9 @@ impl CocoImages {
         for (object, number) in image.objects.iter().zip(1u16..) {
             match mask_of(&object.shape, size) {
                 Ok((mask, left_out)) => {
-                    left_out.into_iter().for_each(|text| notes.add(text));
+                    for text in left_out {
+                        notes.add(text);
+                    }
                     order.push((mask.area(), number, object));
                 }
                 Err(text) => notes.add(format!("objects: {text}")),

@@ -204,7 +204,7 @@ impl Dataset {
                 labels: &labels,
                 instance_of,
             };
-            return self.slices(case, &labelled, self.targets(), options, loaded);
+            return Self::slices(case, &labelled, self.targets(), options, loaded);
         }
         // Regions overlap, which one map of labels cannot hold: each has its own.
         for structure in self.targets() {
@@ -215,7 +215,7 @@ impl Dataset {
                 labels: &own,
                 instance_of: None,
             };
-            self.slices(case, &labelled, vec![structure], options, loaded)?;
+            Self::slices(case, &labelled, vec![structure], options, loaded)?;
         }
         Ok(())
     }
@@ -306,7 +306,6 @@ impl Dataset {
 
     /// Adds the chosen slices of `structures`.
     fn slices(
-        &self,
         case: &Case,
         labelled: &Labelled,
         structures: Vec<Structure>,
