@@ -232,7 +232,7 @@ fn structures(dataset: &Dataset) -> Vec<(&str, u16)> {
 
 #[test]
 fn labels_with_flipped_axes_lie_on_the_same_voxels() {
-    let dataset = foreign("B1_label_other_direction");
+    let dataset = foreign("label_other_direction");
     let [flipped, same] = [0, 1].map(|n| dataset.load(&dataset.cases[n]).unwrap());
     assert_eq!(flipped.views, same.views);
     assert_eq!(same.notes, Vec::<String>::new());
@@ -245,7 +245,7 @@ fn labels_with_flipped_axes_lie_on_the_same_voxels() {
 
 #[test]
 fn regions_share_values() {
-    let dataset = foreign("B3_regions");
+    let dataset = foreign("regions");
     // In order of their values: 1 and 2 together come before 2.
     assert_eq!(structures(&dataset), [("whole", 1), ("core", 2)]);
     let loaded = dataset.load(&dataset.cases[0]).unwrap();
@@ -269,7 +269,7 @@ fn regions_share_values() {
 
 #[test]
 fn values_without_a_name_are_told() {
-    let dataset = foreign("B4_mask_255");
+    let dataset = foreign("mask_255");
     let loaded = dataset.load(&dataset.cases[0]).unwrap();
     let note = &loaded.notes[0];
     assert!(
@@ -280,7 +280,7 @@ fn values_without_a_name_are_told() {
 
 #[test]
 fn one_channel_of_several_is_read_and_named() {
-    let dataset = foreign("B6_msd_4d");
+    let dataset = foreign("msd_4d");
     let load = |channel| {
         let options = LoadOptions {
             channel,
@@ -361,9 +361,9 @@ fn version_1_of_nnunet_is_read() {
 #[test]
 fn damaged_annotations_are_left_out() {
     for (name, remark) in [
-        ("B7_coco/dangling_annotation", "1 annotations of image 77"),
+        ("coco/dangling_annotation", "1 annotations of image 77"),
         (
-            "B7_coco/two_point_polygon",
+            "coco/two_point_polygon",
             "1 polygons of fewer than three corners",
         ),
     ] {
@@ -377,7 +377,7 @@ fn damaged_annotations_are_left_out() {
 
 #[test]
 fn pictures_are_upright_under_their_objects() {
-    let dataset = foreign("B7_coco/exif_upside_down");
+    let dataset = foreign("coco/exif_upside_down");
     let loaded = dataset.load(&dataset.cases[0]).unwrap();
     assert!(
         loaded.notes[0].contains("EXIF orientation 3"),
