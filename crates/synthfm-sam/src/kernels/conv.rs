@@ -5,6 +5,7 @@
 //! one sum in a fixed order, however the work is cut.
 
 use std::mem::MaybeUninit;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rayon::prelude::*;
 
@@ -157,6 +158,7 @@ impl Conv<'_> {
             lines: Lines::new(shape, self.placement),
             weights: pack::<T>(isa, shape, self.weight),
             bias: padded(self.bias, shape.output),
+            memory: Mutex::default(),
             isa,
         };
         #[expect(unsafe_code, reason = "output that is written once")]
@@ -261,6 +263,8 @@ struct Task<'a, T> {
     lines: Lines,
     weights: Vec<T>,
     bias: Vec<f32>,
+    /// Of tasks that are done, for the next: as many as have run at once.
+    memory: Mutex<Vec<Buffers<T>>>,
     isa: Isa,
 }
 
@@ -299,6 +303,11 @@ impl<T: StripOperand> Task<'_, T> {
         shared.max(worth).min(cached).min(self.lines.count.max(1))
     }
 
+    /// Memory that no task uses.
+    fn memory(&self) -> MutexGuard<'_, Vec<Buffers<T>>> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn fill(&self, out: &mut [MaybeUninit<f32>]) {
         let output = self.conv.shape.output;
         let lines = self.band_lines();
@@ -309,12 +318,13 @@ impl<T: StripOperand> Task<'_, T> {
         out.par_chunks_mut(plane.max(1))
             .enumerate()
             .for_each(|(image, out)| {
-                out.par_chunks_mut(band.max(1)).enumerate().for_each_init(
-                    Buffers::default,
-                    |buffers, (i, out)| {
-                        self.band(image, i * lines, out, buffers);
-                    },
-                );
+                out.par_chunks_mut(band.max(1))
+                    .enumerate()
+                    .for_each(|(i, out)| {
+                        let mut buffers = self.memory().pop().unwrap_or_default();
+                        self.band(image, i * lines, out, &mut buffers);
+                        self.memory().push(buffers);
+                    });
             });
     }
 
@@ -391,7 +401,11 @@ impl<T: StripOperand> Task<'_, T> {
         // Strips of short lines end beyond them.
         let slack = ROWS * stride * pixel;
         let Buffers { band, row } = buffers;
-        band.resize(count * step + slack, T::default());
+        let needed = count * step + slack;
+        if band.len() < needed {
+            band.resize(needed, T::default());
+        }
+        let band = &mut band[..needed];
         let (rows, slack) = band.split_at_mut(count * step);
         slack.fill(T::default());
         for (i, words) in rows.chunks_exact_mut(step.max(1)).enumerate() {
