@@ -462,6 +462,8 @@ impl<T: StripOperand> Task<'_, T> {
         let whole = columns.is_multiple_of(LANES)
             && length >= ROWS
             && column / run == (column + columns - 1) / run;
+        // Written by every strip that is not whole before it is read.
+        let mut tile = [0.0_f32; ROWS * PANEL];
         for first in (0..length).step_by(ROWS) {
             // The last strip of a line begins earlier, and writes some pixels again.
             let first = first.min(length.saturating_sub(ROWS));
@@ -469,7 +471,6 @@ impl<T: StripOperand> Task<'_, T> {
             let (pitch_in, vectors) = (stride * band.pixel, columns.div_ceil(LANES));
             let needed = (side - 1) * band.step + (ROWS - 1) * pitch_in + words;
             assert!(patches.len() >= needed, "the band holds the patches");
-            let mut tile = [0.0_f32; ROWS * PANEL];
             let at = place(first, column);
             let strip = Strip {
                 patches: patches.as_ptr(),
