@@ -19,7 +19,7 @@ pub(super) fn moments(row: &[f32], epsilon: f32) -> (f32, f32) {
 
 /// Sum of sixteen partial sums by halves, which are vectors.
 #[inline(always)]
-fn total(mut lanes: [f32; 16]) -> f32 {
+pub(super) fn total(mut lanes: [f32; 16]) -> f32 {
     for i in 0..8 {
         lanes[i] += lanes[i + 8];
     }
@@ -76,9 +76,18 @@ pub(crate) fn layer_norm(
             let channels = gamma.len();
             for (out, x) in out.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
                 let (mean, scale) = moments(x, epsilon);
-                by_channel([x, gamma, beta], out, |out, [x, gamma, beta]| {
-                    out.write((x - mean) * scale * gamma + beta);
-                });
+                let whole = whole(channels);
+                for at in (0..whole).step_by(16) {
+                    let (x, gamma, beta) = (vector(x, at), vector(gamma, at), vector(beta, at));
+                    let mut values = [0.0; 16];
+                    for i in 0..16 {
+                        values[i] = (x[i] - mean) * scale * gamma[i] + beta[i];
+                    }
+                    put(out, at, values);
+                }
+                for i in whole..channels {
+                    out[i].write((x[i] - mean) * scale * gamma[i] + beta[i]);
+                }
             }
         }
     }
@@ -141,9 +150,18 @@ pub(super) fn norm_gelu(
             let channels = gamma.len();
             for (out, x) in out.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
                 let (mean, scale) = moments(x, epsilon);
-                by_channel([x, gamma, beta], out, |out, [x, gamma, beta]| {
-                    out.write(gelu_of((x - mean) * scale * gamma + beta));
-                });
+                let whole = whole(channels);
+                for at in (0..whole).step_by(16) {
+                    let (x, gamma, beta) = (vector(x, at), vector(gamma, at), vector(beta, at));
+                    let mut values = [0.0; 16];
+                    for i in 0..16 {
+                        values[i] = gelu_of((x[i] - mean) * scale * gamma[i] + beta[i]);
+                    }
+                    put(out, at, values);
+                }
+                for i in whole..channels {
+                    out[i].write(gelu_of((x[i] - mean) * scale * gamma[i] + beta[i]));
+                }
             }
         }
     }
@@ -156,26 +174,18 @@ pub(super) fn vector(values: &[f32], at: usize) -> &[f32; 16] {
     values[at..].first_chunk().expect("a whole vector")
 }
 
-/// `write(out[i], inputs[i])` for every channel; a constant number at a time becomes vector instructions.
+/// Writes the values of a vector from `at` on.
 #[inline(always)]
-fn by_channel<T, const N: usize>(
-    inputs: [&[f32]; N],
-    out: &mut [T],
-    mut write: impl FnMut(&mut T, [f32; N]),
-) {
-    let whole = out.len() - out.len() % 16;
-    for at in (0..whole).step_by(16) {
-        let (inputs, out) = (
-            inputs.map(|values| vector(values, at)),
-            &mut out[at..at + 16],
-        );
-        for i in 0..16 {
-            write(&mut out[i], inputs.map(|values| values[i]));
-        }
+fn put(out: &mut [MaybeUninit<f32>], at: usize, values: [f32; 16]) {
+    for (out, value) in out[at..at + 16].iter_mut().zip(values) {
+        out.write(value);
     }
-    for (i, out) in out.iter_mut().enumerate().skip(whole) {
-        write(out, inputs.map(|values| values[i]));
-    }
+}
+
+/// Channels that fill vectors: loops over a constant number of values become vector instructions.
+#[inline(always)]
+const fn whole(channels: usize) -> usize {
+    channels - channels % 16
 }
 
 /// Gradients of [`layer_norm`] by its input, `[M, C]`, and by `gamma` and `beta`, `[C]` each.
@@ -268,11 +278,23 @@ multiversion! {
         let rows = x.chunks_exact(channels).zip(grad.chunks_exact(channels));
         for (out, (x, grad)) in out.chunks_exact_mut(channels).zip(rows) {
             let (mean, scale) = moments(x, epsilon);
-            by_channel([x, grad, gamma, beta], &mut by_normal, |by, [x, grad, gamma, beta]| {
-                let normal = (x - mean) * scale * gamma + beta;
+            let whole = whole(channels);
+            for at in (0..whole).step_by(16) {
+                let (x, grad) = (vector(x, at), vector(grad, at));
+                let (gamma, beta) = (vector(gamma, at), vector(beta, at));
+                let mut values = [0.0; 16];
+                for i in 0..16 {
+                    let normal = (x[i] - mean) * scale * gamma[i] + beta[i];
+                    let (cdf, pdf) = normal_cdf_pdf(normal);
+                    values[i] = grad[i] * (cdf + normal * pdf);
+                }
+                by_normal[at..at + 16].copy_from_slice(&values);
+            }
+            for i in whole..channels {
+                let normal = (x[i] - mean) * scale * gamma[i] + beta[i];
                 let (cdf, pdf) = normal_cdf_pdf(normal);
-                *by = grad * (cdf + normal * pdf);
-            });
+                by_normal[i] = grad[i] * (cdf + normal * pdf);
+            }
             row_grad(out, [x, &by_normal, gamma], (mean, scale), sums);
         }
     }
@@ -292,33 +314,39 @@ fn row_grad(
     let sum = lane_dot(grad, gamma, |v| v) / n;
     // Σ grad · gamma · normalised x
     let mut lanes = [0.0_f32; 16];
-    for first in (0..channels).step_by(16) {
-        let lane = 16.min(channels - first);
-        let at = first..first + lane;
-        let (x, grad, gamma) = (&x[at.clone()], &grad[at.clone()], &gamma[at.clone()]);
-        let (by_gamma, by_beta) = (&mut by_gamma[at.clone()], &mut by_beta[at]);
-        // A constant number of lanes becomes vector instructions.
-        if lane == 16 {
-            for i in 0..16 {
-                let product = grad[i] * ((x[i] - mean) * scale);
-                lanes[i] += product * gamma[i];
-                by_gamma[i] += product;
-                by_beta[i] += grad[i];
-            }
-        } else {
-            for i in 0..lane {
-                let product = grad[i] * ((x[i] - mean) * scale);
-                lanes[i] += product * gamma[i];
-                by_gamma[i] += product;
-                by_beta[i] += grad[i];
-            }
+    let whole = whole(channels);
+    for at in (0..whole).step_by(16) {
+        let (x, grad, gamma) = (vector(x, at), vector(grad, at), vector(gamma, at));
+        let (mut of_gamma, mut of_beta) = (*vector(by_gamma, at), *vector(by_beta, at));
+        for i in 0..16 {
+            let product = grad[i] * ((x[i] - mean) * scale);
+            lanes[i] += product * gamma[i];
+            of_gamma[i] += product;
+            of_beta[i] += grad[i];
         }
+        by_gamma[at..at + 16].copy_from_slice(&of_gamma);
+        by_beta[at..at + 16].copy_from_slice(&of_beta);
+    }
+    for i in whole..channels {
+        let product = grad[i] * ((x[i] - mean) * scale);
+        lanes[i - whole] += product * gamma[i];
+        by_gamma[i] += product;
+        by_beta[i] += grad[i];
     }
     let dot = total(lanes) / n;
-    by_channel([x, grad, gamma], out, |out, [x, grad, gamma]| {
-        let normalised = (x - mean) * scale;
-        out.write((grad * gamma - sum - normalised * dot) * scale);
-    });
+    for at in (0..whole).step_by(16) {
+        let (x, grad, gamma) = (vector(x, at), vector(grad, at), vector(gamma, at));
+        let mut values = [0.0; 16];
+        for i in 0..16 {
+            let normalised = (x[i] - mean) * scale;
+            values[i] = (grad[i] * gamma[i] - sum - normalised * dot) * scale;
+        }
+        put(out, at, values);
+    }
+    for i in whole..channels {
+        let normalised = (x[i] - mean) * scale;
+        out[i].write((grad[i] * gamma[i] - sum - normalised * dot) * scale);
+    }
 }
 
 #[cfg(test)]
