@@ -20,7 +20,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rayon::prelude::*;
 
 use crate::conv_blocks::Conv;
-use crate::kernels::{Isa, Lanes, SETS, ValueGrid, exp_of_negated};
+use crate::kernels::{Isa, Lanes, SETS, ValueGrid, exp_of_negated, two_in_bands};
 use crate::ops::{self, Arithmetic, Sampling};
 use crate::prompt_encoder::{LABEL_BACKGROUND, LABEL_FOREGROUND, PromptBatch};
 
@@ -130,14 +130,19 @@ impl ClickReach {
         }
     }
 
-    /// What is added to the embedding.
+    /// The embedding with the maps added.
     ///
     /// # Shapes
-    /// [`ReachMaps::cells`], `[BN, g, g, CELL_VALUES]` -> `[BN, g, g, C]`
-    pub(crate) fn coarse(&self, maps: Tensor<4>, arithmetic: Arithmetic) -> Tensor<4> {
+    /// [`ReachMaps::cells`], `[BN, g, g, CELL_VALUES]`, and `embedding` `[BN, g, g, C]` -> as `embedding`
+    pub(crate) fn coarse_residual(
+        &self,
+        maps: Tensor<4>,
+        embedding: Tensor<4>,
+        arithmetic: Arithmetic,
+    ) -> Tensor<4> {
         let (weight, bias) = self.code.parts();
-        let weight = weight_of_cells(weight);
-        ops::conv(maps, (weight, bias), Sampling::Same, false, arithmetic)
+        let parts = (weight_of_cells(weight), bias);
+        ops::conv_residual(maps, parts, embedding, Sampling::Same, arithmetic)
     }
 
     /// What is added to the finest features.
@@ -208,24 +213,20 @@ pub(crate) fn reach_maps(
     let (objects, m) = (image_of_object.len(), guides[0].side());
     let prompts = HostPrompts::of(prompts, objects, m as f32 / image_size as f32);
     let distances = SetDistances::of(&prompts, guides, image_of_object);
-    let mut maps = vec![0.0; objects * m * m * MAPS];
     let bands = m / BAND;
-    let mut cells = vec![0.0; objects * bands * bands * CELL_VALUES];
-    maps.par_chunks_exact_mut((BAND * m * MAPS).max(1))
-        .zip(cells.par_chunks_exact_mut((bands * CELL_VALUES).max(1)))
-        .enumerate()
-        .for_each_init(Vec::new, |line, (i, (maps, cells))| {
-            let (object, row) = (i / bands, i % bands * BAND);
-            for (guide, layout) in LAYOUTS.iter().enumerate() {
-                distances.write(object, (guide, layout), row, line, maps);
+    let lens = [BAND * m * MAPS, bands * CELL_VALUES];
+    let [maps, cells] = two_in_bands(objects * bands, lens, |i, [maps, cells], line| {
+        let (object, row) = (i / bands, i % bands * BAND);
+        for (guide, layout) in LAYOUTS.iter().enumerate() {
+            distances.write(object, (guide, layout), row, line, maps);
+        }
+        if let Some(box_) = prompts.boxes.get(object) {
+            for (row, maps) in (row..).zip(maps.chunks_exact_mut(m * MAPS)) {
+                mark_box(box_, row, maps);
             }
-            if let Some(box_) = prompts.boxes.get(object) {
-                for (row, maps) in (row..).zip(maps.chunks_exact_mut(m * MAPS)) {
-                    mark_box(box_, row, maps);
-                }
-            }
-            write_cells(maps, cells);
-        });
+        }
+        write_cells(maps, cells);
+    });
     let cells = TensorData::new(cells, [objects, bands, bands, CELL_VALUES]);
     ReachMaps {
         full: Tensor::from_data(TensorData::new(maps, [objects, m, m, MAPS]), device),

@@ -45,6 +45,13 @@ pub struct OpenDevice {
     pub notice: Option<String>,
 }
 
+impl OpenDevice {
+    /// Whether it is the CPU.
+    pub fn is_cpu(&self) -> bool {
+        self.device == Device::flex()
+    }
+}
+
 /// A device of this machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DeviceInfo {

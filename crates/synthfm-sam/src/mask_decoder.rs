@@ -7,7 +7,7 @@
 
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 
 use crate::click_reach::ClickReach;
 use crate::config::SamConfig;
@@ -112,19 +112,20 @@ impl MaskDecoder {
             side.tokens.clone()
         } else {
             let shared = embedding.dims()[0] == 1 && self.dense_prompts.is_none();
+            let src = flat(embedding.clone());
             let src = if shared {
-                embedding.clone()
+                src
             } else {
-                select_images(embedding.clone(), image.image_of_object)
+                ops::select_rows(src, image.image_of_object)
             };
-            flat(src) + prompts.dense
+            src + prompts.dense
         };
         let reach = self.click_reach.as_ref().zip(prompts.reach);
         let src = match (&self.dense_prompts, prompts.maps) {
             (Some(join), Some(maps)) => {
                 let mut src = src.reshape([objects, g, g, c]);
                 if let Some((reach, maps)) = &reach {
-                    src = src + reach.coarse(maps.cells.clone(), arithmetic);
+                    src = reach.coarse_residual(maps.cells.clone(), src, arithmetic);
                 }
                 let joined = join.forward(src, maps, arithmetic);
                 joined.reshape([objects, g * g, c])
@@ -208,19 +209,7 @@ impl MaskDecoder {
 
 /// `[B, C, g, g]` -> `[B, g g, C]`
 fn flat(map: Tensor<4>) -> Tensor<3> {
-    map.flatten::<3>(2, 3).swap_dims(1, 2)
-}
-
-/// Row `image_of_object[i]` for each object `i`: `[B, ..]` -> `[BN, ..]`.
-fn select_images<const D: usize>(x: Tensor<D>, image_of_object: &[usize]) -> Tensor<D> {
-    let images = x.dims()[0];
-    if image_of_object.iter().copied().eq(0..images) {
-        return x;
-    }
-    let index: Vec<i64> = image_of_object.iter().map(|&i| i as i64).collect();
-    let data = TensorData::new(index, [image_of_object.len()]);
-    let index = Tensor::<1, Int>::from_data(data, &x.device());
-    x.select(0, index)
+    channels_last(map).flatten(1, 2)
 }
 
 /// Two transposed convolutions: from `g` to `4 g` and from `C` to `C/8` channels.

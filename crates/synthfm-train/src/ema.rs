@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Tensor, TensorData};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use synthfm_sam::KeyPath;
 
@@ -63,10 +64,12 @@ impl Ema {
         let t = self.updates as f64;
         let part = (1.0 - self.decay.min((1.0 + t) / (10.0 + t))) as f32;
         let values = trained_values(module);
-        for (average, values) in self.averages.values_mut().zip(values.values()) {
+        let pairs = self.averages.values_mut().zip(values.values());
+        let pairs: Vec<_> = pairs.collect();
+        pairs.into_par_iter().for_each(|(average, values)| {
             let pairs = average.iter_mut().zip(values);
             pairs.for_each(|(average, value)| *average += (value - *average) * part);
-        }
+        });
     }
 
     /// `module` with the averages in place of its weights.

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{Gradients, Tensor, Transaction};
+use burn::tensor::{Device, Gradients, Tensor, Transaction};
+use rayon::prelude::*;
 use synthfm_sam::KeyPath;
 
 use crate::parallel::Processes;
@@ -17,15 +18,24 @@ pub(crate) fn host_values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
         .expect("modules of this project hold f32")
 }
 
-/// Tensors by name that are read at once: a device that works beside the host waits for it once, not once for each.
+/// Copies the values of a tensor on the CPU.
+type Copying = Box<dyn FnOnce() -> Vec<f32> + Send>;
+
+/// Tensors by name that are read at once: a device that works beside the host waits for it once, not once for each. The
+/// CPU's are copied on all threads.
 #[derive(Default)]
 pub(crate) struct Reading {
     names: Vec<String>,
     transaction: Transaction,
+    on_cpu: Vec<(String, Copying)>,
 }
 
 impl Reading {
     pub(crate) fn add<const D: usize>(&mut self, name: String, tensor: Tensor<D>) {
+        if tensor.device() == Device::flex() {
+            let copy = Box::new(move || host_values(tensor));
+            return self.on_cpu.push((name, copy));
+        }
         self.names.push(name);
         self.transaction = std::mem::take(&mut self.transaction).register(tensor);
     }
@@ -37,7 +47,12 @@ impl Reading {
             data.try_into_vec()
                 .expect("modules of this project hold f32")
         });
-        self.names.into_iter().zip(floats).collect()
+        let copies = self
+            .on_cpu
+            .into_par_iter()
+            .map(|(name, copy)| (name, copy()));
+        let copies: Vec<_> = copies.collect();
+        self.names.into_iter().zip(floats).chain(copies).collect()
     }
 }
 
@@ -95,15 +110,19 @@ impl GradientSet {
     pub fn global_norm(&self) -> f64 {
         let squares = |grad: &Vec<f32>| -> f64 {
             let mut lanes = [0.0_f64; 8];
-            for chunk in grad.chunks(8) {
-                lanes
-                    .iter_mut()
-                    .zip(chunk)
-                    .for_each(|(s, &g)| *s += f64::from(g) * f64::from(g));
+            let (chunks, rest) = grad.as_chunks::<8>();
+            for chunk in chunks {
+                for (sum, &g) in lanes.iter_mut().zip(chunk) {
+                    *sum += f64::from(g) * f64::from(g);
+                }
+            }
+            for (sum, &g) in lanes.iter_mut().zip(rest) {
+                *sum += f64::from(g) * f64::from(g);
             }
             lanes.iter().sum()
         };
-        self.values.values().map(squares).sum::<f64>().sqrt()
+        let squares: Vec<f64> = self.values.par_iter().map(|(_, g)| squares(g)).collect();
+        squares.iter().sum::<f64>().sqrt()
     }
 
     /// Takes one parameter's gradient out.

@@ -14,7 +14,7 @@ use crate::Result;
 use crate::corrections::Corrections;
 use crate::data::{Batch, ObjectGroup};
 use crate::gradients::GradientSet;
-use crate::loss::{LossConfig, total_loss};
+use crate::loss::{LossConfig, hard_dice, total_loss};
 use crate::multimask::{most_confident, multimask_loss};
 use crate::parameters::{for_each_parameter, frozen_sha256};
 use crate::plan::{ParameterGroup, Plan, parameter_groups};
@@ -422,19 +422,6 @@ impl ModuleMapper for Rerecorder {
             Tensor::autodiff(tensor.inner()).set_require_grad(trained)
         })
     }
-}
-
-/// Mean Dice of `logits > 0` against `target > 1/2`.
-///
-/// # Shapes
-/// `[N, H, W]` both
-fn hard_dice(logits: Tensor<3>, target: Tensor<3>) -> f32 {
-    let [n, h, w] = logits.dims();
-    let p = logits.greater_scalar(0.0).float().reshape([n, h * w]);
-    let t = target.greater_scalar(0.5).float().reshape([n, h * w]);
-    let overlap = (p.clone() * t.clone()).sum_dim(1) * 2.0;
-    let total = (p.sum_dim(1) + t.sum_dim(1)).clamp_min(1.0);
-    (overlap / total).mean().into_scalar()
 }
 
 #[cfg(test)]

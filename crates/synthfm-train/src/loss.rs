@@ -2,8 +2,9 @@
 //! regression of SAM's IoU head. Formulas as in SAM 2's `training/loss_fns.py`; every value is checked
 //! against PyTorch's. Differs: targets may be fractional (area coverage of a cell of the logit grid).
 
-use burn::tensor::{Tensor, activation};
+use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
+use synthfm_sam::ops::{self, MaskLossWeights};
 
 use crate::{Error, Result};
 
@@ -67,34 +68,17 @@ impl LossConfig {
 /// # Shapes
 /// `logits`, `target`: `[N, H, W]` -> `[N]`
 pub fn dice_loss(logits: Tensor<3>, target: Tensor<3>) -> Tensor<1> {
-    let [n, h, w] = logits.dims();
-    let p = activation::sigmoid(logits).reshape([n, h * w]);
-    let t = target.reshape([n, h * w]);
-    let overlap = (p.clone() * t.clone()).sum_dim(1); // [N, 1]
-    let total = p.sum_dim(1) + t.sum_dim(1); // [N, 1]
-    let dice = (overlap * 2.0 + 1.0) / (total + 1.0);
-    (-dice + 1.0).reshape([n])
+    let weights = MaskLossWeights { dice: 1.0, ..NONE };
+    column(&scores(weights, logits, target), 0)
 }
-
-/// Weight of the foreground in [`focal_loss`]; the background has the rest.
-const ALPHA: f32 = 0.25;
 
 /// Sigmoid focal loss (Lin et al. 2017), mean over pixels: `α_t · (1 − p_t)^γ · CE`, α = 0.25, γ = 2.
 ///
 /// # Shapes
 /// `logits`, `target`: `[N, H, W]` -> `[N]`
 pub fn focal_loss(logits: Tensor<3>, target: Tensor<3>) -> Tensor<1> {
-    let [n, h, w] = logits.dims();
-    let (x, t) = (logits.reshape([n, h * w]), target.reshape([n, h * w]));
-    let p = activation::sigmoid(x.clone());
-    // Cross entropy from logits: max(x, 0) − x·t + log(1 + e^−|x|)
-    let ce = activation::relu(x.clone()) - x.clone() * t.clone() + ((-x.abs()).exp() + 1.0).log();
-    let p_t = p.clone() * t.clone() + (-p + 1.0) * (-t.clone() + 1.0);
-    let alpha_t = t * (2.0 * ALPHA - 1.0) + (1.0 - ALPHA);
-    let miss = -p_t + 1.0;
-    (alpha_t * miss.clone() * miss * ce)
-        .mean_dim(1)
-        .reshape([n])
+    let weights = MaskLossWeights { focal: 1.0, ..NONE };
+    column(&scores(weights, logits, target), 0)
 }
 
 /// Cross entropy with foreground and background at equal weight: Σ t·CE / (2 Σ t) + Σ (1−t)·CE / (2 Σ (1−t)).
@@ -105,16 +89,11 @@ pub fn focal_loss(logits: Tensor<3>, target: Tensor<3>) -> Tensor<1> {
 /// # Shapes
 /// `logits`, `target`: `[N, H, W]` -> `[N]`
 pub fn class_balanced_loss(logits: Tensor<3>, target: Tensor<3>) -> Tensor<1> {
-    let [n, h, w] = logits.dims();
-    let (x, t) = (logits.reshape([n, h * w]), target.reshape([n, h * w]));
-    let tail = ((-x.clone().abs()).exp() + 1.0).log(); // log(1 + e^−|x|)
-    let ce_foreground = activation::relu(-x.clone()) + tail.clone();
-    let ce_background = activation::relu(x) + tail;
-    let outside = -t.clone() + 1.0;
-    let mean = |ce: Tensor<2>, weight: Tensor<2>| {
-        (ce * weight.clone()).sum_dim(1) / weight.sum_dim(1).clamp_min(1.0)
+    let weights = MaskLossWeights {
+        balanced: 1.0,
+        ..NONE
     };
-    ((mean(ce_foreground, t) + mean(ce_background, outside)) * 0.5).reshape([n])
+    column(&scores(weights, logits, target), 0)
 }
 
 /// Squared error of the predicted `IoU` against the `IoU` of the thresholded mask (no gradient through it).
@@ -122,17 +101,64 @@ pub fn class_balanced_loss(logits: Tensor<3>, target: Tensor<3>) -> Tensor<1> {
 /// # Shapes
 /// `iou`: `[N]`, `logits`, `target`: `[N, H, W]` -> `[N]`
 pub fn iou_loss(iou: Tensor<1>, logits: Tensor<3>, target: Tensor<3>) -> Tensor<1> {
+    iou_error(iou, &scores(NONE, logits.detach(), target))
+}
+
+/// Mean Dice of `logits > 0` against `target > 1/2`, 0 to 1, of tensors that record no gradients.
+///
+/// # Shapes
+/// `[N, H, W]` both
+pub(crate) fn hard_dice(logits: Tensor<3>, target: Tensor<3>) -> f32 {
+    let scores = scores(NONE, logits, target);
+    let [answer, marked, both] = [1, 2, 3].map(|i| column(&scores, i));
+    (both * 2.0 / (answer + marked).clamp_min(1.0))
+        .mean()
+        .into_scalar()
+}
+
+/// Weights of no loss.
+const NONE: MaskLossWeights = MaskLossWeights {
+    dice: 0.0,
+    focal: 0.0,
+    balanced: 0.0,
+};
+
+/// See [`ops::mask_scores`].
+///
+/// # Shapes
+/// `logits`, `target`: `[N, H, W]` -> `[N, 4]`
+fn scores(weights: MaskLossWeights, logits: Tensor<3>, target: Tensor<3>) -> Tensor<2> {
     let [n, h, w] = logits.dims();
-    let p = logits
-        .detach()
-        .greater_scalar(0.0)
-        .float()
-        .reshape([n, h * w]);
-    let t = target.greater_scalar(0.5).float().reshape([n, h * w]);
-    let overlap = (p.clone() * t.clone()).sum_dim(1);
-    let union = p.sum_dim(1) + t.sum_dim(1) - overlap.clone();
-    let truth = (overlap / union.clamp_min(1.0)).reshape([n]);
-    (iou - truth).square()
+    let [logits, target] = [logits, target].map(|maps| maps.reshape([n, h * w]));
+    ops::mask_scores(logits, target, weights)
+}
+
+/// `[N, 4]` -> `[N]`
+fn column(scores: &Tensor<2>, i: usize) -> Tensor<1> {
+    scores.clone().narrow(1, i, 1).squeeze_dim(1)
+}
+
+/// Squared error of the predicted `IoU`, `[N]`, against that of the scores' counts.
+fn iou_error(iou: Tensor<1>, scores: &Tensor<2>) -> Tensor<1> {
+    let counts = scores.clone().detach();
+    let [answer, marked, both] = [1, 2, 3].map(|i| column(&counts, i));
+    let union = answer + marked - both.clone();
+    (iou - both / union.clamp_min(1.0)).square()
+}
+
+/// The weights of the terms that judge the mask.
+const fn mask_weights(config: LossConfig) -> MaskLossWeights {
+    let LossConfig {
+        dice,
+        focal,
+        balanced,
+        ..
+    } = config;
+    MaskLossWeights {
+        dice,
+        focal,
+        balanced,
+    }
 }
 
 /// Weighted sum of the terms that judge the mask, per object.
@@ -140,14 +166,7 @@ pub fn iou_loss(iou: Tensor<1>, logits: Tensor<3>, target: Tensor<3>) -> Tensor<
 /// # Shapes
 /// `logits`, `target`: `[N, H, W]` -> `[N]`
 pub(crate) fn mask_loss(config: LossConfig, logits: Tensor<3>, target: Tensor<3>) -> Tensor<1> {
-    let mut total = dice_loss(logits.clone(), target.clone()) * config.dice;
-    if config.focal > 0.0 {
-        total = total + focal_loss(logits.clone(), target.clone()) * config.focal;
-    }
-    if config.balanced > 0.0 {
-        total = total + class_balanced_loss(logits, target) * config.balanced;
-    }
-    total
+    column(&scores(mask_weights(config), logits, target), 0)
 }
 
 /// Weighted sum of all terms, per object.
@@ -160,9 +179,10 @@ pub fn total_loss(
     target: Tensor<3>,
     iou: Tensor<1>,
 ) -> Tensor<1> {
-    let total = mask_loss(config, logits.clone(), target.clone());
+    let scores = scores(mask_weights(config), logits, target);
+    let total = column(&scores, 0);
     if config.iou > 0.0 {
-        total + iou_loss(iou, logits, target) * config.iou
+        total + iou_error(iou, &scores) * config.iou
     } else {
         total
     }

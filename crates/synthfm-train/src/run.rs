@@ -22,7 +22,7 @@ use crate::real_validation::{RealData, RealScore, mean_dice};
 use crate::reuse::EmbeddingReuse;
 use crate::tensorboard::EventFile;
 use crate::train::{Outcome, RunOptions, Summary};
-use crate::train_state::{TrainState, learner};
+use crate::train_state::{TrainState, lanes, learner};
 use crate::validation::{SettingScore, Validation, validate};
 use crate::{Error, Result};
 
@@ -149,6 +149,7 @@ fn resumed(
     let learner = load(MODEL)?;
     let trainee = TrainState {
         optimizer: optimizer.with_rates(learner.rates()),
+        lanes: lanes(config, device)?,
         learner,
         ema,
     };
@@ -391,6 +392,7 @@ impl<'a> Run<'a> {
             learner,
             optimizer,
             ema,
+            lanes: _,
         } = trainee;
         assert_eq!(
             learner.frozen_sha256(),

@@ -96,8 +96,6 @@ pub fn train(
     let maker = BatchMaker::new(config.clone(), model);
     let maker = maker.with_share(processes.rank(), processes.size());
     let trained = trainee.learner.trained();
-    let on_cpu = options.device == Device::flex();
-    let lanes = Lanes::new(if on_cpu { config.parts_at_once } else { 1 })?;
     let mut loader = Loader::start(&maker, run.state.step, steps, options.workers);
     let (mut window, mut watch) = (Window::new(), Stopwatch::default());
     let mut skipped_in_a_row = 0;
@@ -110,10 +108,10 @@ pub fn train(
         let mut sum = StepSum::default();
         let mut left = config.accumulate;
         while left > 0 {
-            let parts = left.min(lanes.count());
+            let parts = left.min(trainee.lanes.count());
             add_parts(
                 &mut sum,
-                (&lanes, parts),
+                (&trainee.lanes, parts),
                 &trainee.learner,
                 &mut loader,
                 &mut window,

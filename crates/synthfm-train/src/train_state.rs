@@ -9,9 +9,10 @@ use crate::Result;
 use crate::config::TrainConfig;
 use crate::data::Batch;
 use crate::ema::Ema;
-use crate::gradients::GradientSet;
+use crate::gradients::{GradientSet, StepSum};
 use crate::learner::Learner;
 use crate::optimizer::AdamW;
+use crate::parts::Lanes;
 
 /// Takes `sam`, of the sizes `model`, into training in the precisions that `config` asks for.
 pub(crate) fn learner(
@@ -26,6 +27,12 @@ pub(crate) fn learner(
     Ok(learner.with_arithmetic(arithmetic).with_step_in(step))
 }
 
+/// Threads for the parts that are computed at once; on other devices than the CPU parts follow one another.
+pub(crate) fn lanes(config: &TrainConfig, device: &Device) -> Result<Lanes> {
+    let on_cpu = *device == Device::flex();
+    Lanes::new(if on_cpu { config.parts_at_once } else { 1 })
+}
+
 /// A model in training with what its next step needs.
 #[derive(Debug)]
 pub struct TrainState {
@@ -33,6 +40,8 @@ pub struct TrainState {
     pub(crate) optimizer: AdamW,
     /// The average of the weights, where the configuration asks for one.
     pub(crate) ema: Option<Ema>,
+    /// Threads for the parts of a batch that are computed at once.
+    pub(crate) lanes: Lanes,
 }
 
 impl TrainState {
@@ -43,23 +52,29 @@ impl TrainState {
         Ok(Self {
             ema: (decay > 0.0).then(|| Ema::of(&learner.sam, decay, 0)),
             optimizer: AdamW::new(config.optimizer).with_rates(learner.rates()),
+            lanes: lanes(config, device)?,
             learner,
         })
     }
 
-    /// One whole step on one batch at learning rate `lr`: forward with corrections, backward, clipped AdamW, averaged
-    /// weights. Gives the mean loss over the batch's objects; `None`, and no step, without objects or finite gradients.
-    pub fn train_on(self, batch: &Batch, lr: f64) -> Result<(Self, Option<f32>)> {
-        let Some(output) = self.learner.forward(batch)? else {
+    /// One whole step on the parts of one batch at learning rate `lr`: forward with corrections, backward, clipped AdamW,
+    /// averaged weights. Gives the mean loss over the batch's objects; `None`, and no step, without objects or finite
+    /// gradients.
+    pub fn train_on(self, parts: &[Batch], lr: f64) -> Result<(Self, Option<f32>)> {
+        let mut sum = StepSum::default();
+        for parts in parts.chunks(self.lanes.count()) {
+            for part in self.lanes.run(&self.learner, parts)?.into_iter().flatten() {
+                sum.add(part.gradients, part.loss, part.dice, part.objects);
+            }
+        }
+        let Some(gradients) = sum.take_gradients() else {
             return Ok((self, None));
         };
-        let gradients = self.learner.gradients(&output);
         let norm = gradients.global_norm();
         if !norm.is_finite() {
             return Ok((self, None));
         }
-        let loss = output.loss.into_scalar();
-        Ok((self.step(gradients, norm, lr), Some(loss)))
+        Ok((self.step(gradients, norm, lr), Some(sum.loss)))
     }
 
     /// The arithmetic of the products of a step, forward and backward.

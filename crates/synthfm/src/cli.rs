@@ -463,6 +463,10 @@ pub(crate) struct BenchTrainArgs {
     /// Precision of the products, forward and backward: f32, bf16 (on processors that have it) or auto
     #[arg(long, default_value = "f32", value_name = "PRECISION")]
     pub(crate) precision: PrecisionChoice,
+    /// Parts of a step's batch that are computed at once, each on its share of the threads [default: one for each thread
+    /// of the CPU, if they divide the batch]
+    #[arg(long, value_name = "N", value_parser = count(1..=64))]
+    pub(crate) parts: Option<usize>,
     /// Also time steps whose batches one thread makes beside them, as in training
     #[arg(long)]
     pub(crate) generate: bool,

@@ -41,7 +41,14 @@ impl<'a> ValueGrid<'a> {
             let row_values = self.row(row.1);
             let before_values = before.map_or(&[][..], |(_, at)| &values[at * side..][..side]);
             let before = before.map_or(&[][..], |(lanes, _)| lanes);
-            geodesic_row(isa, row.0, row_values, before, before_values, reversed)
+            let values = [row_values, before_values];
+            match isa {
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx2 | Isa::Avx512 | Isa::Avx512Bf16 => {
+                    x86::geodesic(row.0, values, before, reversed)
+                }
+                Isa::Portable => geodesic_row(row.0, values, before, reversed),
+            }
         });
         distances
     }
@@ -59,7 +66,14 @@ impl<'a> ValueGrid<'a> {
         self.sweep(sets, |row, before, reversed| {
             let (row, before) = neighbours(&mut cells, self.side, row, before);
             let before = before.map_or(&[][..], |(cells, _)| cells);
-            flood_row(isa, row.0, self.row(row.1), before, reversed)
+            let values = self.row(row.1);
+            match isa {
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx2 | Isa::Avx512 | Isa::Avx512Bf16 => {
+                    x86::flood(row.0, values, before, reversed)
+                }
+                Isa::Portable => flood_row(row.0, values, before, reversed),
+            }
         });
         cells.into_iter().map(|[tolerance, _]| tolerance).collect()
     }
@@ -164,48 +178,44 @@ fn step(to: &mut Lanes, from: &Lanes, difference: f32, changed: &mut [u32; SETS]
     }
 }
 
-multiversion! {
-    /// One row of distances by way of the row `before` it, if there is one, and along itself in both directions, the
-    /// sweep's first. Whether any changed.
-    fn geodesic_row(
-        isa: Isa,
-        row: &mut [Lanes],
-        values: &[f32],
-        before: &[Lanes],
-        before_values: &[f32],
-        reversed: bool,
-    ) -> bool {
-        let side = row.len();
-        let values = &values[..side];
-        let mut changed = [0; SETS];
-        if before.len() == side && before_values.len() == side {
-            for column in 0..side {
-                let (mut to, value) = (row[column], values[column]);
-                step(&mut to, &before[column], (value - before_values[column]).abs(), &mut changed);
-                if column > 0 {
-                    let difference = (value - before_values[column - 1]).abs();
-                    step(&mut to, &before[column - 1], difference, &mut changed);
-                }
-                if column + 1 < side {
-                    let difference = (value - before_values[column + 1]).abs();
-                    step(&mut to, &before[column + 1], difference, &mut changed);
-                }
-                row[column] = to;
+/// One row of distances by way of the row `before` it, if there is one, and along itself in both directions, the sweep's
+/// first; `values` are those of the row and of the one before it. Whether any changed.
+fn geodesic_row(
+    row: &mut [Lanes],
+    [values, before_values]: [&[f32]; 2],
+    before: &[Lanes],
+    reversed: bool,
+) -> bool {
+    let side = row.len();
+    let mut changed = [0; SETS];
+    if before.len() == side {
+        for column in 0..side {
+            let (mut to, value) = (row[column], values[column]);
+            for from in beside(column, side) {
+                let difference = (value - before_values[from]).abs();
+                step(&mut to, &before[from], difference, &mut changed);
             }
+            row[column] = to;
         }
-        for reversed in [reversed, !reversed] {
-            let mut from = row[along(0, side, reversed)];
-            for i in 1..side {
-                let (last, column) = (along(i - 1, side, reversed), along(i, side, reversed));
-                let difference = (values[column] - values[last]).abs();
-                let mut to = row[column];
-                step(&mut to, &from, difference, &mut changed);
-                row[column] = to;
-                from = to;
-            }
-        }
-        changed.iter().any(|&c| c != 0)
     }
+    for reversed in [reversed, !reversed] {
+        for i in 1..side {
+            let (last, column) = (along(i - 1, side, reversed), along(i, side, reversed));
+            let difference = (values[column] - values[last]).abs();
+            let (mut to, from) = (row[column], row[last]);
+            step(&mut to, &from, difference, &mut changed);
+            row[column] = to;
+        }
+    }
+    changed.iter().any(|&c| c != 0)
+}
+
+/// A column, the one before it and the one after it, as far as a row of `side` has them.
+#[inline(always)]
+fn beside(column: usize, side: usize) -> impl Iterator<Item = usize> {
+    let before = column.checked_sub(1);
+    let after = Some(column + 1).filter(|&after| after < side);
+    std::iter::once(column).chain(before).chain(after)
 }
 
 /// Tolerance and value of the click that came first, of each set.
@@ -228,43 +238,28 @@ fn flood_step(to: &mut Flooded, from: &Flooded, value: f32, changed: &mut [u32; 
     }
 }
 
-multiversion! {
-    /// [`geodesic_row`] for flooding.
-    fn flood_row(
-        isa: Isa,
-        row: &mut [Flooded],
-        values: &[f32],
-        before: &[Flooded],
-        reversed: bool,
-    ) -> bool {
-        let side = row.len();
-        let values = &values[..side];
-        let mut changed = [0; SETS];
-        if before.len() == side {
-            for column in 0..side {
-                let (mut to, value) = (row[column], values[column]);
-                flood_step(&mut to, &before[column], value, &mut changed);
-                if column > 0 {
-                    flood_step(&mut to, &before[column - 1], value, &mut changed);
-                }
-                if column + 1 < side {
-                    flood_step(&mut to, &before[column + 1], value, &mut changed);
-                }
-                row[column] = to;
+/// [`geodesic_row`] for flooding.
+fn flood_row(row: &mut [Flooded], values: &[f32], before: &[Flooded], reversed: bool) -> bool {
+    let side = row.len();
+    let mut changed = [0; SETS];
+    if before.len() == side {
+        for column in 0..side {
+            let (mut to, value) = (row[column], values[column]);
+            for from in beside(column, side) {
+                flood_step(&mut to, &before[from], value, &mut changed);
             }
+            row[column] = to;
         }
-        for reversed in [reversed, !reversed] {
-            let mut from = row[along(0, side, reversed)];
-            for i in 1..side {
-                let column = along(i, side, reversed);
-                let mut to = row[column];
-                flood_step(&mut to, &from, values[column], &mut changed);
-                row[column] = to;
-                from = to;
-            }
-        }
-        changed.iter().any(|&c| c != 0)
     }
+    for reversed in [reversed, !reversed] {
+        for i in 1..side {
+            let (last, column) = (along(i - 1, side, reversed), along(i, side, reversed));
+            let (mut to, from) = (row[column], row[last]);
+            flood_step(&mut to, &from, values[column], &mut changed);
+            row[column] = to;
+        }
+    }
+    changed.iter().any(|&c| c != 0)
 }
 
 multiversion! {
@@ -277,6 +272,172 @@ multiversion! {
                 differences[i] = if smaller { difference } else { differences[i] };
             }
         }
+    }
+}
+
+/// The two rows with all lanes of a cell in a vector: compiled from plain Rust, most of them are scalar.
+#[cfg(target_arch = "x86_64")]
+#[expect(
+    unsafe_code,
+    reason = "calls code for instructions that the processor has"
+)]
+mod x86 {
+    use std::arch::x86_64::{
+        __m256, _CMP_LT_OQ, _mm256_add_ps, _mm256_andnot_ps, _mm256_blendv_ps, _mm256_cmp_ps,
+        _mm256_loadu_ps, _mm256_max_ps, _mm256_movemask_ps, _mm256_or_ps, _mm256_set1_ps,
+        _mm256_setzero_ps, _mm256_storeu_ps, _mm256_sub_ps,
+    };
+
+    use super::{Flooded, Lanes, STEP_COST, along};
+
+    /// [`super::geodesic_row`].
+    pub(super) fn geodesic(
+        row: &mut [Lanes],
+        values: [&[f32]; 2],
+        before: &[Lanes],
+        reversed: bool,
+    ) -> bool {
+        // SAFETY: only called where the processor has AVX2.
+        unsafe { geodesic_row(row, values, before, reversed) }
+    }
+
+    /// [`super::flood_row`].
+    pub(super) fn flood(
+        row: &mut [Flooded],
+        values: &[f32],
+        before: &[Flooded],
+        reversed: bool,
+    ) -> bool {
+        // SAFETY: only called where the processor has AVX2.
+        unsafe { flood_row(row, values, before, reversed) }
+    }
+
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn load(lanes: &Lanes) -> __m256 {
+        // SAFETY: the array holds a vector.
+        unsafe { _mm256_loadu_ps(lanes.as_ptr()) }
+    }
+
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn store(lanes: &mut Lanes, values: __m256) {
+        // SAFETY: the array holds a vector.
+        unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), values) }
+    }
+
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn any(changed: __m256) -> bool {
+        _mm256_movemask_ps(changed) != 0
+    }
+
+    /// [`super::step`]
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn step(to: __m256, (from, difference): (__m256, f32), changed: &mut __m256) -> __m256 {
+        let through = _mm256_add_ps(from, _mm256_set1_ps(difference));
+        let through = _mm256_add_ps(through, _mm256_set1_ps(STEP_COST));
+        let nearer = _mm256_cmp_ps::<_CMP_LT_OQ>(through, to);
+        *changed = _mm256_or_ps(*changed, nearer);
+        _mm256_blendv_ps(to, through, nearer)
+    }
+
+    /// [`super::flood_step`]
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn flood_step(
+        to: [__m256; 2],
+        from: [__m256; 2],
+        value: __m256,
+        changed: &mut __m256,
+    ) -> [__m256; 2] {
+        let sign = _mm256_set1_ps(-0.0);
+        let difference = _mm256_andnot_ps(sign, _mm256_sub_ps(value, from[1]));
+        let through = _mm256_max_ps(from[0], difference);
+        let nearer = _mm256_cmp_ps::<_CMP_LT_OQ>(through, to[0]);
+        *changed = _mm256_or_ps(*changed, nearer);
+        [
+            _mm256_blendv_ps(to[0], through, nearer),
+            _mm256_blendv_ps(to[1], from[1], nearer),
+        ]
+    }
+
+    #[target_feature(enable = "avx2")]
+    fn geodesic_row(
+        row: &mut [Lanes],
+        [values, before_values]: [&[f32]; 2],
+        before: &[Lanes],
+        reversed: bool,
+    ) -> bool {
+        let side = row.len();
+        let mut changed = _mm256_setzero_ps();
+        let (mut from, mut last) = (_mm256_set1_ps(f32::INFINITY), 0.0);
+        // The way from the row before and the first along the row in one pass.
+        for i in 0..side {
+            let column = along(i, side, reversed);
+            let (mut to, value) = (load(&row[column]), values[column]);
+            if before.len() == side {
+                let way = |from: usize| (load(&before[from]), (value - before_values[from]).abs());
+                to = step(to, way(column), &mut changed);
+                if column > 0 {
+                    to = step(to, way(column - 1), &mut changed);
+                }
+                if column + 1 < side {
+                    to = step(to, way(column + 1), &mut changed);
+                }
+            }
+            from = step(to, (from, (value - last).abs()), &mut changed);
+            store(&mut row[column], from);
+            last = value;
+        }
+        for i in 1..side {
+            let column = along(i, side, !reversed);
+            let value = values[column];
+            from = step(
+                load(&row[column]),
+                (from, (value - last).abs()),
+                &mut changed,
+            );
+            store(&mut row[column], from);
+            last = value;
+        }
+        any(changed)
+    }
+
+    #[target_feature(enable = "avx2")]
+    fn flood_row(row: &mut [Flooded], values: &[f32], before: &[Flooded], reversed: bool) -> bool {
+        let side = row.len();
+        let mut changed = _mm256_setzero_ps();
+        let read = |[tolerance, value]: &Flooded| [load(tolerance), load(value)];
+        let mut from = [_mm256_set1_ps(f32::INFINITY), _mm256_setzero_ps()];
+        // The way from the row before and the first along the row in one pass.
+        for i in 0..side {
+            let column = along(i, side, reversed);
+            let (mut to, value) = (read(&row[column]), _mm256_set1_ps(values[column]));
+            if before.len() == side {
+                to = flood_step(to, read(&before[column]), value, &mut changed);
+                if column > 0 {
+                    to = flood_step(to, read(&before[column - 1]), value, &mut changed);
+                }
+                if column + 1 < side {
+                    to = flood_step(to, read(&before[column + 1]), value, &mut changed);
+                }
+            }
+            from = flood_step(to, from, value, &mut changed);
+            let [tolerance, clicked] = &mut row[column];
+            store(tolerance, from[0]);
+            store(clicked, from[1]);
+        }
+        for i in 1..side {
+            let column = along(i, side, !reversed);
+            let value = _mm256_set1_ps(values[column]);
+            from = flood_step(read(&row[column]), from, value, &mut changed);
+            let [tolerance, clicked] = &mut row[column];
+            store(tolerance, from[0]);
+            store(clicked, from[1]);
+        }
+        any(changed)
     }
 }
 

@@ -5,6 +5,7 @@
 //! one sum in a fixed order, however the work is cut.
 
 use std::mem::MaybeUninit;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rayon::prelude::*;
 
@@ -157,6 +158,7 @@ impl Conv<'_> {
             lines: Lines::new(shape, self.placement),
             weights: pack::<T>(isa, shape, self.weight),
             bias: padded(self.bias, shape.output),
+            memory: Mutex::default(),
             isa,
         };
         #[expect(unsafe_code, reason = "output that is written once")]
@@ -261,6 +263,8 @@ struct Task<'a, T> {
     lines: Lines,
     weights: Vec<T>,
     bias: Vec<f32>,
+    /// Of tasks that are done, for the next: as many as have run at once.
+    memory: Mutex<Vec<Buffers<T>>>,
     isa: Isa,
 }
 
@@ -299,6 +303,11 @@ impl<T: StripOperand> Task<'_, T> {
         shared.max(worth).min(cached).min(self.lines.count.max(1))
     }
 
+    /// Memory that no task uses.
+    fn memory(&self) -> MutexGuard<'_, Vec<Buffers<T>>> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn fill(&self, out: &mut [MaybeUninit<f32>]) {
         let output = self.conv.shape.output;
         let lines = self.band_lines();
@@ -309,12 +318,13 @@ impl<T: StripOperand> Task<'_, T> {
         out.par_chunks_mut(plane.max(1))
             .enumerate()
             .for_each(|(image, out)| {
-                out.par_chunks_mut(band.max(1)).enumerate().for_each_init(
-                    Buffers::default,
-                    |buffers, (i, out)| {
-                        self.band(image, i * lines, out, buffers);
-                    },
-                );
+                out.par_chunks_mut(band.max(1))
+                    .enumerate()
+                    .for_each(|(i, out)| {
+                        let mut buffers = self.memory().pop().unwrap_or_default();
+                        self.band(image, i * lines, out, &mut buffers);
+                        self.memory().push(buffers);
+                    });
             });
     }
 
@@ -391,7 +401,11 @@ impl<T: StripOperand> Task<'_, T> {
         // Strips of short lines end beyond them.
         let slack = ROWS * stride * pixel;
         let Buffers { band, row } = buffers;
-        band.resize(count * step + slack, T::default());
+        let needed = count * step + slack;
+        if band.len() < needed {
+            band.resize(needed, T::default());
+        }
+        let band = &mut band[..needed];
         let (rows, slack) = band.split_at_mut(count * step);
         slack.fill(T::default());
         for (i, words) in rows.chunks_exact_mut(step.max(1)).enumerate() {
@@ -448,6 +462,8 @@ impl<T: StripOperand> Task<'_, T> {
         let whole = columns.is_multiple_of(LANES)
             && length >= ROWS
             && column / run == (column + columns - 1) / run;
+        // Written by every strip that is not whole before it is read.
+        let mut tile = [0.0_f32; ROWS * PANEL];
         for first in (0..length).step_by(ROWS) {
             // The last strip of a line begins earlier, and writes some pixels again.
             let first = first.min(length.saturating_sub(ROWS));
@@ -455,7 +471,6 @@ impl<T: StripOperand> Task<'_, T> {
             let (pitch_in, vectors) = (stride * band.pixel, columns.div_ceil(LANES));
             let needed = (side - 1) * band.step + (ROWS - 1) * pitch_in + words;
             assert!(patches.len() >= needed, "the band holds the patches");
-            let mut tile = [0.0_f32; ROWS * PANEL];
             let at = place(first, column);
             let strip = Strip {
                 patches: patches.as_ptr(),

@@ -2,14 +2,18 @@
 //! tokens, in both directions. Finer maps are read where they lie, for all objects of their image, and masks are written
 //! row by row; only what the backward pass needs is kept.
 
+use std::mem::MaybeUninit;
+
 use rayon::prelude::*;
 
-use super::activation::{gelu, gelu_grad, gelu_of, normal_cdf_pdf};
+use super::activation::{gelu_of, normal_cdf_pdf};
 use super::conv::{Conv, ConvShape, Kernel, Placement};
 use super::conv_grad::ParamGrad;
 use super::isa::{Isa, multiversion};
 use super::linear::{Activation, Arithmetic, Linear};
-use super::norm::{lane_dot, layer_norm, layer_norm_grads, layer_norm_in_place};
+use super::norm::{lane_dot, norm_gelu, norm_gelu_grads, vector};
+use super::tile::LANES;
+use super::uninit;
 
 /// Pixels that one cell becomes in each of the two steps.
 const STEP: usize = 4;
@@ -75,18 +79,15 @@ impl FinerHead<'_> {
     /// # Shapes
     /// -> `[N, K, 4·g, 4·g]`
     pub(crate) fn run(&self, isa: Isa, arithmetic: Arithmetic) -> Vec<f32> {
-        let mut middle = self.middle(isa, arithmetic);
-        let [gamma, beta] = self.norm;
-        layer_norm_in_place(isa, &mut middle, gamma, beta, self.epsilon);
-        gelu(isa, &mut middle);
-        let mut upscaled = product(isa, arithmetic, &middle, self.second);
+        let active = self.active(isa, &self.middle(isa, arithmetic));
+        let mut upscaled = product(isa, arithmetic, &active, self.second);
         self.masks(isa, &mut upscaled)
     }
 
     /// The masks as of [`Self::run`], and what [`Self::backward`] needs.
     pub(crate) fn forward(&self, isa: Isa, arithmetic: Arithmetic) -> (Vec<f32>, FinerSums) {
         let middle = self.middle(isa, arithmetic);
-        let active = self.active(isa, &middle).1;
+        let active = self.active(isa, &middle);
         let mut upscaled = product(isa, arithmetic, &active, self.second);
         let masks = self.masks(isa, &mut upscaled);
         (masks, FinerSums { middle, upscaled })
@@ -102,12 +103,11 @@ impl FinerHead<'_> {
     ) -> FinerHeadGrads {
         let (by_upscaled, by_added, tokens) = self.mask_grads(isa, &sums.upscaled, grad);
         let quarter = self.summed_by_image(&by_added);
-        let (normal, active) = self.active(isa, &sums.middle);
+        let active = self.active(isa, &sums.middle);
         let second = param_grad(isa, arithmetic, &active, &by_upscaled, self.second);
         let by_active = input_grad(isa, arithmetic, &by_upscaled, self.second);
-        let by_normal = gelu_grad(isa, &normal, &by_active);
         let [by_middle, by_gamma, by_beta] =
-            layer_norm_grads(isa, &sums.middle, self.norm[0], &by_normal, self.epsilon);
+            norm_gelu_grads(isa, &sums.middle, self.norm, &by_active, self.epsilon);
         FinerHeadGrads {
             map: input_grad(isa, arithmetic, &by_middle, self.first),
             first: param_grad(isa, arithmetic, self.map, &by_middle, self.first),
@@ -156,13 +156,10 @@ impl FinerHead<'_> {
         middle
     }
 
-    /// The normalised sums, and their GELU.
-    fn active(&self, isa: Isa, middle: &[f32]) -> (Vec<f32>, Vec<f32>) {
+    /// GELU of the normalised sums.
+    fn active(&self, isa: Isa, middle: &[f32]) -> Vec<f32> {
         let [gamma, beta] = self.norm;
-        let normal = layer_norm(isa, middle, gamma, beta, self.epsilon);
-        let mut active = normal.clone();
-        gelu(isa, &mut active);
-        (normal, active)
+        norm_gelu(isa, middle, gamma, beta, self.epsilon)
     }
 
     /// Adds the finest maps to the second product, and multiplies by the tokens.
@@ -220,26 +217,39 @@ impl FinerHead<'_> {
             "grad is [N, K, 4g, 4g]"
         );
         let band = PIXELS * g * c2;
-        let (mut nested, mut rows) = (vec![0.0; upscaled.len()], vec![0.0; upscaled.len()]);
         let mut partial = vec![0.0; objects * g * row_tokens];
-        nested
-            .par_chunks_exact_mut(band)
-            .zip(rows.par_chunks_exact_mut(band))
-            .zip(partial.par_chunks_exact_mut(row_tokens))
-            .enumerate()
-            .for_each(|(i, ((nested, rows), by_tokens))| {
-                let (object, row) = (i / g, i % g);
-                let tokens = &self.tokens[object * row_tokens..][..row_tokens];
-                let upscaled = &upscaled[i * band..][..band];
-                for mask in 0..masks {
-                    let grad = &grad[((object * masks + mask) * m + FINER * row) * m..];
-                    let channels = mask * c2..(mask + 1) * c2;
-                    let token = &tokens[channels.clone()];
-                    let inputs = [upscaled, &grad[..FINER * m], token];
-                    add_mask_grad(isa, inputs, rows, &mut by_tokens[channels]);
-                }
-                gelu_row_grad(isa, upscaled, c2, rows, nested);
-            });
+        let mut fill = |nested: &mut [MaybeUninit<f32>], rows: &mut [MaybeUninit<f32>]| {
+            nested
+                .par_chunks_exact_mut(band)
+                .zip(rows.par_chunks_exact_mut(band))
+                .zip(partial.par_chunks_exact_mut(row_tokens))
+                .enumerate()
+                .for_each(|(i, ((nested, rows), by_tokens))| {
+                    let object = i / g;
+                    let row = MaskRow {
+                        upscaled: &upscaled[i * band..][..band],
+                        grad: &grad[object * masks * m * m..][..masks * m * m],
+                        mask: [m * m, i % g * FINER * m],
+                        tokens: &self.tokens[object * row_tokens..][..row_tokens],
+                        c2,
+                    };
+                    mask_row_grad(isa, row, nested, rows, by_tokens);
+                });
+        };
+        assert_eq!(
+            upscaled.len(),
+            objects * g * band,
+            "a band for each row of cells"
+        );
+        let mut rows = Vec::new();
+        #[expect(unsafe_code, reason = "outputs that are written once")]
+        // SAFETY: the bands cover all of both, and `mask_row_grad` writes every channel of every pixel of each: the places
+        // of a row's pixels are a permutation of them.
+        let nested = unsafe {
+            uninit::filled(upscaled.len(), |nested| {
+                rows = uninit::filled(upscaled.len(), |rows| fill(nested, rows));
+            })
+        };
         let mut by_tokens = vec![0.0; self.tokens.len()];
         for (i, partial) in partial.chunks_exact(row_tokens).enumerate() {
             let sums = &mut by_tokens[i / g * row_tokens..][..row_tokens];
@@ -329,10 +339,7 @@ multiversion! {
             let at = quarter_place(pixel, m);
             let quarter = &quarter[at * c2..][..c2];
             let added = if added.len() == c2 { added } else { &added[at * c2..][..c2] };
-            for i in 0..c2 {
-                sum[i] += quarter[i] + added[i];
-                active[i] = gelu_of(sum[i]);
-            }
+            add_gelu(sum, [quarter, added], &mut active);
             for (mask, token) in tokens.chunks_exact(c2).enumerate() {
                 out[mask * pixels + at] = lane_dot(&active, token, |v| v);
             }
@@ -340,35 +347,89 @@ multiversion! {
     }
 }
 
-multiversion! {
-    /// Adds one mask's part of the gradients of a row of cells by the upscaled map, row by row, and by its token; `inputs`
-    /// are the sums before the GELU, nested, the gradient of the mask and the token.
-    fn add_mask_grad(isa: Isa, inputs: [&[f32]; 3], rows: &mut [f32], by_token: &mut [f32]) {
-        let [upscaled, grad, token] = inputs;
-        let (c2, m) = (token.len(), grad.len() / FINER);
-        for (pixel, sum) in upscaled.chunks_exact(c2).enumerate() {
-            let at = quarter_place(pixel, m);
-            let (grad, rows) = (grad[at], &mut rows[at * c2..][..c2]);
-            for i in 0..c2 {
-                rows[i] += grad * token[i];
-                by_token[i] += grad * gelu_of(sum[i]);
-            }
+/// Adds both maps to the sums of a pixel, and takes their GELU. A constant number of channels becomes vector instructions.
+#[inline(always)]
+fn add_gelu(sum: &mut [f32], [quarter, added]: [&[f32]; 2], active: &mut [f32]) {
+    let whole = sum.len() - sum.len() % LANES;
+    for at in (0..whole).step_by(LANES) {
+        let (quarter, added) = (vector(quarter, at), vector(added, at));
+        let (sum, active) = (&mut sum[at..at + LANES], &mut active[at..at + LANES]);
+        for i in 0..LANES {
+            let value = sum[i] + (quarter[i] + added[i]);
+            (sum[i], active[i]) = (value, gelu_of(value));
         }
+    }
+    for i in whole..sum.len() {
+        sum[i] += quarter[i] + added[i];
+        active[i] = gelu_of(sum[i]);
     }
 }
 
+/// What the gradients of a row of cells are made of.
+#[derive(Clone, Copy)]
+struct MaskRow<'a> {
+    /// Sums before the GELU, nested.
+    upscaled: &'a [f32],
+    /// Gradients by the object's masks, `[K, 4·g, 4·g]`.
+    grad: &'a [f32],
+    /// Values of a mask, and those before the row.
+    mask: [usize; 2],
+    /// `[K, C2]`
+    tokens: &'a [f32],
+    c2: usize,
+}
+
 multiversion! {
-    /// Turns gradients by the GELU of a row of cells, row by row, to those by its input, and nests them as well.
-    fn gelu_row_grad(isa: Isa, upscaled: &[f32], c2: usize, rows: &mut [f32], nested: &mut [f32]) {
-        let m = rows.len() / (c2 * FINER);
+    /// Writes the gradients by the sums before the GELU, nested and row by row, and adds those by the tokens.
+    fn mask_row_grad(
+        isa: Isa,
+        row: MaskRow<'_>,
+        nested: &mut [MaybeUninit<f32>],
+        rows: &mut [MaybeUninit<f32>],
+        by_tokens: &mut [f32],
+    ) {
+        let MaskRow { upscaled, grad, mask: [size, before], tokens, c2 } = row;
+        let m = upscaled.len() / (FINER * c2);
+        let whole = c2 - c2 % LANES;
         let pixels = upscaled.chunks_exact(c2).zip(nested.chunks_exact_mut(c2));
         for (pixel, (sum, nested)) in pixels.enumerate() {
-            let rows = &mut rows[quarter_place(pixel, m) * c2..][..c2];
-            for i in 0..c2 {
+            let at = quarter_place(pixel, m);
+            let rows = &mut rows[at * c2..][..c2];
+            for from in (0..whole).step_by(LANES) {
+                let sum = vector(sum, from);
+                let (mut active, mut slope, mut by) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
+                for i in 0..LANES {
+                    let (cdf, pdf) = normal_cdf_pdf(sum[i]);
+                    (active[i], slope[i]) = (sum[i] * cdf, cdf + sum[i] * pdf);
+                }
+                let tokens = tokens.chunks_exact(c2).zip(by_tokens.chunks_exact_mut(c2));
+                for (mask, (token, by_token)) in tokens.enumerate() {
+                    let grad = grad[mask * size + before + at];
+                    let token = vector(token, from);
+                    let by_token = &mut by_token[from..from + LANES];
+                    for i in 0..LANES {
+                        by[i] += grad * token[i];
+                        by_token[i] += grad * active[i];
+                    }
+                }
+                let to = from..from + LANES;
+                for (i, (nested, row)) in nested[to.clone()].iter_mut().zip(&mut rows[to]).enumerate() {
+                    let by_sum = by[i] * slope[i];
+                    nested.write(by_sum);
+                    row.write(by_sum);
+                }
+            }
+            for i in whole..c2 {
                 let (cdf, pdf) = normal_cdf_pdf(sum[i]);
-                let grad = rows[i] * (cdf + sum[i] * pdf);
-                rows[i] = grad;
-                nested[i] = grad;
+                let mut by = 0.0;
+                for mask in 0..tokens.len() / c2 {
+                    let (grad, channel) = (grad[mask * size + before + at], mask * c2 + i);
+                    by += grad * tokens[channel];
+                    by_tokens[channel] += grad * (sum[i] * cdf);
+                }
+                let by_sum = by * (cdf + sum[i] * pdf);
+                nested[i].write(by_sum);
+                rows[i].write(by_sum);
             }
         }
     }

@@ -24,9 +24,11 @@ mod linear;
 mod map_attention;
 mod map_blocks;
 mod mask_head;
+mod mask_scores;
 mod norm;
 mod online_softmax;
 mod pointwise_grad;
+mod select_rows;
 mod self_attention;
 mod strip;
 mod tile;
@@ -46,9 +48,13 @@ pub(crate) use linear::Linear;
 pub use linear::{Activation, Arithmetic};
 pub(crate) use map_attention::{MapToTokens, TokensToMap};
 pub(crate) use mask_head::MaskHead;
+pub use mask_scores::MaskLossWeights;
+pub(crate) use mask_scores::{MaskScores, SCORES};
 pub(crate) use norm::{layer_norm, layer_norm_grads, layer_norm_in_place};
+pub(crate) use select_rows::{select_rows, select_rows_grad};
 pub(crate) use self_attention::SelfAttention;
 pub(crate) use two_way_attention::{ImageKeys, ImageToTokens, SharedAttention, TokensToImage};
+pub(crate) use uninit::two_in_bands;
 pub(crate) use window_attention::{Bias, Layout, WindowAttention};
 
 /// Elements per task of an element-wise pass.

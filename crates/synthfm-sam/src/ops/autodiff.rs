@@ -12,7 +12,8 @@ use super::finer_head::{self, INPUTS};
 use super::fused::FusedBackward;
 use super::gradients::SamGradients;
 use super::{
-    Activation, Arithmetic, FusedGradients, GradientOf, SamOps, Sampling, activate, two_way,
+    Activation, Arithmetic, FusedGradients, GradientOf, MaskLossWeights, SamOps, Sampling,
+    activate, mask_scores, select_rows, two_way,
 };
 
 /// What the backward pass of a convolution keeps; its parents are input, weight, bias and, if there is one, the
@@ -383,6 +384,26 @@ impl<B: SamGradients + FusedGradients, C: CheckpointStrategy> SamOps for Autodif
             &out_bias,
         ];
         record::<B, C, 7>(nodes.map(<FloatTensor<Self>>::node), output, gradient)
+    }
+
+    fn mask_scores(
+        logits: FloatTensor<Self>,
+        target: FloatTensor<Self>,
+        weights: MaskLossWeights,
+    ) -> FloatTensor<Self> {
+        let inputs = [&logits, &target].map(|input| input.clone().into_primitive());
+        match B::mask_scores_recorded(inputs, weights) {
+            Some((output, gradient)) => record::<B, C, 1>([logits.node()], output, gradient),
+            None => mask_scores::composed::<Self>(&logits, &target, weights),
+        }
+    }
+
+    fn select_rows(x: FloatTensor<Self>, of: Vec<usize>) -> FloatTensor<Self> {
+        let node = x.node();
+        match B::select_rows_recorded(&x.clone().into_primitive(), &of) {
+            Some((output, gradient)) => record::<B, C, 1>([node], output, gradient),
+            None => select_rows::composed::<Self>(&x, &of),
+        }
     }
 
     fn finer_head(

@@ -6,7 +6,7 @@ use burn::tensor::{Shape, TensorData};
 
 use super::fused::{map_to_tokens, tokens_to_map};
 use super::gradients::SamGradients;
-use super::{SamOps, Sampling, finer_head};
+use super::{MaskLossWeights, SamOps, Sampling, finer_head, mask_scores, select_rows};
 use crate::kernels::{
     self, Activation, Arithmetic, Bias, Conv, ConvShape, Depthwise, ImageKeys, ImageToTokens, Isa,
     Kernel, Layout, Linear, MaskHead, Placement, SelfAttention, SharedAttention, TokensToImage,
@@ -536,6 +536,18 @@ impl SamOps for Flex {
             tokens,
         ];
         finer_head::run(inputs, &image_of_object, epsilon, arithmetic)
+    }
+
+    fn mask_scores(
+        logits: FloatTensor<Self>,
+        target: FloatTensor<Self>,
+        weights: MaskLossWeights,
+    ) -> FloatTensor<Self> {
+        mask_scores::run([logits, target], weights)
+    }
+
+    fn select_rows(x: FloatTensor<Self>, of: Vec<usize>) -> FloatTensor<Self> {
+        select_rows::run(&x, &of)
     }
 
     fn exact_gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {

@@ -13,7 +13,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, TensorMetadata};
 
 use super::flex::{image_keys, tensor, values};
-use super::{Arithmetic, SamOps, finer_head};
+use super::{Arithmetic, MaskLossWeights, SamOps, finer_head, mask_scores, select_rows};
 use crate::kernels::{Isa, MapToTokens, TokensToMap};
 
 /// Gradients of an operation by its inputs, from the gradient of its output.
@@ -76,6 +76,21 @@ pub trait FusedGradients: SamOps {
         let _ = (inputs, image_of_object, epsilon, arithmetic);
         None
     }
+
+    /// [`SamOps::mask_scores`] of its tensors in order. Gradient: of the logits.
+    fn mask_scores_recorded(
+        inputs: [FloatTensor<Self>; 2],
+        weights: MaskLossWeights,
+    ) -> Option<Recorded<Self>> {
+        let _ = (inputs, weights);
+        None
+    }
+
+    /// [`SamOps::select_rows`], with its gradient.
+    fn select_rows_recorded(x: &FloatTensor<Self>, of: &[usize]) -> Option<Recorded<Self>> {
+        let _ = (x, of);
+        None
+    }
 }
 
 #[cfg(feature = "gpu")]
@@ -126,6 +141,17 @@ impl FusedGradients for Flex {
     ) -> Option<Recorded<Self>> {
         let of = image_of_object.to_vec();
         Some(finer_head::recorded(inputs, of, epsilon, arithmetic))
+    }
+
+    fn mask_scores_recorded(
+        inputs: [FloatTensor<Self>; 2],
+        weights: MaskLossWeights,
+    ) -> Option<Recorded<Self>> {
+        Some(mask_scores::recorded(inputs, weights))
+    }
+
+    fn select_rows_recorded(x: &FloatTensor<Self>, of: &[usize]) -> Option<Recorded<Self>> {
+        Some(select_rows::recorded(x, of.to_vec()))
     }
 }
 

@@ -14,7 +14,9 @@ mod fused;
 #[cfg(all(test, feature = "gpu"))]
 mod gpu_tests;
 mod gradients;
+mod mask_scores;
 mod sampling;
+mod select_rows;
 mod two_way;
 
 use burn::backend::tensor::FloatTensor;
@@ -22,7 +24,7 @@ use burn::backend::{Backend, Dispatch, TensorMetadata, backend_extension};
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{FloatDType, Shape, Tensor};
 
-pub use crate::kernels::{Activation, Arithmetic};
+pub use crate::kernels::{Activation, Arithmetic, MaskLossWeights};
 pub use fused::{FusedGradients, GradientOf, Recorded};
 pub use sampling::Sampling;
 
@@ -394,6 +396,25 @@ pub trait SamOps: Backend {
             tokens,
         ];
         finer_head::composed::<Self>(inputs, &image_of_object, epsilon, arithmetic)
+    }
+
+    /// Scores of masks of P pixels whose probabilities are p = σ(x) and whose targets t are 0 to 1: the weighted sum of the
+    /// soft Dice loss, `1 - (2 Σ p·t + 1) / (Σ p + Σ t + 1)`, the focal loss, `Σ α·(1 - p_t)²·CE / P` with α from 1/4 on the
+    /// target to 3/4 outside it, and the balanced cross entropy, `Σ t·CE / (2 Σ t) + Σ (1 - t)·CE / (2 Σ (1 - t))`; and the
+    /// pixels where x > 0, where t > 1/2, and both, which have no gradient.
+    ///
+    /// `logits`, `target`: `[N, P]` -> `[N, 4]`; nothing flows back into the target.
+    fn mask_scores(
+        logits: FloatTensor<Self>,
+        target: FloatTensor<Self>,
+        weights: MaskLossWeights,
+    ) -> FloatTensor<Self> {
+        mask_scores::composed::<Self>(&logits, &target, weights)
+    }
+
+    /// Row `of[i]` of `x` for each i; `x`: `[B, n]` -> `[N, n]`.
+    fn select_rows(x: FloatTensor<Self>, of: Vec<usize>) -> FloatTensor<Self> {
+        select_rows::composed::<Self>(&x, &of)
     }
 
     /// GELU with the error function; any shape.
@@ -817,4 +838,35 @@ pub fn finer_head(
         epsilon,
         arithmetic,
     ))
+}
+
+/// Losses of masks and the counts behind their overlap, see [`SamOps::mask_scores`].
+///
+/// # Shapes
+/// `logits`, `target`: `[N, P]` -> `[N, 4]`: the weighted loss; pixels of the thresholded answer, of the target, and of both
+pub fn mask_scores(logits: Tensor<2>, target: Tensor<2>, weights: MaskLossWeights) -> Tensor<2> {
+    Tensor::from_dispatch(<Dispatch as SamOps>::mask_scores(
+        logits.into_dispatch(),
+        target.into_dispatch(),
+        weights,
+    ))
+}
+
+/// Entry `of[i]` of the first axis for each i.
+///
+/// # Shapes
+/// `[B, ..]` -> `[N, ..]`
+///
+/// # Panics
+/// If there is no such entry.
+pub fn select_rows<const D: usize>(x: Tensor<D>, of: &[usize]) -> Tensor<D> {
+    let mut shape = x.shape();
+    let rows = shape[0];
+    if of.iter().copied().eq(0..rows) {
+        return x;
+    }
+    let x = x.reshape([rows, shape.num_elements() / rows.max(1)]);
+    let out = <Dispatch as SamOps>::select_rows(x.into_dispatch(), of.to_vec());
+    shape[0] = of.len();
+    Tensor::<2>::from_dispatch(out).reshape(shape)
 }

@@ -126,7 +126,7 @@ fn a_trainee_outside_of_a_run_steps_as_the_run_does() {
     assert_eq!(reports.len(), 3);
     for (step, report) in (0..).zip(&reports) {
         let lr = config.schedule.at(step, 3);
-        let (next, loss) = trainee.train_on(&maker.batch(step), lr).unwrap();
+        let (next, loss) = trainee.train_on(&[maker.batch(step)], lr).unwrap();
         trainee = next;
         assert_eq!(loss.map(f32::to_bits), Some(report.loss.to_bits()));
     }

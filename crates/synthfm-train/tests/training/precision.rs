@@ -79,7 +79,7 @@ fn a_trainee_steps_in_the_precision_of_its_configuration() {
         let trainee = TrainState::new(sam, &config, &model, &device).unwrap();
         assert_eq!(trainee.arithmetic(), chosen.unwrap());
         let maker = BatchMaker::new(config.clone(), model);
-        let (_, loss) = trainee.train_on(&maker.batch(0), 0.0).unwrap();
+        let (_, loss) = trainee.train_on(&[maker.batch(0)], 0.0).unwrap();
         let (expected, _) = gradients(&config, precision.for_training(&device).unwrap());
         assert_eq!(loss.map(f32::to_bits), Some(expected.to_bits()));
     }

@@ -37,6 +37,8 @@ struct TrainTimes {
     parameters: usize,
     device: String,
     threads: usize,
+    /// Parts of a batch that are computed at once.
+    parts: usize,
     precision: String,
     repeats: usize,
     step_ms: Spread,
@@ -66,12 +68,13 @@ struct Generating {
 /// Times whole training steps.
 pub(super) fn run(args: &BenchTrainArgs, session: &Session) -> Result<()> {
     allocator::keep_freed_memory(allocator::Keep::Always);
-    let (config, device) = (config(args), session.device()?);
+    let device = session.device()?;
+    let config = config(args, device.is_cpu());
     config.validate()?;
     let model = config.model.resolve();
     let maker = BatchMaker::new(config.clone(), model.clone());
     let busy = spinner(session, "making batches");
-    let (batches, making_batch_ms) = batches(&maker, args)?;
+    let (batches, making_batch_ms) = batches(&maker, &config, args)?;
     let sam = initialise(Sam::new(&model, &device.device), config.seed);
     let mut trainee = InTraining::new(
         TrainState::new(sam, &config, &model, &device.device)?,
@@ -91,7 +94,7 @@ pub(super) fn run(args: &BenchTrainArgs, session: &Session) -> Result<()> {
     let cpu_ms = counted_from.zip(processor_ms());
     let cpu_ms = cpu_ms.map(|(from, to)| (to - from) / repeats as f64);
     let generating = if args.generate {
-        Some(generating(&maker, &mut trainee, args)?)
+        Some(generating(&maker, &mut trainee, args, config.accumulate)?)
     } else {
         None
     };
@@ -104,6 +107,7 @@ pub(super) fn run(args: &BenchTrainArgs, session: &Session) -> Result<()> {
         parameters,
         device: device.description,
         threads: rayon::current_num_threads(),
+        parts: config.accumulate,
         precision,
         repeats,
         step_ms,
@@ -126,11 +130,21 @@ fn processor_ms() -> Option<f64> {
     (ticks.len() == 2).then(|| 10.0 * (ticks[0] + ticks[1]))
 }
 
+/// As many parts as were asked for; or one for each thread of the CPU, if those divide the batch.
+fn parts(args: &BenchTrainArgs, on_cpu: bool) -> usize {
+    let threads = rayon::current_num_threads();
+    let each = on_cpu && args.batch.is_multiple_of(threads);
+    args.parts.unwrap_or(if each { threads } else { 1 })
+}
+
 /// The shipped recipe, with one click for each object and the corrections that were asked for.
-fn config(args: &BenchTrainArgs) -> TrainConfig {
+fn config(args: &BenchTrainArgs, on_cpu: bool) -> TrainConfig {
+    let parts = parts(args, on_cpu);
     let mut config = TrainConfig {
         mode: Mode::All,
         batch_size: args.batch,
+        accumulate: parts,
+        parts_at_once: parts,
         objects_per_image: args.objects,
         min_aspect: 0.6,
         precision: args.precision,
@@ -160,14 +174,31 @@ fn config(args: &BenchTrainArgs) -> TrainConfig {
     config
 }
 
-/// Batches of equal cost, and the milliseconds that one takes to make.
-fn batches(maker: &BatchMaker, args: &BenchTrainArgs) -> Result<(Vec<Batch>, f64)> {
+/// Batches of equal cost, in parts, and the milliseconds that one takes to make.
+fn batches(
+    maker: &BatchMaker,
+    config: &TrainConfig,
+    args: &BenchTrainArgs,
+) -> Result<(Vec<Vec<Batch>>, f64)> {
     let started = Instant::now();
     let _ = maker.batch(0);
     let making_ms = since_ms(started);
-    let mut batches = Vec::with_capacity(BATCHES);
-    for number in 0..BATCHES as u64 {
-        let Some(mut batch) = maker.full_batch(number << 20) else {
+    let parts = config.accumulate;
+    if !args.batch.is_multiple_of(parts) {
+        bail!(
+            "--parts {parts} does not divide the {} images of --batch",
+            args.batch
+        );
+    }
+    let of_part = TrainConfig {
+        batch_size: args.batch / parts,
+        accumulate: 1,
+        parts_at_once: 1,
+        ..config.clone()
+    };
+    let maker = BatchMaker::new(of_part, config.model.resolve());
+    let part = |number: usize| -> Result<Batch> {
+        let Some(mut batch) = maker.full_batch((number as u64) << 20) else {
             bail!(
                 "too few samples have {} structures: ask for fewer with --objects",
                 args.objects
@@ -175,9 +206,10 @@ fn batches(maker: &BatchMaker, args: &BenchTrainArgs) -> Result<(Vec<Batch>, f64
         };
         // A configuration gives the largest number of corrections only.
         batch.corrections = Corrections::central(args.corrections);
-        batches.push(batch);
-    }
-    Ok((batches, making_ms))
+        Ok(batch)
+    };
+    let batch = |number: usize| (0..parts).map(|i| part(number * parts + i)).collect();
+    Ok(((0..BATCHES).map(batch).collect::<Result<_>>()?, making_ms))
 }
 
 /// A model whose steps are timed.
@@ -207,9 +239,9 @@ impl InTraining {
         self.trainee.as_ref().context("the step before failed")
     }
 
-    fn step(&mut self, batch: &Batch) -> Result<()> {
+    fn step(&mut self, parts: &[Batch]) -> Result<()> {
         let trainee = self.trainee.take().context("the step before failed")?;
-        let (trainee, loss) = trainee.train_on(batch, self.lr)?;
+        let (trainee, loss) = trainee.train_on(parts, self.lr)?;
         self.trainee = Some(trainee);
         loss.context("a step had no finite gradients")?;
         Ok(())
@@ -221,16 +253,18 @@ fn generating(
     maker: &BatchMaker,
     trainee: &mut InTraining,
     args: &BenchTrainArgs,
+    parts: usize,
 ) -> Result<Generating> {
     let steps = 1 + u64::from(args.repeats);
     let mut loader = Loader::start(maker, 0, steps, 1);
     let (mut step_ms, mut wait_ms) = (Vec::new(), Vec::new());
     for _ in 0..steps {
         let started = Instant::now();
-        let batch = loader.next_batch().context("the worker ended early")?;
+        let parts = (0..parts).map(|_| loader.next_batch().context("the worker ended early"));
+        let parts: Vec<Batch> = parts.collect::<Result<_>>()?;
         wait_ms.push(since_ms(started));
         let started = Instant::now();
-        trainee.step(&batch)?;
+        trainee.step(&parts)?;
         step_ms.push(since_ms(started));
     }
     // The first step waits for the worker to start.
@@ -257,7 +291,7 @@ impl TrainTimes {
             "model                     {} parameters at {} px\n\
              device                    {}, {} threads, {}\n\
              repetitions               {}\n\
-             batch                     {} images of {} objects each, {} corrections\n\
+             batch                     {} images of {} objects each, {} corrections; {} parts at once\n\
              step                      {}, {:.2} images per second\n\
              processor time per step   {}\n\
              making a batch            {:.1} ms on one thread\n\
@@ -272,6 +306,7 @@ impl TrainTimes {
             self.batch,
             self.objects_per_image,
             self.corrections,
+            self.parts,
             self.step_ms.text(),
             self.images_per_second,
             self.cpu_ms

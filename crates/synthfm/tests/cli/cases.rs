@@ -1,6 +1,8 @@
 //! Inputs on which other programs fail, with the right values, from top to bottom of `shared/cases`. What needs a file
 //! that is small is tested beside its reader too; here it is the program that is asked.
 
+#![expect(clippy::float_cmp, reason = "values are read as they are stored")]
+
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
