@@ -23,7 +23,7 @@ import numpy as np
 
 LIMITS = {"512MB": 512_000_000, "2GB": 2_000_000_000}
 ALLOWED = 1.3, 150_000_000
-MAX_SECONDS = 60
+MAX_SECONDS = 300
 
 
 def nifti(path, shape, kind):

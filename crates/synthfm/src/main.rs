@@ -49,9 +49,24 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
         Err(error) => {
-            synthfm_image::tell(&format!("error: {}", one_line(error.as_ref())));
+            let hint = hint(&error, &cli.verb);
+            synthfm_image::tell(&format!("error: {}{hint}", one_line(error.as_ref())));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// What to do about an error, in the words of the verb.
+fn hint(error: &anyhow::Error, verb: &Verb) -> &'static str {
+    let too_large = error.chain().any(|cause| {
+        let cause = cause.downcast_ref::<synthfm_image::Error>();
+        matches!(cause, Some(synthfm_image::Error::Limit { .. }))
+    });
+    match verb {
+        Verb::Predict(_) | Verb::Embed(_) | Verb::Info(_) if too_large => {
+            "; --max-memory sets the limit"
+        }
+        _ => "",
     }
 }
 

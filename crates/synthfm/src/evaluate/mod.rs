@@ -105,9 +105,11 @@ pub(crate) fn run(args: &EvaluateArgs, session: &Session) -> Result<()> {
     ));
     tell(&found.notes, session);
     if found.rows.is_empty() {
-        bail!(
-            "nothing was evaluated: no case could be read, or none has a structure that is large enough"
-        );
+        let why = match found.failed.first() {
+            Some(note) => format!("{} could not be read: {}", note.case, note.text),
+            None => "no case has a structure that is large enough".to_owned(),
+        };
+        bail!("nothing was evaluated: {why}");
     }
     Ok(())
 }

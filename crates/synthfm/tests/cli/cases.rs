@@ -241,7 +241,7 @@ fn small_files_cost_little() {
     let Some(cases) = cases() else { return };
     for (path, part) in [
         ("R_bounds/line_skip_1MB.nrrd", "line skip"),
-        ("R_bounds/j2k_16000.dcm", "limit"),
+        ("R_bounds/j2k_16000.dcm", "--max-memory"),
         ("R_bounds/j2k_cut_138.dcm", "ends early"),
     ] {
         let mut command = std::process::Command::new("sh");
