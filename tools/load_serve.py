@@ -149,6 +149,7 @@ class Worker(threading.Thread):
     def run(self):
         kinds = [self.predict] * 8 + [self.read] * 8 + [self.steps] * 2 + [self.malformed] * 6 + [self.escape] * 5
         kinds += [self.strangers] * 2 + [self.huge, self.slow, self.broken_off, self.sessions, self.upload]
+        kinds += [self.vanish, self.deaf, self.trickle, self.reload]
         while self.count > 0:
             self.count -= 1
             try:
@@ -299,6 +300,54 @@ class Worker(threading.Thread):
             session = json.loads(answer)["session"]
             self.expect("sessions: end", self.server.request("DELETE", f"/api/sessions/{session}")[0], {200})
 
+    def send_and_leave(self, data, wait=0.0):
+        """Sends bytes and closes the connection without reading, after a while."""
+        with socket.socket() as connection:
+            # A small buffer: the server finds soon that nobody takes what it sends.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.settimeout(60)
+            connection.connect(("127.0.0.1", self.server.port))
+            connection.sendall(data)
+            time.sleep(wait)
+
+    def vanish(self):
+        """Asks for something that takes a while, and is gone before the answer."""
+        body = json.dumps({"structure": 1, "plane": "axial", "index": 0, "points": [[9, 9]], "labels": [1]})
+        head = f"POST {self.path}/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        self.send_and_leave(f"{head}\r\n{body}".encode())
+        whole = png(512, 1)
+        head = f"PUT /api/uploads?name=a.png HTTP/1.1\r\nHost: localhost\r\nX-Session: {self.headers['X-Session']}\r\n"
+        self.send_and_leave(f"{head}Content-Length: {len(whole)}\r\n\r\n".encode() + whole[: len(whole) // 2])
+        self.results["vanished"] += 2
+
+    def deaf(self):
+        """Asks for much and takes nothing."""
+        line = f"GET {self.path}/slice?plane=axial&index=0 HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        self.send_and_leave(line.encode() * 50, wait=0.3)
+        self.results["deaf"] += 1
+
+    def trickle(self):
+        """Sends an upload byte by byte, and gives up."""
+        head = f"PUT /api/uploads?name=a.png HTTP/1.1\r\nHost: localhost\r\nX-Session: {self.headers['X-Session']}\r\nContent-Length: 1000\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", self.server.port), timeout=60) as connection:
+            connection.sendall(head.encode())
+            for _ in range(5):
+                connection.sendall(b"x")
+                time.sleep(0.05)
+        self.results["trickled"] += 1
+
+    def reload(self):
+        """What a browser does when its page is loaded again: everything, a session, its events, and away."""
+        for path in ("/", "/style.css", "/js/app.js", "/api/info", "/api/cases"):
+            self.expect("reload: page", self.server.request("GET", path)[0], {200})
+        status, answer = self.server.request("POST", "/api/sessions")
+        self.expect("reload: session", status, {200, 503})
+        if status == 200:
+            session = json.loads(answer)["session"]
+            line = f"GET /api/events?session={session} HTTP/1.1\r\nHost: localhost\r\n\r\n"
+            self.send_and_leave(line.encode(), wait=0.05)
+            self.server.request("DELETE", f"/api/sessions/{session}")
+
     def upload(self):
         whole = png(64, 1)
         cut = whole[: self.random.randrange(len(whole))]
@@ -320,8 +369,18 @@ def main():
         try:
             failed = load(server, args, root, work)
         finally:
-            server.process.terminate()
-            code = server.process.wait(timeout=30)
+            # Clients that hold on must not keep the server from ending.
+            session = json.loads(server.request("POST", "/api/sessions")[1])["session"]
+            head = f"PUT /api/uploads?name=a.png HTTP/1.1\r\nHost: localhost\r\nX-Session: {session}\r\nContent-Length: 9999\r\n\r\n"
+            with socket.create_connection(("127.0.0.1", server.port)) as holding:
+                holding.sendall(head.encode())
+                started = time.perf_counter()
+                server.process.terminate()
+                code = server.process.wait(timeout=30)
+                seconds = time.perf_counter() - started
+        print(f"ended {seconds:.1f} s after the signal")
+        if seconds > 6:
+            failed.append(f"the server took {seconds:.1f} s to end")
         if code != 0:
             failed.append(f"the server ended with {code}")
     for line in failed[:20]:

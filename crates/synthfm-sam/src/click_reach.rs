@@ -93,7 +93,7 @@ const LAYOUTS: [Layout; 4] = [FINE, PLAIN, TEXTURE, BROAD];
 /// Rows of the maps that are written together: whole cells of every guide.
 const BAND: usize = 4;
 /// All maps.
-pub(crate) const MAPS: usize = 36;
+pub const MAPS: usize = 36;
 const _: () = assert!(
     FINE.end() == 10 && PLAIN.end() == TEXTURE.at && TEXTURE.end() == 24 && BROAD.end() == 35
 );

@@ -33,6 +33,7 @@ mod views;
 mod weights;
 
 pub use burn::tensor::Device;
+pub use click_reach::MAPS as CLICK_MAPS;
 pub use config::{EncoderConfig, Preparation, SamConfig, VitConfig};
 pub use device::{DeviceChoice, DeviceInfo, OpenDevice, devices};
 pub use embedding::{CacheOptions, CacheStats, EmbeddingCache};

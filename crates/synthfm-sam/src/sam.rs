@@ -28,8 +28,8 @@ pub struct Sam {
 }
 
 impl Sam {
-    /// A model with `PyTorch`'s default initial values. Nothing is allocated before a parameter is
-    /// first used or loaded.
+    /// A model whose parameters are zero until they are loaded or drawn. Nothing is allocated before a parameter is
+    /// first used.
     pub fn new(config: &SamConfig, device: &Device) -> Self {
         Self {
             image_encoder: ImageEncoder::new(config, device),

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::Stream;
@@ -16,6 +16,9 @@ use super::sessions::Sessions;
 const BEHIND: usize = 256;
 /// Silence after which a sign of life is sent, which also renews the page's lease.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
+
+/// Time that a stream lasts; browsers open another one by themselves.
+const LONGEST: Duration = Duration::from_hours(1);
 
 /// One thing that happened.
 #[derive(Debug, Clone)]
@@ -60,6 +63,7 @@ impl Events {
             session,
             sessions,
             stopped,
+            until: Instant::now() + LONGEST,
         };
         let events = stream::unfold(listener, |mut listener| async {
             let event = listener.next().await?;
@@ -74,12 +78,13 @@ struct Listener {
     session: String,
     sessions: Arc<Sessions>,
     stopped: tokio::sync::watch::Receiver<bool>,
+    until: Instant,
 }
 
 impl Listener {
     async fn next(&mut self) -> Option<Event> {
         loop {
-            if *self.stopped.borrow() {
+            if *self.stopped.borrow() || Instant::now() > self.until {
                 return None;
             }
             let notice = tokio::select! {

@@ -7,7 +7,7 @@
 use std::fs;
 
 use serde::{Deserialize, Serialize};
-use synthfm_sam::{EncoderConfig, SamConfig};
+use synthfm_sam::{CLICK_MAPS, EncoderConfig, SamConfig};
 
 use crate::config::{CountedAnswers, TrainConfig};
 use crate::plan::{ParameterGroup, Plan, trained_blocks};
@@ -82,7 +82,7 @@ fn decoder_values(model: &SamConfig) -> u64 {
     let joined = 6 * model.dense_prompts as u64 * c;
     // Maps of distances from the clicks, joined with the finest features and space-to-depth.
     let reach = if model.click_reach {
-        16 * (2 * 36 + 3 * c / 8)
+        16 * (2 * CLICK_MAPS as u64 + 3 * c / 8)
     } else {
         0
     };

@@ -233,12 +233,12 @@ impl Scene<'_> {
             };
             let (socket, head) = (side(&socket), side(&head));
             let mean = trunk.tissues.bone;
-            self.solid(TargetKind::Organ, socket, mean, Some(trunk.wall));
-            self.bone(&head, &trunk.tissues, Some(trunk.wall));
+            self.solid(TargetKind::Organ, socket, mean, Some(trunk.body));
+            self.bone(&head, &trunk.tissues, Some(trunk.body));
         }
         let frame = trunk.part([0.0, 0.88], [0.3, 0.12], 0.0);
         let sacrum = self.shape(&BLOCK, &frame, 0.08);
-        self.bone(&sacrum, &trunk.tissues, Some(trunk.wall));
+        self.bone(&sacrum, &trunk.tissues, Some(trunk.body));
     }
 
     /// The trunk from the front or the side: a column of vertebrae, kidneys, long muscles, liver.
@@ -291,12 +291,12 @@ impl Scene<'_> {
         };
         let (discs, beside) = (line(0.0, 0.85 * half), line(1.75 * half, 0.45 * half));
         let canal_behind = self.rng.chance(0.6);
-        self.solid(TargetKind::Tube, discs, disc_mean, Some(trunk.wall));
+        self.solid(TargetKind::Tube, discs, disc_mean, Some(trunk.body));
         self.last().target = TargetRule::No;
         if canal_behind {
             let mean = trunk.tissues.fluid;
             let paint = self.textured(mean);
-            let canal = New::of(TargetKind::Tube, beside, paint).inside(trunk.wall);
+            let canal = New::of(TargetKind::Tube, beside, paint).inside(trunk.body);
             self.add(canal);
         }
         let mut y = self.rng.uniform(-0.5, 0.5) * pitch;
@@ -306,7 +306,7 @@ impl Scene<'_> {
             let outline = self.shape(&BLOCK, &frame, 0.05);
             let mean = trunk.tissues.marrow;
             let block = self.textured(mean);
-            self.add(New::of(TargetKind::Organ, outline, block).inside(trunk.wall));
+            self.add(New::of(TargetKind::Organ, outline, block).inside(trunk.body));
             if self.rng.chance(0.5) {
                 let mut cortex = self.rim(mean, [0.002, 0.006]);
                 cortex.mean = trunk.tissues.bone;

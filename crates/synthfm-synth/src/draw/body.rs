@@ -10,8 +10,8 @@ use crate::params::{Outline, TargetKind, TargetRule, Vec2};
 
 /// The inside of a body, which organs do not leave, and what it is made of.
 pub(super) struct Trunk {
-    /// The wall around the cavity.
-    pub(super) wall: u16,
+    /// The body with its wall, which what lies beside the cavity does not leave.
+    pub(super) body: u16,
     /// The cavity.
     pub(super) id: u16,
     /// The cavity's frame.
@@ -158,7 +158,7 @@ impl Scene<'_> {
         let rule = self.sometimes(rule);
         let id = self.add(cavity.target(rule));
         Trunk {
-            wall: body,
+            body,
             id,
             frame: Frame::new(centre, axes.map(|a| a * share), 0.0),
             tissues,
@@ -234,7 +234,7 @@ impl Scene<'_> {
             let psoas = trunk.part([-0.25, 0.6], [0.13, 0.17], 0.0);
             self.pair_of(&MUSCLE, trunk, psoas);
         }
-        self.vertebra(at, radius, &trunk.tissues, trunk.wall);
+        self.vertebra(at, radius, &trunk.tissues, trunk.body);
     }
 
     /// A muscle and its mirror image; they may leave the cavity, not the body.
@@ -243,7 +243,7 @@ impl Scene<'_> {
         let mirror = Pose::mirror(trunk.frame.centre[0]);
         let mean = trunk.tissues.muscle + 0.03 * self.rng.normal();
         for outline in [mirror.outline(&outline), outline] {
-            self.solid(TargetKind::Organ, outline, mean, Some(trunk.wall));
+            self.solid(TargetKind::Organ, outline, mean, Some(trunk.body));
         }
     }
 
@@ -264,7 +264,7 @@ impl Scene<'_> {
             let paint = plain(trunk.tissues.bone);
             let rib = New::of(TargetKind::Tube, Outline::Tubes { branches }, paint);
             let rule = self.sometimes(TargetRule::Visible);
-            self.add(rib.inside(trunk.wall).target(rule));
+            self.add(rib.inside(trunk.body).target(rule));
         }
     }
 

@@ -33,7 +33,7 @@ impl Scene<'_> {
             let at = [width * self.rng.uniform(0.2, 0.8), top + radius];
             let outline = self.rounded_at(at, [1.3 * radius, radius], 0.0, 0.06);
             let mean = self.organ_mean(&tissues);
-            let id = self.solid(TargetKind::Organ, outline, mean, Some(chest.wall));
+            let id = self.solid(TargetKind::Organ, outline, mean, Some(chest.body));
             let frame = Frame::new([at[0], top + 0.2], [0.4, 0.15], 0.0);
             self.tree_in(&frame, tissues.blood - mean, id);
         }
@@ -44,12 +44,12 @@ impl Scene<'_> {
         let size = self.rng.uniform(0.16, 0.34);
         let axes = [size * self.rng.uniform(0.75, 1.0), size];
         let heart = Frame::new(at, axes, self.rng.uniform(-0.9, 0.9));
-        self.great_arteries(&heart, tissues.blood, chest.wall);
-        self.heart(&heart, &tissues, Some(chest.wall));
+        self.great_arteries(&heart, tissues.blood, chest.body);
+        self.heart(&heart, &tissues, Some(chest.body));
         if self.rng.chance(0.6) {
             let at = heart.at([self.rng.uniform(-0.6, 0.6), 1.6]);
             let radius = self.rng.uniform(0.05, 0.09);
-            self.vertebra(at, radius, &tissues, chest.wall);
+            self.vertebra(at, radius, &tissues, chest.body);
         }
         let zoom = self.zoom(0.2, 1.8);
         self.pose(zoom);
