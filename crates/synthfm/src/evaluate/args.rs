@@ -62,7 +62,7 @@ pub(crate) struct EvaluateArgs {
         value_parser = parse_range
     )]
     pub(crate) ct_window: Window,
-    /// Channel of images with several (a series of volumes, or nnU-Net's `CASE_0001`, ..), counted from 0
+    /// Channel of images with several (a series of volumes, or a file per channel in nnU-Net's data sets), counted from 0
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) channel: usize,
     /// Seed of prompts and bootstrap
