@@ -105,12 +105,20 @@ fn decode(source: &Source, transformations: Transformations) -> Result<Samples> 
 fn check_size(source: &Source, info: &png::Info) -> Result<Size> {
     let (width, height) = (u64::from(info.width), u64::from(info.height));
     let pixels = width.checked_mul(height);
-    // The largest form of a pixel on the way: four channels of 16 bits, or one f32.
-    let wide = match info.color_type {
-        ColorType::Grayscale | ColorType::GrayscaleAlpha => 4,
-        _ => 8,
+    // A pixel as it is decoded, as samples of 16 bits, and as an f32 or three bytes: all three are in memory at a time.
+    let (channels, last) = match info.color_type {
+        ColorType::Grayscale => (1, 4),
+        ColorType::GrayscaleAlpha => (2, 4),
+        ColorType::Rgb => (3, 3),
+        ColorType::Indexed | ColorType::Rgba => (4, 3),
     };
-    source.check_bytes(pixels.and_then(|n| n.checked_mul(wide)))?;
+    let decoded = channels
+        * if info.bit_depth == BitDepth::Sixteen {
+            2
+        } else {
+            1
+        };
+    source.check_bytes(pixels.and_then(|n| n.checked_mul(last)))?;
     let stored = (info.raw_row_length() as u64).checked_mul(height);
     let most = (source.bytes().len() as u64).saturating_mul(MAX_EXPANSION);
     if stored.is_none_or(|stored| stored > most) {
@@ -119,6 +127,8 @@ fn check_size(source: &Source, info: &png::Info) -> Result<Size> {
             source.bytes().len()
         )));
     }
+    let all = pixels.and_then(|n| n.checked_mul(decoded + 2 * channels + last));
+    source.check_with_file(all.unwrap_or(u64::MAX))?;
     Ok(Size::new(height as usize, width as usize))
 }
 

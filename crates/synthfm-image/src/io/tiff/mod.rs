@@ -213,7 +213,10 @@ fn check_same(source: &Source, pages: &[Page], may_be_slice: impl Fn(&Page) -> b
         source.check_bytes(values.and_then(|n| n.checked_mul(4)))?;
         page.check(source)?;
     }
-    source.check_with_file(values.unwrap_or(u64::MAX).saturating_mul(4))
+    // The values, and what is decompressed at a time.
+    let strip = pages.iter().map(Page::strip_bytes).max().unwrap_or(0);
+    let values = values.unwrap_or(u64::MAX).saturating_mul(4);
+    source.check_with_file(values.saturating_add(strip))
 }
 
 /// Values of all pages, one after the other.

@@ -130,10 +130,7 @@ impl Page {
             .and_then(|n| (n as u64).checked_mul(self.kind.bits() as u64))
             .map(|bits| bits / 8);
         let most = (source.bytes().len() as u64).saturating_mul(MAX_LZW_EXPANSION);
-        // Tiles may be larger than the page.
-        let rows = self.chunks.height.min(self.size.height);
-        let tile = payload::count(&[self.chunks.width, rows, self.samples, self.kind.bits()]);
-        source.check_bytes(tile.map(|bits| bits as u64 / 8))?;
+        source.check_bytes(Some(self.strip_bytes()))?;
         if stored.is_some_and(|stored| stored <= most) {
             return Ok(());
         }
@@ -142,6 +139,13 @@ impl Page {
             self.size,
             source.bytes().len()
         )))
+    }
+
+    /// Bytes of a strip or tile; tiles may be larger than the page.
+    pub(super) fn strip_bytes(&self) -> u64 {
+        let rows = self.chunks.height.min(self.size.height);
+        let bits = payload::count(&[self.chunks.width, rows, self.samples, self.kind.bits()]);
+        bits.map_or(u64::MAX, |bits| bits as u64 / 8)
     }
 
     /// Whether the samples lie in the file as they are, one row after the other.
