@@ -26,7 +26,7 @@ OUT = Path(sys.argv[1])
 EXPECTED = {}
 IMPLICIT, EXPLICIT, BIG = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
 DEFLATED, RLE = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.5"
-JPEG, JPEG_LS = "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.81"
+JPEG, JPEG_LS, JPEG_2000 = (f"1.2.840.10008.1.2.4.{n}" for n in (50, 81, 91))
 MR, DOSE, CAPTURE = (f"1.2.840.10008.5.1.4.1.1.{n}" for n in ("4", "481.2", "7"))
 # Axes of samples one component after the other, line by line, and pixel by pixel.
 ARRANGED = ((2, 0, 1), (0, 2, 1), (0, 1, 2))
@@ -325,6 +325,34 @@ def fragments():
         expect(name, np.stack(frames), tolerance=1)
 
 
+def large():
+    """A million pixels in few bytes: what decoders take can be measured, and must be within the limit."""
+    side, colour = 1024, (200, 100, 50)
+    grey = np.full((side, side), 77, np.uint8)
+    rgb = np.full((side, side, 3), colour, np.uint8)
+
+    def saved(pixels, kind, **options):
+        out = io.BytesIO()
+        Image.fromarray(pixels).save(out, kind, **options)
+        return out.getvalue()
+
+    wide = grey.astype(np.uint16)
+    for name, pixels, syntax, streams in (
+        ("j2k", grey, JPEG_2000, [saved(grey, "JPEG2000")]),
+        ("j2k_tiles", grey, JPEG_2000, [saved(grey, "JPEG2000", tile_size=(128, 128))]),
+        ("j2k_rgb", rgb, JPEG_2000, [saved(rgb, "JPEG2000", mct=0)]),
+        ("jpeg", rgb, JPEG, [saved(rgb, "JPEG", subsampling=0)]),
+        ("jpeg_progressive", rgb, JPEG, [saved(rgb, "JPEG", progressive=True, subsampling=0)]),
+        ("jls", grey, JPEG_LS, [bytes(jpeg_ls.encode_array(grey))]),
+        ("rle", wide, RLE, [rle(wide)]),
+    ):
+        write(f"large/{name}.dcm", data_set(pixels, SOPInstanceUID=uid("large", name)), syntax, encapsulate(streams))
+    data = data_set(grey, SOPInstanceUID=uid("large", "deflated"))
+    data.PixelData = grey.tobytes()
+    data["PixelData"].VR = "OB"
+    write("large/deflated.dcm", data, DEFLATED)
+
+
 def slices(folder, names, pixels, **each):
     """A series of plain files; each attribute has a value for every slice, or one for all."""
     series = uid("series", folder)
@@ -406,7 +434,7 @@ def windows():
 
 def main():
     OUT.mkdir(parents=True, exist_ok=True)
-    for make in (jpeg_ls_colours, big_endian, modality_tables, palettes, doses, encodings, fragments, series, windows):
+    for make in (jpeg_ls_colours, big_endian, modality_tables, palettes, doses, encodings, fragments, series, windows, large):
         make()
     text = json.dumps({"files": EXPECTED}, indent=None, separators=(",", ":"))
     (OUT / "expected.json").write_text(text.replace('},"', '},\n"') + "\n")

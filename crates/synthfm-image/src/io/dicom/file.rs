@@ -13,6 +13,7 @@ use flate2::read::DeflateDecoder;
 use super::super::element::ByteOrder;
 use super::data_set::{DataSet, Encoding, PixelLocation, Problem};
 use super::header::FileHeader;
+use super::memory;
 use super::tags;
 use crate::{Error, Result};
 
@@ -339,15 +340,19 @@ fn encoding_of(data: &[u8], syntax: &TransferSyntax) -> (Encoding, Vec<String>) 
     (encoding, vec![note])
 }
 
+/// Inflates a data set, after its length was counted: memory is taken for what is there, and only within the limit.
 fn inflate(path: &Path, bytes: &[u8], limit: u64) -> Result<Vec<u8>> {
-    let mut inflated = Vec::new();
-    let mut decoder = DeflateDecoder::new(bytes).take(limit.saturating_add(1));
-    decoder
-        .read_to_end(&mut inflated)
-        .map_err(|e| format_error(path, format!("damaged DICOM: {e}")))?;
-    if inflated.len() as u64 > limit {
-        return Err(limit_error(path, Some(inflated.len() as u64), limit));
+    let damaged = |e: std::io::Error| format_error(path, format!("damaged DICOM: {e}"));
+    let most = limit.saturating_add(1);
+    let mut counted = DeflateDecoder::new(bytes).take(most);
+    let length = std::io::copy(&mut counted, &mut std::io::sink()).map_err(damaged)?;
+    if length > limit {
+        return Err(limit_error(path, Some(length), limit));
     }
+    let reserved = memory::reserved(length as usize);
+    let mut inflated = reserved.map_err(|e| io_error(path, e))?;
+    let mut decoder = DeflateDecoder::new(bytes).take(length);
+    decoder.read_to_end(&mut inflated).map_err(damaged)?;
     Ok(inflated)
 }
 
