@@ -11,6 +11,12 @@ use crate::{Image, Result, RgbImage, Size};
 /// Pixels that a byte can stand for at most: a block of 64 in two bits, and twice as much for subsampled colours.
 const MAX_EXPANSION: u64 = 1024;
 
+/// The marker of a scan.
+const SCAN: [u8; 2] = [0xff, 0xda];
+/// Each scan of a progressive JPEG goes over all of its coefficients; encoders write some ten, and metadata may hold a
+/// preview with as many.
+const MAX_SCANS: usize = 200;
+
 /// The stored picture, and the orientation that makes it upright.
 pub(super) fn read_picture(source: &Source) -> Result<(Picture, Option<Orientation>)> {
     let bad = |error: jpeg_decoder::Error| source.format_error(format!("damaged JPEG: {error}"));
@@ -27,6 +33,10 @@ pub(super) fn read_picture(source: &Source) -> Result<(Picture, Option<Orientati
             "{size} pixels cannot be in a JPEG of {} bytes",
             source.bytes().len()
         )));
+    }
+    let scans = source.bytes().windows(2).filter(|pair| *pair == SCAN);
+    if scans.count() > MAX_SCANS {
+        return Err(source.format_error(format!("a JPEG of more than {MAX_SCANS} scans")));
     }
     decoder.set_max_decoding_buffer_size(source.limit() as usize);
     let bytes = decoder.decode().map_err(bad)?;
