@@ -135,7 +135,10 @@ fn values_frames_and_decoders_are_within_the_limit() {
             let read = ReadOptions {
                 max_bytes: (mib * MIB) as u64,
             };
-            let options = OpenOptions { read, series: None };
+            let options = OpenOptions {
+                read,
+                ..OpenOptions::default()
+            };
             let before = LIVE.load(Ordering::SeqCst);
             MOST.store(before, Ordering::SeqCst);
             let outcome = open_scan(&path, &options).map(drop);
