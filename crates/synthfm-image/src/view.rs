@@ -99,8 +99,8 @@ impl Presentation {
         Self::chosen(choice, info.windows.first(), info, volume.data())
     }
 
-    /// How one slice of a volume is shown: through its own window where the slices recommend different ones and lie in
-    /// `plane`. Fails as [`Self::of_picture`] does.
+    /// How one slice of a volume is shown: as the whole volume, except that where the slices recommend different windows
+    /// the file's own is that of the slice, if the slices lie in `plane`. Fails as [`Self::of_picture`] does.
     pub fn of_slice(
         volume: &Volume,
         (plane, index): (Plane, usize),
@@ -108,7 +108,7 @@ impl Presentation {
         choice: Option<&WindowChoice>,
     ) -> Result<Self> {
         let as_stored = volume.geometry().slice_axis(plane) == 2;
-        let own = if as_stored {
+        let own = if as_stored && choice == Some(&WindowChoice::Own) {
             info.window_of_slice(index)
         } else {
             info.windows.first()
@@ -315,18 +315,23 @@ mod tests {
     }
 
     #[test]
-    fn slices_have_their_own_windows_in_their_plane_alone() {
+    fn slices_have_their_own_windows_where_they_are_asked_for() {
         let geometry = VolumeGeometry::with_spacing([2, 2, 2], [1.0; 3]).expect("a grid");
         let volume = Volume::new(geometry, (0u8..8).map(f32::from).collect()).expect("8 voxels");
         let mut info = plain();
         info.slice_windows = vec![Some(window(0.0, 3.0)), None];
+        let own = Some(&WindowChoice::Own);
+        let slice = Presentation::of_slice(&volume, (Plane::Axial, 0), &info, own);
+        assert_eq!(slice.expect("a window").window, Some(window(0.0, 3.0)));
+        assert!(Presentation::of_slice(&volume, (Plane::Axial, 1), &info, own).is_err());
+        assert!(Presentation::of_slice(&volume, (Plane::Coronal, 0), &info, own).is_err());
         let at = |plane, index| {
             let place = (plane, index);
             let shown = Presentation::of_slice(&volume, place, &info, None).expect("a window");
             let window = shown.window.expect("no bytes");
             (window.low, window.high)
         };
-        assert_eq!(at(Plane::Axial, 0), (0.0, 3.0));
+        assert_eq!(at(Plane::Axial, 0), (0.0, 7.0));
         for place in [(Plane::Axial, 1), (Plane::Coronal, 0), (Plane::Sagittal, 1)] {
             assert_eq!(at(place.0, place.1), (0.0, 7.0), "{place:?}");
         }

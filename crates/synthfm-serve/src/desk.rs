@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use anyhow::Context;
 use tokio::sync::{OnceCell, Semaphore};
 
-use super::annotation::Store;
+use super::annotation::{Store, content_of};
 use super::catalog::Case;
 use super::error::{ApiError, ApiResult};
 use super::reference::Reference;
@@ -32,6 +32,26 @@ pub(super) struct OpenCase {
     groups: AtomicU64,
     /// Asks the running propagation to stop; `None` where there is none.
     propagation: Mutex<Option<Arc<AtomicBool>>>,
+    /// Set where the pixels are not those that were annotated.
+    note: Option<String>,
+}
+
+/// The folder of the annotation of an image with this content. Where the folder of the case belongs to other pixels under
+/// the same DICOM identifiers, it is one of its own, and a note says so.
+fn place_of(folder: &Path, content: Option<&str>) -> (PathBuf, Option<String>) {
+    let Some(content) = content else {
+        return (folder.to_owned(), None);
+    };
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    let own = folder.with_file_name(format!("{name}-{}", &content[..8]));
+    let differs = content_of(folder).is_some_and(|before| before != content);
+    if !differs && !own.exists() {
+        return (folder.to_owned(), None);
+    }
+    let note = format!(
+        "other pixels with the same DICOM identifiers were annotated before; that work is kept in cases/{name}"
+    );
+    (own, Some(note))
 }
 
 impl OpenCase {
@@ -44,8 +64,11 @@ impl OpenCase {
                 "the folder has changed: start the server again, so that annotations stay with their images",
             ));
         }
-        let store = Store::open(folder, study.grid().clone())?.named(&case.name);
-        let reference = Reference::find(&file, &case, &study, folder, max_bytes);
+        let content = case.identity().map(|_| study.content());
+        let (folder, note) = place_of(folder, content.as_deref());
+        let store = Store::open(&folder, study.grid().clone())?;
+        let store = store.about(&case.name, content);
+        let reference = Reference::find(&file, &case, &study, &folder, max_bytes);
         let groups = store.annotation().last_group();
         Ok(Self {
             case,
@@ -54,7 +77,13 @@ impl OpenCase {
             reference: Mutex::new(reference.map(Arc::new)),
             groups: AtomicU64::new(groups),
             propagation: Mutex::new(None),
+            note,
         })
+    }
+
+    /// What whoever opens the case should know.
+    pub(super) fn note(&self) -> Option<&str> {
+        self.note.as_deref().or_else(|| self.case.note())
     }
 
     /// Names the image for the embeddings of its slices: the case, and which volume of its file it is.

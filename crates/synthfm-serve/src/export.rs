@@ -206,7 +206,8 @@ fn temporary(work: &Path) -> Result<tempfile::TempDir> {
 }
 
 /// Writes the label map of a case into a folder, under the case's own place and name, and the names of the labels
-/// beside it.
+/// beside it. Where another case or another program has files of that name, the name ends in a part of the case's
+/// identifier; nothing but an earlier label map of the same case is replaced.
 pub(super) fn write_labels(
     folder: &Path,
     open: &OpenCase,
@@ -216,7 +217,12 @@ pub(super) fn write_labels(
     let above = parts[..parts.len() - 1].iter().collect::<PathBuf>();
     let folder = folder.join(above);
     create_folder(&folder)?;
-    let stem = open.case.stem();
+    let ending = if open.study.is_picture() {
+        "png"
+    } else {
+        "nii.gz"
+    };
+    let stem = free_stem(&folder, open, ending)?;
     let path = if open.study.is_picture() {
         let path = folder.join(format!("{stem}.png"));
         let bytes = label_png(annotation)?;
@@ -230,6 +236,39 @@ pub(super) fn write_labels(
     let names = everything(open, annotation);
     synthfm_image::write_json(&folder.join(format!("{stem}.json")), &names)?;
     Ok(path)
+}
+
+/// The first of the case's names that no other case or program has taken.
+fn free_stem(folder: &Path, open: &OpenCase, ending: &str) -> Result<String> {
+    let (stem, id) = (open.case.stem(), &open.case.id);
+    let names = [
+        stem.clone(),
+        format!("{stem}-{}", &id[..4.min(id.len())]),
+        format!("{stem}-{id}"),
+    ];
+    for name in names {
+        let record = folder.join(format!("{name}.json"));
+        let files = [folder.join(format!("{name}.{ending}")), record.clone()];
+        let states = files.each_ref().map(std::fs::symlink_metadata);
+        let is_free = states.iter().all(Result::is_err);
+        let are_plain = states.iter().flatten().all(std::fs::Metadata::is_file);
+        if is_free || (are_plain && case_of(&record).as_ref() == Some(id)) {
+            return Ok(name);
+        }
+    }
+    anyhow::bail!(
+        "the label file of {} has no free name in {}: move other files away",
+        open.case.name,
+        folder.display()
+    )
+}
+
+/// The case that a record beside a label file belongs to.
+fn case_of(record: &Path) -> Option<String> {
+    let value: Value = serde_json::from_slice(&std::fs::read(record).ok()?).ok()?;
+    let id = value.get("case").and_then(Value::as_str);
+    id.filter(|_| value.get("synthfm").is_some())
+        .map(str::to_owned)
 }
 
 /// The only slice of a picture.
@@ -345,6 +384,7 @@ fn everything(open: &OpenCase, annotation: &Annotation) -> Value {
     let slice = |(place, prompts): (Place, &super::annotation::SlicePrompts)| json!({ "structure": place.structure, "plane": place.plane, "index": place.index, "prompts": prompts });
     json!({
         "synthfm": crate::VERSION,
+        "case": open.case.id,
         "image": open.case.name,
         "shape": annotation.grid().shape(),
         "state": annotation.progress(),

@@ -7,9 +7,10 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 use synthfm_image::{
     ImageFile, OpenOptions, Picture, Plane, Presentation, ReadOptions, RgbImage, ScanInfo, Size,
-    Volume, VolumeGeometry, open_scan, volume_count,
+    Volume, VolumeGeometry, hex, open_scan, volume_count,
 };
 
 use super::annotation::PlaneName;
@@ -186,6 +187,21 @@ impl Study {
     pub(super) fn identity(&self) -> Option<String> {
         let info = self.info.as_ref()?;
         info.dicom.as_ref().map(|series| series.identity())
+    }
+
+    /// A hash of the values.
+    pub(super) fn content(&self) -> String {
+        let mut digest = Sha256::new();
+        match &self.pixels {
+            Pixels::Rgb(rgb) => digest.update(rgb.data()),
+            Pixels::Grey(volume) => {
+                for values in volume.data().chunks(1 << 14) {
+                    let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+                    digest.update(&bytes);
+                }
+            }
+        }
+        hex(&digest.finalize())
     }
 
     /// Of a file with several volumes: how many, and which one it is.

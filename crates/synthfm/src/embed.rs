@@ -21,7 +21,11 @@ pub(crate) fn run(args: &EmbedArgs, session: &Session) -> Result<()> {
         paths.read("--model", &path);
     }
     paths.write("-o", &args.out)?;
-    let record_path = paths.record("the record", &args.out.with_extension("json"))?;
+    let record_path = paths.record(
+        "the record",
+        &args.out.with_extension("json"),
+        ("embedding", &args.out),
+    )?;
     create_parent(&args.out)?;
     let input = input::read(&args.input, &(&args.view).into())?;
     let model = Model::open(args.model.as_deref())?;

@@ -12,6 +12,7 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::Result;
 use serde_json::Value;
+use synthfm_image::is_special;
 
 use crate::output::usage;
 
@@ -91,10 +92,16 @@ impl Paths {
     }
 
     /// Adds a file that the command writes beside its result, under a name that nobody chose: the first of `path` and its
-    /// numbered variants that is free, or that an earlier run of synthfm wrote.
-    pub(crate) fn record(&mut self, what: &str, path: &Path) -> Result<PathBuf> {
+    /// numbered variants that is free, or that an earlier run wrote as the record of the same `output`, which it names
+    /// under `key`.
+    pub(crate) fn record(
+        &mut self,
+        what: &str,
+        path: &Path,
+        (key, output): (&str, &Path),
+    ) -> Result<PathBuf> {
         for candidate in variants(path) {
-            let taken = candidate.exists() && !is_ours(&candidate);
+            let taken = candidate.exists() && !is_record_of(&candidate, key, output);
             let free = !taken && FileId::of(&candidate).is_none_or(|id| !self.knows(&id));
             if free {
                 self.write(what, &candidate)?;
@@ -118,9 +125,14 @@ impl Paths {
         self.write(what, path)
     }
 
-    /// Adds a folder that the command fills. It must be absent or empty, apart from hidden files, or bear one of `marks`:
-    /// names of files by which synthfm knows its own folders.
-    pub(crate) fn fill(&mut self, what: &str, folder: &Path, marks: &[&str]) -> Result<()> {
+    /// Adds a folder that the command fills. It must be absent or empty, apart from hidden files, or one that synthfm
+    /// filled before, as `is_own` can tell.
+    pub(crate) fn fill(
+        &mut self,
+        what: &str,
+        folder: &Path,
+        is_own: impl Fn(&Path) -> bool,
+    ) -> Result<()> {
         let shown = folder.display();
         if fs::metadata(folder).is_ok_and(|found| !found.is_dir()) {
             return Err(usage(format!("{what} {shown} is a file: name a folder")));
@@ -145,8 +157,7 @@ impl Paths {
         let names: Vec<OsString> = names
             .filter(|name| !name.as_encoded_bytes().starts_with(b"."))
             .collect();
-        let known = |name: &OsString| marks.iter().any(|mark| name == mark);
-        if names.is_empty() || names.iter().any(known) {
+        if names.is_empty() || is_own(folder) {
             return Ok(());
         }
         Err(usage(format!(
@@ -260,11 +271,6 @@ fn ignores_case(folder: &Path) -> bool {
     id(&other).is_some() && id(&other) == id(&full)
 }
 
-/// Neither a plain file nor a folder: a device, a pipe, a socket.
-pub(crate) fn is_special(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir())
-}
-
 /// `a.json`, `a.record.json`, `a.record.2.json`, and so on.
 fn variants(path: &Path) -> impl Iterator<Item = PathBuf> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -282,8 +288,18 @@ pub(crate) fn is_ours(path: &Path) -> bool {
     read_record(path).is_some()
 }
 
+/// Whether a JSON file is the record of an earlier result in the same place.
+fn is_record_of(path: &Path, key: &str, output: &Path) -> bool {
+    let name = output.file_name();
+    let names = |record: Value| {
+        let said = record.get(key).and_then(Value::as_str).map(Path::new);
+        said.is_some_and(|said| said.file_name() == name)
+    };
+    read_record(path).is_some_and(names)
+}
+
 /// A JSON object that synthfm wrote.
-fn read_record(path: &Path) -> Option<Value> {
+pub(crate) fn read_record(path: &Path) -> Option<Value> {
     let size = fs::metadata(path).ok().filter(Metadata::is_file)?.len();
     if size > MAX_RECORD_BYTES {
         return None;
@@ -307,6 +323,11 @@ fn has_record(path: &Path) -> bool {
         let text = value.as_str().map(Path::new);
         text.and_then(Path::file_name) == path.file_name()
     };
+    let listed = |record: &Value| {
+        let all = record.get("predictions").and_then(Value::as_array);
+        let mut all = all.into_iter().flatten();
+        all.any(|line| line.get("mask").is_some_and(ends))
+    };
     let names = |record: &Value| {
         let also = record.get("also").and_then(Value::as_array);
         let mut also = also.into_iter().flatten();
@@ -314,6 +335,7 @@ fn has_record(path: &Path) -> bool {
             .iter()
             .any(|key| record.get(*key).is_some_and(ends))
             || also.any(ends)
+            || listed(record)
     };
     let Ok(entries) = fs::read_dir(if folder.as_os_str().is_empty() {
         Path::new(".")
@@ -325,8 +347,7 @@ fn has_record(path: &Path) -> bool {
     entries.flatten().any(|entry| {
         let other = entry.file_name();
         let other = other.to_string_lossy();
-        other.starts_with(stem)
-            && other.ends_with(".json")
+        (other.starts_with(stem) && other.ends_with(".json") || other == "predictions.json")
             && read_record(&entry.path()).as_ref().is_some_and(names)
     })
 }
@@ -437,7 +458,7 @@ mod tests {
         paths
             .write("--also", &place.at("series/old.png"))
             .expect("an earlier result");
-        let text = message(paths.fill("--out", &place.at("series"), &["0.dcm"]));
+        let text = message(paths.fill("--out", &place.at("series"), |_| true));
         assert!(text.contains("mix"), "{text}");
     }
 
@@ -458,10 +479,13 @@ mod tests {
     #[test]
     fn records_take_free_names() {
         let place = Place::new(&["a.json", "b.json"]);
-        let ours = r#"{ "synthfm": "0.1.0" }"#;
+        let ours = r#"{ "synthfm": "0.1.0", "mask": "out/mask.png" }"#;
+        let other = r#"{ "synthfm": "0.1.0", "mask": "out/another.png" }"#;
         let mut paths = Paths::default();
         let mut taken = |name: &str| {
-            let path = paths.record("the record", &place.at(name)).expect("a name");
+            let output = Path::new("mask.png");
+            let path = paths.record("the record", &place.at(name), ("mask", output));
+            let path = path.expect("a name");
             path.file_name()
                 .expect("a name")
                 .to_string_lossy()
@@ -470,6 +494,8 @@ mod tests {
         assert_eq!(taken("a.json"), "a.record.json");
         fs::write(place.at("c.json"), ours).expect("a record");
         assert_eq!(taken("c.json"), "c.json");
+        fs::write(place.at("d.json"), other).expect("the record of another mask");
+        assert_eq!(taken("d.json"), "d.record.json");
         assert_eq!(taken("c.json"), "c.record.json", "taken by this command");
         fs::write(place.at("b.record.json"), "[]").expect("another file");
         assert_eq!(taken("b.json"), "b.record.2.json");
@@ -482,22 +508,26 @@ mod tests {
         let place = Place::new(&[]);
         let mut paths = Paths::default();
         paths
-            .fill("--out", &place.at("new"), &[])
+            .fill("--out", &place.at("new"), |_| false)
             .expect("a new folder");
         let text = message(paths.write("--preview", &place.at("new")));
         assert!(text.contains("same file as --out"), "{text}");
         fs::write(place.at(".DS_Store"), "").expect("a hidden file");
         paths
-            .fill("--out", place.0.path(), &[])
+            .fill("--out", place.0.path(), |_| false)
             .expect("an empty folder");
         fs::write(place.at("thesis.tex"), "").expect("a file");
-        let text = message(paths.fill("--out", place.0.path(), &["generator.toml"]));
+        let text = message(paths.fill("--out", place.0.path(), |folder| {
+            folder.join("generator.toml").exists()
+        }));
         assert!(text.contains("thesis.tex"), "{text}");
         fs::write(place.at("generator.toml"), "").expect("a mark");
         paths
-            .fill("--out", place.0.path(), &["generator.toml"])
+            .fill("--out", place.0.path(), |folder| {
+                folder.join("generator.toml").exists()
+            })
             .expect("our folder");
-        let text = message(paths.fill("--out", &place.at("thesis.tex"), &[]));
+        let text = message(paths.fill("--out", &place.at("thesis.tex"), |_| false));
         assert!(text.contains("is a file"), "{text}");
     }
 

@@ -12,11 +12,11 @@ use crate::cache::CacheArgs;
 use crate::cli::PredictArgs;
 use crate::input::{self, Input};
 use crate::model::Model;
-use crate::output::{Session, VERSION, create_parent};
-use crate::paths::{Paths, is_special};
+use crate::output::{Session, VERSION, create_parent, usage};
+use crate::paths::Paths;
 use crate::progress::spinner;
 use crate::prompts_file;
-use synthfm_image::write_json;
+use synthfm_image::{is_special, write_json};
 
 /// Colour and opacity of the mask in an overlay.
 const MASK_COLOUR: draw::Colour = [255, 200, 0];
@@ -192,6 +192,9 @@ fn check_paths(args: &PredictArgs) -> Result<Option<PathBuf>> {
     if let Some(path) = Model::path(args.model.as_deref()) {
         paths.read("--model", &path);
     }
+    if args.out == Path::new("-") {
+        return Err(usage("-o -: name a file, or /dev/stdout with --format"));
+    }
     paths.write("-o", &args.out)?;
     for out in &args.also {
         paths.write("--also", out)?;
@@ -202,7 +205,7 @@ fn check_paths(args: &PredictArgs) -> Result<Option<PathBuf>> {
     if is_special(&args.out) {
         return Ok(None);
     }
-    let record = paths.record("the record", &record_path(args))?;
+    let record = paths.record("the record", &record_path(args), ("mask", &args.out))?;
     Ok(Some(record))
 }
 

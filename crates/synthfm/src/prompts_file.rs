@@ -198,6 +198,7 @@ fn plan(entries: &[Value], args: &PredictArgs, outcomes: &mut BTreeMap<usize, Ou
 fn check_paths(file: &Path, groups: &Groups, args: &PredictArgs) -> Result<()> {
     let mut paths = Paths::default();
     paths.read("--prompts", file);
+    paths.read("the folder of the images", &args.input);
     if let Some(path) = Model::path(args.model.as_deref()) {
         paths.read("--model", &path);
     }

@@ -339,14 +339,8 @@ impl Dataset {
         let whole = Presentation::of_volume(volume, info, choice.as_ref())?;
         for (index, structures) in by_slice {
             let slice = volume.slice(Plane::Axial, index)?;
-            let place = (Plane::Axial, index);
-            let shown = if info.slice_windows.is_empty() {
-                whole.clone()
-            } else {
-                Presentation::of_slice(volume, place, info, choice.as_ref())?
-            };
             loaded.views.push(View {
-                image: shown.apply(&slice.image),
+                image: whole.apply(&slice.image),
                 labels: labels.slice(Plane::Axial, index)?,
                 slice: Some(index),
                 spacing_mm: Some(slice.spacing_mm),

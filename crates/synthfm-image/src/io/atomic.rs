@@ -41,12 +41,16 @@ fn written(
         path: path.to_owned(),
         source,
     };
-    let place = link_target(path).map_err(fail)?;
-    if fs::metadata(&place).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
-        let file = OpenOptions::new().write(true).open(&place).map_err(fail)?;
+    if is_special(path) {
+        let file = OpenOptions::new().write(true).open(path).map_err(fail)?;
         let mut writer = BufWriter::new(file);
         write(&mut writer).map_err(fail)?;
         return writer.flush().map_err(fail);
+    }
+    let place = link_target(path).map_err(fail)?;
+    // A rename would not ask.
+    if fs::metadata(&place).is_ok_and(|found| found.permissions().readonly()) {
+        return Err(fail(std::io::ErrorKind::PermissionDenied.into()));
     }
     let folder = match place.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -74,6 +78,14 @@ fn written(
         sync_folder(folder).map_err(fail)?;
     }
     Ok(())
+}
+
+/// Whether a path is written to as it is, rather than replaced: a device, a pipe or a socket, and whatever standard output
+/// and the other open files of the process lead to.
+pub fn is_special(path: &Path) -> bool {
+    let opened = ["/dev/stdout", "/dev/stderr", "/dev/fd", "/proc"];
+    opened.iter().any(|start| path.starts_with(start))
+        || fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir())
 }
 
 /// Where a chain of symbolic links ends, whether or not something is there.

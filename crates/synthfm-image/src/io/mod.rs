@@ -31,7 +31,7 @@ mod write;
 
 use std::path::{Path, PathBuf};
 
-pub use atomic::{sync_folder, write_atomically, write_atomically_unsynced};
+pub use atomic::{is_special, sync_folder, write_atomically, write_atomically_unsynced};
 pub use dicom::SeriesSummary;
 pub use nifti::write_label_nifti;
 pub use orientation::Orientation;
@@ -43,7 +43,7 @@ pub use text::{create_folder, one_line, printable, tell, write_json};
 pub use write::{check_source, write_segmentation};
 
 use crate::scan::{FileFormat, Scan, ScanInfo};
-use crate::{Image, LabelMap, LabelVolume, Result, RgbImage, Segmentation, Size, Volume};
+use crate::{Error, Image, LabelMap, LabelVolume, Result, RgbImage, Segmentation, Size, Volume};
 use npy::ArrayBytes;
 use source::Source;
 
@@ -141,6 +141,14 @@ fn open_content(path: &Path, options: &OpenOptions) -> Result<Scan> {
     if path.is_dir() || dicom::is_dicom_file(path) {
         source::refuse_dicomdir(path)?;
         return dicom::open(path, options);
+    }
+    if let Some(wanted) = options.series.as_deref().filter(|&wanted| wanted != "1")
+        && volume_count(path, options)? == 1
+    {
+        return Err(Error::Parameter(format!(
+            "{}: there is no number {wanted}: the file holds one image",
+            path.display()
+        )));
     }
     let source = Source::open(path, options.read)?.with_data_root(options.data_root.as_deref());
     let format = source.format()?;

@@ -43,6 +43,7 @@ struct Entry {
 impl Folder {
     /// Opens a folder, which is made where it does not exist, and shrinks it to the limit.
     pub(super) fn open(path: &Path, max_bytes: u64) -> Result<Self> {
+        let is_new = fs::read_dir(path).map_or(true, |mut entries| entries.next().is_none());
         fs::create_dir_all(path).map_err(|e| Error::io(path, e))?;
         let folder = Self {
             path: path.to_owned(),
@@ -50,7 +51,8 @@ impl Folder {
         };
         let (tag, text) = TAG;
         let tag = path.join(tag);
-        if !tag.exists() {
+        // Backups leave out what is tagged, which a folder of other files must not be.
+        if is_new && !tag.exists() {
             write_atomically(&tag, text)?;
         }
         folder.evict()?;

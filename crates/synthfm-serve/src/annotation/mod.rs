@@ -24,7 +24,7 @@ pub(crate) use plane::PlaneName;
 pub(crate) type Runs = Vec<u32>;
 
 pub(crate) use step::{Change, Place, SlicePrompts, Step};
-pub(crate) use store::{ABOUT, Store};
+pub(crate) use store::{ABOUT, Store, content_of};
 
 /// Structures on one case.
 pub(crate) const MAX_STRUCTURES: usize = 64;

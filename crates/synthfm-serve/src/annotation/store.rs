@@ -79,6 +79,8 @@ pub(crate) struct Store {
     folder: PathBuf,
     /// The case's name, which is written beside its journal.
     name: String,
+    /// A hash of the image's values, where it is written beside the journal.
+    content: Option<String>,
     /// Made with the first change: cases that were only looked at leave no files.
     journal: Option<File>,
     /// Bytes of whole records.
@@ -99,6 +101,7 @@ impl Store {
             annotation,
             folder: folder.to_owned(),
             name: String::new(),
+            content: None,
             journal: None,
             length: 0,
             n,
@@ -123,9 +126,10 @@ impl Store {
         Ok(store)
     }
 
-    /// The store of a case of this name.
-    pub(crate) fn named(mut self, name: &str) -> Self {
+    /// The store of a case of this name, whose image has a content where its identifiers alone do not tell it.
+    pub(crate) fn about(mut self, name: &str, content: Option<String>) -> Self {
         name.clone_into(&mut self.name);
+        self.content = content;
         self
     }
 
@@ -241,7 +245,11 @@ impl Store {
             Some(journal) => journal,
             none => {
                 create_folder(&self.folder)?;
-                let about = json!({ "synthfm": crate::VERSION, "name": self.name });
+                let about = json!({
+                    "synthfm": crate::VERSION,
+                    "name": self.name,
+                    "content": self.content,
+                });
                 write_json(&self.folder.join(ABOUT), &about)?;
                 none.insert(open_journal(&self.folder.join(JOURNAL))?)
             }
@@ -335,6 +343,13 @@ impl Store {
         self.length = 0;
         Ok(())
     }
+}
+
+/// The content of the image whose annotation lies in a folder; `None` where it is not known.
+pub(crate) fn content_of(folder: &Path) -> Option<String> {
+    let text = fs::read(folder.join(ABOUT)).ok()?;
+    let about: serde_json::Value = serde_json::from_slice(&text).ok()?;
+    Some(about.get("content")?.as_str()?.to_owned())
 }
 
 fn open_journal(path: &Path) -> Result<File> {

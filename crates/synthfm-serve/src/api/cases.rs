@@ -112,7 +112,7 @@ fn description(open: &OpenCase, annotation: &crate::annotation::Annotation) -> V
         "id": open.case.id,
         "name": open.case.name,
         "state": annotation.progress(),
-        "note": open.case.note(),
+        "note": note(open),
         "volumes": study.volumes(),
         "picture": study.is_picture(),
         "colour": study.is_colour(),
@@ -126,6 +126,19 @@ fn description(open: &OpenCase, annotation: &crate::annotation::Annotation) -> V
         "reference": open.reference().map(|reference| reference.labels()),
         "formats": export::formats_for(study),
     })
+}
+
+/// What whoever opens the case should know.
+fn note(open: &OpenCase) -> Option<String> {
+    let volumes = open.study.volumes().map(|volumes| {
+        format!(
+            "the file holds {} volumes; the annotation is one for all of them",
+            volumes.count
+        )
+    });
+    let notes = [open.note().map(str::to_owned), volumes];
+    let notes: Vec<String> = notes.into_iter().flatten().collect();
+    (!notes.is_empty()).then(|| notes.join("; "))
 }
 
 #[derive(Deserialize)]

@@ -126,6 +126,39 @@ pub(super) fn migrate(
     Ok(moved)
 }
 
+/// Where one image lies in several folders, gives the annotation to the one that it was made on.
+pub(super) fn settle_copies(cases: &mut [Case], folder: &Path) {
+    let mut copies: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for (n, case) in cases.iter().enumerate() {
+        if let Some(identity) = &case.identity {
+            copies.entry(identity.clone()).or_default().push(n);
+        }
+    }
+    let place = |name: &str| name.rsplit_once('/').map(|(place, _)| place.to_owned());
+    for (identity, copies) in copies.into_iter().filter(|(_, copies)| copies.len() > 1) {
+        let plain = identifier("image", &identity);
+        let Some(about) = about(&folder.join(&plain)) else {
+            continue;
+        };
+        let holder = copies.iter().find(|&&n| cases[n].id == plain);
+        let owner = copies
+            .iter()
+            .find(|&&n| place(&cases[n].name) == place(&about.name));
+        if let (Some(&holder), Some(&owner)) = (holder, owner)
+            && holder != owner
+        {
+            let own = place(&cases[holder].name).unwrap_or_default();
+            cases[holder].id = identifier("image", &format!("{identity}\0{own}"));
+            cases[owner].id = plain;
+        }
+    }
+}
+
+fn about(folder: &Path) -> Option<About> {
+    let text = fs::read(folder.join(ABOUT)).ok()?;
+    serde_json::from_slice(&text).ok()
+}
+
 /// Notes at cases of whose name there is an annotation that belongs to none that is listed.
 pub(super) fn note_orphans(cases: &mut [Case], folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else {
@@ -136,9 +169,11 @@ pub(super) fn note_orphans(cases: &mut [Case], folder: &Path) {
     let mut orphans: BTreeMap<String, String> = BTreeMap::new();
     for entry in entries.flatten() {
         let id = entry.file_name().to_string_lossy().into_owned();
-        let text = fs::read(entry.path().join(ABOUT)).ok();
-        let about = text.and_then(|text| serde_json::from_slice::<About>(&text).ok());
-        if let Some(about) = about.filter(|_| !listed.contains(&id)) {
+        let own = id.split('-').next().unwrap_or_default();
+        if listed.contains(own) {
+            continue;
+        }
+        if let Some(about) = about(&entry.path()) {
             orphans.insert(about.name, id);
         }
     }

@@ -168,6 +168,7 @@ impl Catalog {
         if inner.migrate(&annotations)? {
             write_json(&states, &inner.states)?;
         }
+        identity::settle_copies(&mut inner.cases, &annotations);
         identity::note_orphans(&mut inner.cases, &annotations);
         Ok(Self {
             work: work.to_owned(),

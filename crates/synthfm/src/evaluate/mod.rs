@@ -3,13 +3,14 @@
 mod args;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use synthfm_eval::SamSegmenter;
 use synthfm_eval::baseline::{Disc, FloodFill, RandomWalker};
 use synthfm_eval::dataset::{CaseNote, Dataset, Layout};
@@ -21,7 +22,7 @@ use synthfm_serve::ModelRecord;
 use crate::interrupt;
 use crate::model::Model;
 use crate::output::{Session, VERSION, usage};
-use crate::paths::Paths;
+use crate::paths::{Paths, is_ours, read_record};
 use crate::progress::Counter;
 use synthfm_image::create_folder;
 
@@ -114,14 +115,57 @@ pub(crate) fn run(args: &EvaluateArgs, session: &Session) -> Result<()> {
     Ok(())
 }
 
-/// Files of the folder of a report.
-const REPORT_FILES: [&str; 5] = [
-    "rows.jsonl",
-    "results.csv",
-    "summary.json",
-    "comparison.json",
-    "comparison.html",
-];
+/// Whether a folder is one of a report, finished or not, or of a comparison of two.
+fn is_report(folder: &Path) -> bool {
+    let begins = |name: &str, start: &str| {
+        let mut text = vec![0; start.len()];
+        let file = std::fs::File::open(folder.join(name));
+        file.and_then(|mut file| file.read_exact(&mut text)).is_ok() && text == start.as_bytes()
+    };
+    is_ours(&folder.join("summary.json"))
+        || begins("rows.jsonl", "{\"absent\":")
+        || begins("rows.jsonl", "{\"failed\":")
+        || begins(
+            "comparison.html",
+            "<!doctype html>\n<html lang=\"en\"><head>",
+        )
+}
+
+/// Refuses to replace a finished report that says something else: one with other options, or with data or models that
+/// are not evaluated this time.
+fn check_report(args: &EvaluateArgs, out: &Path) -> Result<()> {
+    let Some(summary) = read_record(&out.join("summary.json")) else {
+        return Ok(());
+    };
+    let texts = |value: &Value| -> Vec<String> {
+        let all = value.as_array().into_iter().flatten();
+        all.filter_map(|value| value.as_str().or_else(|| value["name"].as_str()))
+            .map(str::to_owned)
+            .collect()
+    };
+    let run = &summary["run"];
+    let data: Vec<String> = args
+        .data
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
+    // As they are written: fractions of single precision have fewer digits there.
+    let options = serde_json::to_string(&args.options()).ok();
+    let options: Option<Value> = options.and_then(|text| serde_json::from_str(&text).ok());
+    let differs = if Some(&summary["options"]) != options.as_ref() {
+        "options"
+    } else if texts(&run["data"]).iter().any(|path| !data.contains(path)) {
+        "data"
+    } else if texts(&run["models"]).len() + texts(&run["floors"]).len() > args.model.len() {
+        "models"
+    } else {
+        return Ok(());
+    };
+    Err(usage(format!(
+        "--out {} holds a report with other {differs}, which would be lost: choose another folder",
+        out.display()
+    )))
+}
 
 /// Compares what is read and written.
 fn check_paths(args: &EvaluateArgs, out: &Path) -> Result<()> {
@@ -140,7 +184,10 @@ fn check_paths(args: &EvaluateArgs, out: &Path) -> Result<()> {
     for path in args.compare.iter().flatten() {
         paths.read("--compare", path);
     }
-    paths.fill("--out", out, &REPORT_FILES)?;
+    paths.fill("--out", out, is_report)?;
+    if args.compare.is_none() {
+        check_report(args, out)?;
+    }
     let written: &[&str] = if args.compare.is_some() {
         &["comparison.json", "comparison.html"]
     } else {

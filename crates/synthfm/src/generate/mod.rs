@@ -34,7 +34,7 @@ use job::Job;
 use manifest::MAX_RECIPE_BYTES;
 use ordered::in_order;
 pub(crate) use record::Record;
-use settings::{SETTINGS, Settings};
+use settings::Settings;
 pub(crate) use share::Shard;
 
 /// Most samples on a contact sheet.
@@ -68,7 +68,9 @@ fn check_paths(args: &GenerateArgs) -> Result<()> {
         paths.read("--recipe", recipe);
     }
     if let Some(out) = &args.out {
-        paths.fill("--out", out, &[SETTINGS, "recipes"])?;
+        paths.fill("--out", out, |folder| {
+            Settings::read(folder).is_ok() || folder.join("recipes").is_dir()
+        })?;
         for name in folder::descriptions(args.format) {
             paths.write("a file of --out", &out.join(name))?;
         }

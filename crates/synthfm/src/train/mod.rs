@@ -90,16 +90,6 @@ pub(crate) fn run(args: &TrainArgs, session: &Session) -> Result<()> {
     })
 }
 
-/// Files of the folder of a run.
-const RUN_FILES: [&str; 6] = [
-    "config.toml",
-    "checkpoints",
-    "metrics.jsonl",
-    "parameters.json",
-    "curves.html",
-    "tensorboard",
-];
-
 /// Compares what is read and written.
 fn check_paths(args: &TrainArgs, config: &TrainConfig) -> Result<()> {
     let mut paths = Paths::default();
@@ -118,7 +108,10 @@ fn check_paths(args: &TrainArgs, config: &TrainConfig) -> Result<()> {
     if let Some(path) = args.config.as_ref().filter(|_| !args.resume) {
         paths.read("--config", path);
     }
-    paths.fill("--out", &args.out, &RUN_FILES)?;
+    if !args.resume {
+        let is_run = |folder: &Path| TrainConfig::load(&folder.join("config.toml")).is_ok();
+        paths.fill("--out", &args.out, is_run)?;
+    }
     ["config.toml", "model.safetensors", "best.safetensors"]
         .iter()
         .filter(|_| !args.resume)

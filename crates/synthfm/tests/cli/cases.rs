@@ -129,10 +129,15 @@ fn a_slice_is_seen_through_its_own_window() {
     let Some(cases) = cases() else { return };
     let out = tempfile::tempdir().unwrap();
     let mask = out.path().join("a.png").to_string_lossy().into_owned();
-    for (slice, high) in [("3", 365.0), ("0", 5.0)] {
+    for (slice, high, more) in [
+        ("3", 382.0, "--window=percentiles"),
+        ("3", 365.0, "--window=own"),
+        ("0", 5.0, "--window=own"),
+    ] {
         let line = [
             "predict",
             "A1_window_per_slice",
+            more,
             "--slice",
             slice,
             "--box=4,2,16,14",

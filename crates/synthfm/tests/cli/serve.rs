@@ -47,6 +47,29 @@ fn masks(client: &Client, plane: &str, index: usize) -> Value {
 }
 
 #[test]
+fn label_files_of_others_stay() {
+    let folder = folder();
+    let labels = folder.path().join("synthfm-annotations/labels/images");
+    fs::create_dir_all(&labels).unwrap();
+    fs::write(labels.join("disc.png"), "mine").unwrap();
+    let server = Server::start(folder.path(), &["."]);
+    let (client, _) = server.open("disc");
+    client.post("predict", CLICK).is(200);
+    let done = |client: &Client| {
+        let answer = client.post("state", r#"{"state": "done"}"#).is(200).json();
+        answer["file"].as_str().unwrap().to_owned()
+    };
+    let first = done(&client);
+    assert!(
+        first.contains("disc-") && Path::new(&first).is_file(),
+        "{first}"
+    );
+    client.post("state", r#"{"state": "started"}"#).is(200);
+    assert_eq!(done(&client), first, "its own file is replaced");
+    assert_eq!(fs::read(labels.join("disc.png")).unwrap(), b"mine");
+}
+
+#[test]
 fn a_click_gives_the_mask_that_predict_gives() {
     let folder = folder();
     let server = Server::start(folder.path(), &["."]);
