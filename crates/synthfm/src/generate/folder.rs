@@ -99,8 +99,10 @@ impl Present {
 impl<'a> Folder<'a> {
     /// Makes the folders, and records what determines the files or checks that the folder was begun with the same.
     pub(super) fn claim(root: &'a Path, settings: &'a Settings) -> Result<Self> {
-        create(root, settings.format)?;
+        // In this order, so that whoever comes at the same time finds a folder that says what it is.
+        create_folder(root)?;
         settings.claim(root)?;
+        create(root, settings.format)?;
         Ok(Self { root, settings })
     }
 
