@@ -141,7 +141,7 @@ def worst(folder, megabytes):
         "NPZ": ("e.npz", lambda p: npz(p, (970 * n, 1000, 1000))),
         "PNG, 16 bits": ("f.png", lambda p: png(p, int((480e6 * n) ** 0.5))),
         "TIFF, deflate": ("g.tif", lambda p: tiff(p, int((480e6 * n) ** 0.5))),
-        "DICOM, deflated": ("h.dcm", lambda p: dicom(p, 1000, 1000, 480 * n, True)),
+        "DICOM, deflated": ("h.dcm", lambda p: dicom(p, 1000, 1000, min(480 * n, 2100), True)),
     }
     for name, (file, make) in made.items():
         path = folder / file

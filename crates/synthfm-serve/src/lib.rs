@@ -1,8 +1,8 @@
 //! The annotator in the browser, and the blinded review of synthetic images.
 //!
-//! [`annotation`] is the work on one case and its journal; [`engine`] is the model with its queue; [`desk`] holds the
-//! open cases; [`api`] is what pages and programs talk to; [`guard`] decides who may. The page lies in `page/` and is
-//! part of the program. `docs/serve.md` explains the whole.
+//! `annotation` is the work on one case and its journal; `engine` is the model with its queue; `desk` holds the open
+//! cases; `api` is what pages and programs talk to; `guard` decides who may. The page lies in `page/` and is part of the
+//! program. `docs/serve.md` explains the whole.
 
 mod annotation;
 mod api;
