@@ -54,7 +54,7 @@ struct File {
     images: Vec<Entry<ImageEntry>>,
     annotations: Annotations,
     #[serde(default)]
-    categories: Vec<Category>,
+    categories: Vec<Entry<Category>>,
     #[serde(default)]
     info: Value,
 }
@@ -101,6 +101,29 @@ struct Category {
     name: String,
 }
 
+/// Replaces what JSON does not know, though Python writes it: a byte order mark by spaces, and the numbers `NaN`,
+/// `Infinity` and `-Infinity` by one that is far outside of every image, so that the entry is left out as damaged.
+fn without_mark_and_nan(text: &mut [u8]) {
+    if text.starts_with(b"\xef\xbb\xbf") {
+        text[..3].fill(b' ');
+    }
+    let (mut at, mut in_text) = (0, false);
+    while at < text.len() {
+        match text[at] {
+            b'\\' if in_text => at += 1,
+            b'"' => in_text = !in_text,
+            b'N' if !in_text && text[at..].starts_with(b"NaN") => {
+                text[at..at + 3].copy_from_slice(b"1e9");
+            }
+            b'I' if !in_text && text[at..].starts_with(b"Infinity") => {
+                text[at..at + 8].copy_from_slice(b"1e9     ");
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+}
+
 impl CocoImages {
     /// Reads a file; categories become structures 1, 2, ... in the order of their numbers.
     pub(crate) fn read(path: &Path) -> Result<Self> {
@@ -109,30 +132,39 @@ impl CocoImages {
             source,
         };
         check_size(path, MAX_BYTES)?;
-        let file = std::io::BufReader::new(std::fs::File::open(path).map_err(io)?);
-        let file: File = serde_json::from_reader(file).map_err(|error| {
+        let mut text = std::fs::read(path).map_err(io)?;
+        without_mark_and_nan(&mut text);
+        let file: File = serde_json::from_slice(&text).map_err(|error| {
             let text = format!("a COCO file (images, annotations, categories) expected: {error}");
             problem(path, text)
         })?;
         Self::of(path, file)
     }
 
-    fn of(path: &Path, mut file: File) -> Result<Self> {
-        file.categories.sort_by_key(|category| category.id);
-        if file.categories.is_empty() || file.categories.len() > usize::from(u16::MAX) {
+    fn of(path: &Path, file: File) -> Result<Self> {
+        let count = file.categories.len();
+        let good = file.categories.into_iter().filter_map(|entry| match entry {
+            Entry::Good(category) => Some((category.id, category)),
+            Entry::Damaged(_) => None,
+        });
+        let categories: BTreeMap<u64, Category> = good.collect();
+        if categories.is_empty() || categories.len() > usize::from(u16::MAX) {
             let text = format!(
-                "1 to 65535 categories expected, got {}",
-                file.categories.len()
+                "1 to 65535 categories with id and name expected, got {}",
+                categories.len()
             );
             return Err(problem(path, text));
         }
-        let labels: BTreeMap<u64, u16> = file.categories.iter().map(|c| c.id).zip(1..).collect();
+        let labels: BTreeMap<u64, u16> = categories.keys().copied().zip(1..).collect();
         let structure = |category: &Category| Structure {
             name: category.name.clone(),
             label: labels[&category.id],
         };
-        let structures = file.categories.iter().map(structure).collect();
+        let structures = categories.values().map(structure).collect();
         let (mut images, index, mut left_out) = listed_images(file.images);
+        for _ in categories.len()..count {
+            left_out.add("categories without id or name, or listed twice".to_owned());
+        }
         let annotations: Vec<Entry<Annotation>> = match file.annotations {
             Annotations::List(list) => list,
             Annotations::Map(map) => map.into_values().collect(),
@@ -437,6 +469,14 @@ mod tests {
     use super::*;
 
     /// `tools/make_coco_fixtures.py` recorded what `pycocotools` makes of polygons and run lengths.
+    #[test]
+    fn what_python_writes_beside_json_is_read() {
+        let mut text = b"\xef\xbb\xbf{\"a NaN \\\" NaN\": [NaN, -Infinity, 2]}".to_vec();
+        without_mark_and_nan(&mut text);
+        let value: Value = serde_json::from_slice(&text).unwrap();
+        assert_eq!(value["a NaN \" NaN"], serde_json::json!([1e9, -1e9, 2]));
+    }
+
     #[test]
     fn shapes_equal_pycocotools() {
         let fixture: Value = serde_json::from_str(include_str!("fixtures/coco.json")).unwrap();

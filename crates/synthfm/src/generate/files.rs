@@ -31,7 +31,14 @@ pub(crate) struct FileHash {
 impl File {
     /// Writes it below `root`, whole or not at all.
     pub(super) fn write(&self, root: &Path) -> Result<()> {
-        write_atomically_unsynced(&root.join(&self.name), |out| out.write_all(&self.bytes))?;
+        let path = root.join(&self.name);
+        if path.is_symlink() {
+            bail!(
+                "{} is a link, and its file would be replaced: remove it, or choose another folder",
+                path.display()
+            );
+        }
+        write_atomically_unsynced(&path, |out| out.write_all(&self.bytes))?;
         Ok(())
     }
 

@@ -320,7 +320,7 @@ fn read(
                 .to_owned(),
         );
     }
-    let display = Display::of(files, &stack.frames);
+    let mut display = Display::of(files, &stack.frames);
     warnings.extend(display.warnings.iter().cloned());
     warnings.extend(notes(files, stack));
     let is_picture = stack.frames.len() == 1 && !placed.in_patient;
@@ -330,7 +330,8 @@ fn read(
         if format.is_colour() {
             warnings.push("a stack of colour images: taken as their luminance".to_owned());
         }
-        let data = pixels::voxels(path, files, &stack.frames, display.are_mixed, limit)?;
+        let mut data = pixels::voxels(path, files, &stack.frames, display.are_mixed, limit)?;
+        display.settle(&mut data);
         warnings.extend(dose_note(file, &data));
         ImageFile::Volume(Volume::new(placed.geometry.clone(), data)?)
     };
