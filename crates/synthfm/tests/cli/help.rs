@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::common::{picture, small, synthfm, volume};
+use crate::common::{command, finish, picture, small, synthfm, volume};
 
 const VERBS: [&str; 17] = [
     "generate",
@@ -57,7 +57,8 @@ fn help(verb: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
     let mut line: Vec<&str> = verb.split_whitespace().collect();
     line.push("--help");
-    let run = synthfm(folder.path(), &line);
+    // Lines are as long as the terminal is wide.
+    let run = finish(command(folder.path(), &line).env("COLUMNS", "100"));
     if verb == "help-that-is-none" {
         return run.fails(2, &["unrecognized subcommand"]).stderr;
     }
