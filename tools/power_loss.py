@@ -25,6 +25,9 @@ from pathlib import Path
 
 CALLS = "openat,creat,write,writev,pwrite64,sendto,sendmsg,rename,renameat,renameat2,unlink,unlinkat,fsync,fdatasync,ftruncate,close,dup,copy_file_range"
 LINE = re.compile(r"^\d+\s+(\w+)\((.*)\)\s+=\s+(-?\d+|\?)")
+# A call during which another thread made one stands on two lines.
+BEGUN = re.compile(r"^(\d+)\s+(\w+\(.*) <unfinished \.\.\.>$")
+ENDED = re.compile(r"^(\d+)\s+<\.\.\. \w+ resumed>(.*)$")
 # Files that are a log for people, or that are made again when they are missing.
 PLAIN = ("metrics.jsonl", "validation.jsonl", ".lock", "events.out", "states.json.lock")
 
@@ -94,7 +97,13 @@ def path_of(arguments, n=0):
 def replay(trace, root, acknowledged_by_send=None):
     disk = Disk(root)
     calls = 0
+    begun = {}
     for line in open(trace, errors="replace"):
+        if match := BEGUN.match(line):
+            begun[match[1]] = match[2]
+            continue
+        if match := ENDED.match(line):
+            line = f"{match[1]} {begun.pop(match[1], '')}{match[2]}"
         match = LINE.match(line)
         if not match or match[3].startswith("-"):
             continue
