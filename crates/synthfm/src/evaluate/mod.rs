@@ -37,6 +37,8 @@ struct RunRecord<'a> {
     synthfm: &'static str,
     data: &'a [PathBuf],
     layouts: Vec<Layout>,
+    /// The models as they were named, floors included.
+    asked: &'a [String],
     models: Vec<ModelRecord>,
     floors: Vec<String>,
     device: String,
@@ -73,6 +75,7 @@ pub(crate) fn run(args: &EvaluateArgs, session: &Session) -> Result<()> {
         synthfm: VERSION,
         data: &args.data,
         layouts: datasets.iter().map(|dataset| dataset.layout).collect(),
+        asked: &args.model,
         models: Vec::new(),
         floors: Vec::new(),
         device: session.device()?.description,
@@ -139,9 +142,7 @@ fn check_report(args: &EvaluateArgs, out: &Path) -> Result<()> {
     };
     let texts = |value: &Value| -> Vec<String> {
         let all = value.as_array().into_iter().flatten();
-        all.filter_map(|value| value.as_str().or_else(|| value["name"].as_str()))
-            .map(str::to_owned)
-            .collect()
+        all.filter_map(Value::as_str).map(str::to_owned).collect()
     };
     let run = &summary["run"];
     let data: Vec<String> = args
@@ -152,11 +153,15 @@ fn check_report(args: &EvaluateArgs, out: &Path) -> Result<()> {
     // As they are written: fractions of single precision have fewer digits there.
     let options = serde_json::to_string(&args.options()).ok();
     let options: Option<Value> = options.and_then(|text| serde_json::from_str(&text).ok());
+    let lacks = |key: &str, given: &[String]| {
+        let earlier = texts(&run[key]);
+        earlier.iter().any(|name| !given.contains(name))
+    };
     let differs = if Some(&summary["options"]) != options.as_ref() {
         "options"
-    } else if texts(&run["data"]).iter().any(|path| !data.contains(path)) {
+    } else if lacks("data", &data) {
         "data"
-    } else if texts(&run["models"]).len() + texts(&run["floors"]).len() > args.model.len() {
+    } else if lacks("asked", &args.model) {
         "models"
     } else {
         return Ok(());

@@ -307,3 +307,26 @@ fn a_mask_goes_through_a_link() {
     synthfm(folder.path(), &line).ok();
     assert!(!Path::new("/dev/null.json").exists());
 }
+
+#[test]
+fn a_report_of_another_evaluation_stays() {
+    let folder = folder();
+    let evaluate = |model: &[&str], more: &[&str]| {
+        let line = [
+            "evaluate",
+            "--data",
+            "data",
+            "--out",
+            "r",
+            "--prompts=1,0",
+            "--model",
+        ];
+        synthfm(folder.path(), &[&line, model, more].concat())
+    };
+    evaluate(&["disc"], &[]).ok();
+    let report = files(&folder.path().join("r"));
+    evaluate(&["flood-fill"], &[]).fails(2, &["other models", "choose another folder"]);
+    evaluate(&["disc"], &["--seed=7"]).fails(2, &["other options"]);
+    assert!(files(&folder.path().join("r")) == report);
+    evaluate(&["disc", "flood-fill"], &[]).ok();
+}
