@@ -74,6 +74,31 @@ fn meta_image_values_may_be_text_and_keys_in_any_order() {
     assert_eq!(labels.data()[..4], [0, 3, 6, 9]);
 }
 
+#[test]
+fn text_values_beyond_their_type_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let size = "ObjectType = Image\nNDims = 2\nDimSize = 3 2\nBinaryData = False\n";
+    let read = |kind: &str, values: &str| {
+        let keys = format!("{size}ElementType = {kind}\n");
+        let bytes = meta_image(&keys, "LOCAL", values.as_bytes());
+        open(&written(folder.path(), "a.mha", &bytes)).map_err(|error| error.to_string())
+    };
+    assert!(read("MET_UCHAR", "0 1 2 3 4 255").is_ok());
+    assert!(read("MET_FLOAT", "0 1 2 3 4 1e30").is_ok());
+    for (kind, values, word) in [
+        ("MET_UCHAR", "0 1 2 3 4 256", "256 among values"),
+        ("MET_UCHAR", "0 1 2 3 4 -1", "0 to 255"),
+        ("MET_SHORT", "0 1 2 3 4 40000", "-32768 to 32767"),
+    ] {
+        let error = read(kind, values).unwrap_err();
+        assert!(error.contains(word), "{error}");
+    }
+    let header = "NRRD0004\ntype: uchar\ndimension: 2\nsizes: 3 2\nencoding: text\n\n";
+    let bytes = [header, "0 1 2 3 4 300"].concat();
+    let error = open(&written(folder.path(), "a.nrrd", bytes.as_bytes())).unwrap_err();
+    assert!(error.to_string().contains("300 among values"), "{error}");
+}
+
 /// A picture of two rows and three columns, `keys` in their order before `ElementDataFile`.
 fn meta_image(keys: &str, data_file: &str, values: &[u8]) -> Vec<u8> {
     let header = format!("{keys}ElementDataFile = {data_file}\n");
@@ -124,8 +149,8 @@ fn meta_image_header_size_counts_from_the_start_of_the_file() {
     assert_eq!(picture(&size, &values).unwrap(), [1., 2., 3., 4., 5., 6.]);
     assert_eq!(picture("HeaderSize = -1\n", &values).unwrap()[0], 1.0);
     assert_eq!(picture("", &values).unwrap()[..4], [9., 9., 9., 1.]);
-    let text = picture("BinaryData = false\n", b"1 2\n3 4.5 -6 7e1\n").unwrap();
-    assert_eq!(text, [1., 2., 3., 4.5, -6., 70.]);
+    let text = picture("BinaryData = false\n", b"1 2\n3 4.5 6 7e1\n").unwrap();
+    assert_eq!(text, [1., 2., 3., 4.5, 6., 70.]);
     let error = picture("BinaryData = False\n", b"1 2 x 4 5 6").unwrap_err();
     assert!(error.to_string().contains("\"x\""), "{error}");
     let error = picture("BinaryData = 0\n", b"1 2 3 4 5      ").unwrap_err();
@@ -288,6 +313,32 @@ fn nifti_places_dimensions_and_colours() {
         let [red, green, blue] = [0, 1, 2].map(|c| f32::from(bytes[352 + 3 * n + c]));
         assert_eq!(value, (0.299 * red + 0.587 * green + 0.114 * blue).round());
     }
+}
+
+#[test]
+fn nifti_without_a_place_keeps_its_spacing() {
+    let folder = tempfile::tempdir().unwrap();
+    // An sform of zeros, and no qform in its stead.
+    let flat = [[0, 0, 1, 0].as_slice(), &[0; 72]].concat();
+    let scan = open(&written(folder.path(), "a.nii", &nifti(252, &flat))).unwrap();
+    assert!(
+        scan.info.warnings[0].contains("the spacing alone"),
+        "{:?}",
+        scan.info.warnings
+    );
+    let geometry = volume(scan).geometry().clone();
+    assert_eq!(geometry.shape(), [3, 4, 5]);
+    assert!(!geometry.states_place());
+}
+
+#[test]
+fn halves_of_a_pair_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = open(&written(folder.path(), "a.img", &[0; 64])).unwrap_err();
+    assert!(error.to_string().contains("in two files"), "{error}");
+    let complex = [32, 0];
+    let error = open(&written(folder.path(), "c.nii", &nifti(70, &complex))).unwrap_err();
+    assert!(error.to_string().contains("complex64"), "{error}");
 }
 
 /// The fixture of 3 x 4 x 5 voxels with these bytes at a place of its header.

@@ -36,7 +36,7 @@ pub use burn::tensor::Device;
 pub use click_reach::MAPS as CLICK_MAPS;
 pub use config::{EncoderConfig, Preparation, SamConfig, VitConfig};
 pub use device::{DeviceChoice, DeviceInfo, OpenDevice, devices};
-pub use embedding::{CacheOptions, CacheStats, EmbeddingCache};
+pub use embedding::{CacheOptions, CacheStats, EmbeddingCache, describe_embedding};
 pub use error::{Error, KeyDifferences, Misshapen, Result};
 pub use image_encoder::{HighRes, ImageEmbedding, ImageEncoder, Vit};
 pub use mask_decoder::{MaskDecoder, MaskOutput, MaskPrediction};

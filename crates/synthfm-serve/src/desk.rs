@@ -32,8 +32,8 @@ pub(super) struct OpenCase {
     groups: AtomicU64,
     /// Asks the running propagation to stop; `None` where there is none.
     propagation: Mutex<Option<Arc<AtomicBool>>>,
-    /// Set where the pixels are not those that were annotated.
-    note: Option<String>,
+    /// What whoever opens the case should know.
+    notes: Vec<String>,
 }
 
 /// The folder of the annotation of an image with this content. Where the folder of the case belongs to other pixels under
@@ -67,8 +67,22 @@ impl OpenCase {
         let content = case.identity().map(|_| study.content());
         let (folder, note) = place_of(folder, content.as_deref());
         let store = Store::open(&folder, study.grid().clone())?;
+        let content = content.or_else(|| case.content().map(str::to_owned));
         let store = store.about(&case.name, content);
-        let reference = Reference::find(&file, &case, &study, &folder, max_bytes);
+        let note = note.or_else(|| case.note().map(str::to_owned));
+        let mut notes: Vec<String> = note.into_iter().collect();
+        notes.extend(study.warnings().iter().cloned());
+        let reference = match Reference::find(&file, &case, &study, &folder, max_bytes) {
+            Ok(reference) => reference,
+            Err(error) => {
+                let error = synthfm_image::one_line(error.as_ref());
+                notes.push(format!("not taken as reference: {error}"));
+                None
+            }
+        };
+        for note in &notes {
+            synthfm_image::tell(&format!("note: {}: {note}", case.name));
+        }
         let groups = store.annotation().last_group();
         Ok(Self {
             case,
@@ -77,13 +91,13 @@ impl OpenCase {
             reference: Mutex::new(reference.map(Arc::new)),
             groups: AtomicU64::new(groups),
             propagation: Mutex::new(None),
-            note,
+            notes,
         })
     }
 
     /// What whoever opens the case should know.
-    pub(super) fn note(&self) -> Option<&str> {
-        self.note.as_deref().or_else(|| self.case.note())
+    pub(super) fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// Names the image for the embeddings of its slices: the case, and which volume of its file it is.

@@ -24,7 +24,7 @@ mod review;
 mod sessions;
 mod study;
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -220,6 +220,9 @@ fn folders(options: &ServeOptions) -> Result<Folders> {
         },
         (None, Some(path)) => bail!("{}: no such file or folder", path.display()),
     };
+    if options.work.is_some() {
+        check_work_folder(&work, &["cases", "uploads"])?;
+    }
     create_folder(&work).context("name a folder that can be written to with --work")?;
     let work = work
         .canonicalize()
@@ -231,6 +234,24 @@ fn folders(options: &ServeOptions) -> Result<Folders> {
         uploads,
         labels,
     })
+}
+
+/// Refuses a folder of other files: it must be absent, empty, or hold one of `marks`, which an earlier server left.
+fn check_work_folder(work: &Path, marks: &[&str]) -> Result<()> {
+    let Ok(entries) = fs::read_dir(work) else {
+        return Ok(());
+    };
+    let mut names = entries.flatten().map(|entry| entry.file_name());
+    let is_ours = marks.iter().any(|mark| work.join(mark).exists());
+    let foreign = names.find(|name| !name.to_string_lossy().starts_with('.'));
+    match foreign.filter(|_| !is_ours) {
+        Some(name) => bail!(
+            "--work {}: the folder holds other files ({}): name an empty or a new one",
+            work.display(),
+            name.to_string_lossy()
+        ),
+        None => Ok(()),
+    }
 }
 
 /// Two servers on one folder would overwrite each other's work.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use synthfm_image::{LabelFile, LabelVolume, Mask, ReadOptions, read_labels};
 
@@ -38,14 +38,14 @@ pub(super) struct ReferenceLabel {
 }
 
 impl Reference {
-    /// The uploaded reference, or the one beside the image; `None` where there is none that fits.
+    /// The uploaded reference, or the one beside the image; `None` where there is none. Fails where it does not fit.
     pub(super) fn find(
         image: &Path,
         case: &Case,
         study: &Study,
         folder: &Path,
         max_bytes: u64,
-    ) -> Option<Self> {
+    ) -> Result<Option<Self>> {
         let uploaded = ENDINGS.map(|ending| folder.join(format!("{UPLOADED}{ending}")));
         let beside = if case.uploaded {
             Vec::new()
@@ -53,23 +53,20 @@ impl Reference {
             candidates(image)
         };
         // Links are followed as little as for images.
-        let root = image.ancestors().nth(case.name.split('/').count())?;
+        let Some(root) = image.ancestors().nth(case.name.split('/').count()) else {
+            return Ok(None);
+        };
         let beside = beside.into_iter().filter(|path| inside(root, path).is_ok());
-        let path = uploaded
-            .into_iter()
-            .chain(beside)
-            .find(|path| path.is_file())?;
+        let mut all = uploaded.into_iter().chain(beside);
+        let Some(path) = all.find(|path| path.is_file()) else {
+            return Ok(None);
+        };
         let names = manifest_names(image);
-        match Self::read(&path, study, &names, max_bytes) {
-            Ok(reference) => Some(reference),
-            Err(error) => {
-                synthfm_image::tell(&format!(
-                    "warning: not taken as reference: {}",
-                    synthfm_image::one_line(error.as_ref())
-                ));
-                None
-            }
-        }
+        let found = Self::read(&path, study, &names, max_bytes);
+        found.map(Some).with_context(|| {
+            let name = path.file_name().unwrap_or_default();
+            name.to_string_lossy().into_owned()
+        })
     }
 
     /// Reads labels and brings them onto the grid of the image; how is written to standard error.

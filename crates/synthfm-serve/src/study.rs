@@ -178,6 +178,12 @@ impl Study {
         &self.grid
     }
 
+    /// What a reader should know about how the file was read.
+    pub(super) fn warnings(&self) -> &[String] {
+        let info = self.info.as_ref();
+        info.map_or(&[], |info| info.warnings.as_slice())
+    }
+
     /// What the file says beside its values.
     pub(super) const fn info(&self) -> Option<&ScanInfo> {
         self.info.as_ref()

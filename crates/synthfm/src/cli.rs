@@ -10,12 +10,13 @@ use clap::builder::TypedValueParser;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 use synthfm_eval::evaluate::Target;
-use synthfm_image::{BoxXyxy, MaskFormat, Plane, Point2, WindowChoice};
+use synthfm_image::{MaskFormat, Plane, WindowChoice};
 use synthfm_sam::{DeviceChoice, PrecisionChoice};
 use synthfm_synth::SizeConfig;
 
 use crate::cache::CacheArgs;
 use crate::evaluate::EvaluateArgs;
+use crate::frame::{Corners, Frame, Position};
 use crate::generate::Shard;
 use crate::limits::OpenArgs;
 use crate::serve::ServeArgs;
@@ -26,6 +27,14 @@ const RESEARCH_USE: &str = "For research use only. synthfm is not a medical devi
 /// The same for every verb that encodes images.
 pub(crate) const PRECISION_HELP: &str = "Arithmetic of SAM's vision transformers: f32, bf16 (twice as fast, for processors with \
                               AVX512-BF16), f16 (for GPUs), or auto (bf16 or f16 where the device has it)";
+
+/// What this build computes on.
+const DEVICE_HELP: &str = if cfg!(feature = "gpu") {
+    "Where to compute: auto, cpu, cuda[:i], vulkan[:i] or metal; `synthfm info` lists the devices [default: auto, a GPU if \
+     there is one, else the CPU]"
+} else {
+    "Where to compute: auto or cpu; this build has no support for GPUs (see docs/performance.md) [default: auto]"
+};
 
 /// Promptable segmentation of medical images, trained on synthetic images alone (SynthFM, arXiv 2504.08177).
 #[derive(Debug, Parser)]
@@ -44,9 +53,7 @@ pub(crate) struct Common {
     /// Threads to compute with [default: one per core]
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) threads: Option<u16>,
-    /// Where to compute: auto, cpu, cuda[:i], vulkan[:i] or metal; `synthfm info` lists the devices [default: auto, a
-    /// GPU if there is one, else the CPU]
-    #[arg(long, global = true, value_name = "DEVICE")]
+    #[arg(long, global = true, value_name = "DEVICE", help = DEVICE_HELP)]
     pub(crate) device: Option<DeviceChoice>,
     /// Print the result as JSON on standard output
     #[arg(long, global = true)]
@@ -241,7 +248,8 @@ pub(crate) struct ViewArgs {
 }
 
 /// Anatomical planes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum AxisName {
     Axial,
     Coronal,
@@ -286,21 +294,32 @@ pub(crate) struct PredictArgs {
     /// A model file, folder or name [default: the embedded model]
     #[arg(long)]
     pub(crate) model: Option<String>,
-    /// A click on the structure, in pixels, x to the right, y down, from 0 (repeatable)
-    #[arg(long, value_name = "X,Y", allow_hyphen_values = true, value_parser = parse_point)]
-    pub(crate) point: Vec<Point2>,
+    /// A click on the structure (repeatable): column,row of a picture; in a volume, the array indices i,j,k, or the two of
+    /// them that span the slice of --slice; see --frame
+    #[arg(long, value_name = "X,Y[,Z]", allow_hyphen_values = true)]
+    pub(crate) point: Vec<Position>,
     /// A click beside the structure (repeatable)
-    #[arg(long, value_name = "X,Y", allow_hyphen_values = true, value_parser = parse_point)]
-    pub(crate) negative: Vec<Point2>,
-    /// A box around the structure
-    #[arg(long = "box", value_name = "X0,Y0,X1,Y1", allow_hyphen_values = true, value_parser = parse_box)]
-    pub(crate) box_: Option<BoxXyxy>,
+    #[arg(long, value_name = "X,Y[,Z]", allow_hyphen_values = true)]
+    pub(crate) negative: Vec<Position>,
+    /// A box around the structure, by two opposite corners
+    #[arg(long = "box", value_name = "X0,Y0,X1,Y1", allow_hyphen_values = true)]
+    pub(crate) box_: Option<Corners>,
+    /// Coordinates of points and boxes
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) frame: Frame,
     /// A rough mask to improve, on the grid of the input
     #[arg(long, value_name = "FILE")]
     pub(crate) mask_prompt: Option<PathBuf>,
-    /// Many prompts, also for many images: a JSON list of `{image, id, points, point_labels, box, mask}`
+    /// Many prompts, also for many images: a JSON list of `{image, id, points, point_labels, box, mask}`, each also with
+    /// `slice`, `axis`, `window` and `frame` of its own
     #[arg(long, value_name = "FILE.json", conflicts_with_all = ["point", "negative", "box_", "mask_prompt", "overlay", "embedding"])]
     pub(crate) prompts: Option<PathBuf>,
+    /// With --prompts: also one map of labels per image, `OUT/STEM__labels`, whose values count the image's entries from 1
+    #[arg(long, requires = "prompts")]
+    pub(crate) labels: bool,
+    /// With --prompts: a picture per entry of its mask and its prompts over the image
+    #[arg(long, value_name = "DIR", requires = "prompts")]
+    pub(crate) overlay_dir: Option<PathBuf>,
     #[arg(long, default_value = "f32", value_name = "PRECISION", help = PRECISION_HELP)]
     pub(crate) precision: PrecisionChoice,
     #[command(flatten)]
@@ -421,8 +440,12 @@ pub(crate) struct InfoArgs {
     /// any case
     #[arg(long)]
     pub(crate) anonymous: bool,
+    /// Write the picture, or the slice of --slice, as a model sees it, with the coordinates of its pixels: array indices
+    /// below and on the left, pixels of the display above and on the right
+    #[arg(long, value_name = "PICTURE.png", requires = "path")]
+    pub(crate) out: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) open: OpenArgs,
+    pub(crate) view: ViewArgs,
 }
 
 /// A part of a model.
@@ -513,7 +536,7 @@ pub(crate) fn numbers<const N: usize>(text: &str, expected: &str) -> Result<[f64
         .ok_or_else(|| {
             format!(
                 "{expected} expected, such as {}",
-                ["12", "34", "56", "78"][..N].join(",")
+                ["12", "34", "56", "78", "90", "98"][..N].join(",")
             )
         })
 }
@@ -522,19 +545,6 @@ fn parse_mask_format(text: &str) -> Result<MaskFormat, String> {
     MaskFormat::of_name(text).ok_or_else(|| {
         let names: Vec<&str> = MaskFormat::ALL.iter().map(|(_, name, _)| *name).collect();
         format!("one of {} expected", names.join(", "))
-    })
-}
-
-fn parse_point(text: &str) -> Result<Point2, String> {
-    let [x, y] = numbers(text, "x,y")?;
-    Ok(Point2::new(x, y))
-}
-
-fn parse_box(text: &str) -> Result<BoxXyxy, String> {
-    let [x0, y0, x1, y1] = numbers(text, "x0,y0,x1,y1")?;
-    Ok(BoxXyxy {
-        min: Point2::new(x0, y0),
-        max: Point2::new(x1, y1),
     })
 }
 
@@ -562,14 +572,13 @@ mod tests {
 
     #[test]
     fn values_are_checked() {
-        assert_eq!(parse_point("-1.5, 2"), Ok(Point2::new(-1.5, 2.0)));
-        assert!(
-            parse_point("1")
-                .unwrap_err()
-                .contains("x,y expected, such as 12,34")
-        );
-        assert!(parse_point("1,nan").is_err());
-        assert!(parse_box("1,2,3").is_err());
+        let position = |text: &str| text.parse::<Position>();
+        assert_eq!(position("-1.5, 2"), Ok(Position::InPlane([-1.5, 2.0])));
+        assert_eq!(position("1,2,3"), Ok(Position::InSpace([1.0, 2.0, 3.0])));
+        for text in ["1", "1,2,3,4", "1,nan", "1,2,inf"] {
+            let error = position(text).unwrap_err();
+            assert!(error.contains("expected, such as 12,34"), "{text}: {error}");
+        }
         let size = parse_size("512x768").unwrap();
         assert_eq!((size.height, size.width), (512, 768));
         assert_eq!(parse_size("256").unwrap().width, 256);

@@ -6,15 +6,15 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use synthfm_eval::dataset::Dataset;
-use synthfm_sam::{ModelFile, devices};
+use synthfm_sam::{ModelFile, describe_embedding, devices};
 use synthfm_train::TrainConfig;
 
 use crate::cli::InfoArgs;
 use crate::generate::Record;
-use crate::info_scan;
 use crate::models;
 use crate::output::{Session, VERSION};
 use crate::overrides::read_text;
+use crate::{info_results, info_scan};
 
 const MAX_JSON_BYTES: u64 = 256 << 20;
 
@@ -53,11 +53,31 @@ fn file(path: &Path, args: &InfoArgs) -> Result<Facts> {
         .extension()
         .and_then(|ending| ending.to_str())
         .unwrap_or_default();
-    match ending.to_lowercase().as_str() {
-        "safetensors" | "pth" | "pt" => model(path),
+    let ending = ending.to_lowercase();
+    match ending.as_str() {
+        "safetensors" => match describe_embedding(path)? {
+            Some(key) => Ok(embedding(&key)),
+            None => model(path),
+        },
+        "pth" | "pt" => model(path),
         "json" => json_file(path),
-        _ => info_scan::run(path, args),
+        _ => match info_results::text_file(path, &ending) {
+            Some(facts) => Ok(facts),
+            None => info_scan::run(path, args),
+        },
     }
+}
+
+/// An embedding by its key.
+fn embedding(key: &Value) -> Facts {
+    let text = format!(
+        "embedding of an image of {} x {} pixels (height x width)\nmodel side  {}\nprecision   {}\n",
+        key["height"],
+        key["width"],
+        key["image_size"],
+        key["precision"].as_str().unwrap_or_default()
+    );
+    (json!({ "kind": "embedding", "key": key }), text)
 }
 
 fn folder(path: &Path, args: &InfoArgs) -> Result<Facts> {
@@ -74,13 +94,25 @@ fn folder(path: &Path, args: &InfoArgs) -> Result<Facts> {
     if holds("config.toml") {
         return training_run(path);
     }
-    info_scan::run(path, args).with_context(|| {
-        format!(
+    if holds("predictions.json") {
+        return json_file(&path.join("predictions.json"));
+    }
+    if let Some(facts) = info_results::folder(path)? {
+        return Ok(facts);
+    }
+    let error = match info_scan::run(path, args) {
+        Ok(facts) => return Ok(facts),
+        Err(error) => error,
+    };
+    match info_results::mixed(path)? {
+        // What is wrong with DICOM files is worth more than their names.
+        Some(facts) if args.out.is_none() && facts.0["kinds"]["DICOM"].is_null() => Ok(facts),
+        _ => Err(error.context(format!(
             "{}: neither a data set (dataset.json), nor a report (summary.json), nor a model (config.json, \
              model.safetensors), nor a training run (config.toml), nor DICOM images",
             path.display()
-        )
-    })
+        ))),
+    }
 }
 
 fn model(path: &Path) -> Result<Facts> {
@@ -167,10 +199,14 @@ fn json_file(path: &Path) -> Result<Facts> {
                             "size": [size.height, size.width], "scene": recipe.scene, "targets": targets });
         return Ok((value, text));
     }
-    bail!(
-        "{}: neither a report (summary.json) nor a recipe",
-        path.display()
-    );
+    match info_results::json(&value) {
+        Some(facts) => Ok(facts),
+        None => bail!(
+            "{}: JSON that synthfm does not know: neither a report (summary.json), a recipe, a record, a list of \
+             prompts or predictions, nor a COCO file",
+            path.display()
+        ),
+    }
 }
 
 /// The lines over modalities are the gist of a report.

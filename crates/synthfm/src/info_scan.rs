@@ -11,15 +11,19 @@ use serde_json::{Value, json};
 use synthfm_image::{
     DicomSeries, FileFormat, ImageFile, LabelFile, Picture, Plane, ScanInfo, Segmentation,
     SeriesSummary, UltrasoundRegion, Volume, VolumeGeometry, list_series, open_scan,
-    read_segmentation, volume_count,
+    read_segmentation, volume_count, write_rgb_png,
 };
 
 use crate::cli::InfoArgs;
 use crate::info::Facts;
+use crate::input::{self, View};
+use crate::output::create_parent;
+use crate::paths::Paths;
+use crate::slice_picture::draw_axes;
 
 /// Facts of an image; several series of a folder are listed first.
 pub(crate) fn run(path: &Path, args: &InfoArgs) -> Result<Facts> {
-    let mut options = args.open.options();
+    let mut options = args.view.open.options();
     let volumes = volume_count(path, &options).unwrap_or(1);
     let first = volumes > 1 && options.series.is_none();
     if first {
@@ -50,6 +54,18 @@ pub(crate) fn run(path: &Path, args: &InfoArgs) -> Result<Facts> {
         ImageFile::Volume(volume) => of_volume(volume, &scan.info),
     };
     push_info(&mut value, &mut text, &scan.info, args.anonymous);
+    if let Some(out) = &args.out {
+        let mut paths = Paths::default();
+        paths.read("the input", path);
+        paths.write("--out", out)?;
+        create_parent(out)?;
+        let input = input::of_scan(path, &scan, &View::from(&args.view))?;
+        write_rgb_png(out, &draw_axes(&input, path))?;
+        let _ = writeln!(text, "picture of  {}", out.display());
+        value["out"] = json!(out);
+        value["window"] = json!(input.window);
+        value["window_source"] = json!(input.window_source);
+    }
     if scan.info.format == FileFormat::Dicom {
         let all = list_series(path, &options)?;
         push_series(&mut value, &mut text, &all, args.anonymous);

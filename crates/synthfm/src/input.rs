@@ -37,6 +37,13 @@ pub(crate) struct View {
     pub(crate) open: OpenOptions,
 }
 
+impl View {
+    /// Whether both show the same pixels of a file in the same way.
+    pub(crate) fn shows_as(&self, other: &Self) -> bool {
+        (self.slice, self.plane) == (other.slice, other.plane) && self.window == other.window
+    }
+}
+
 impl From<&ViewArgs> for View {
     fn from(args: &ViewArgs) -> Self {
         Self {
@@ -76,21 +83,21 @@ pub(crate) struct Input {
 
 /// Reads a picture, or one slice of a volume.
 pub(crate) fn read(path: &Path, view: &View) -> Result<Input> {
-    of_scan(path, open_scan(path, &view.open)?, view)
+    of_scan(path, &open_scan(path, &view.open)?, view)
 }
 
 /// What a model sees of a file that was opened.
-pub(crate) fn of_scan(path: &Path, scan: Scan, view: &View) -> Result<Input> {
-    match scan.content {
-        ImageFile::Picture(picture) => of_picture(path, picture, scan.info, view),
-        ImageFile::Volume(volume) => of_volume(path, &volume, scan.info, view),
+pub(crate) fn of_scan(path: &Path, scan: &Scan, view: &View) -> Result<Input> {
+    match &scan.content {
+        ImageFile::Picture(picture) => of_picture(path, picture, scan.info.clone(), view),
+        ImageFile::Volume(volume) => of_volume(path, volume, scan.info.clone(), view),
     }
 }
 
-fn of_picture(path: &Path, picture: Picture, info: ScanInfo, view: &View) -> Result<Input> {
+fn of_picture(path: &Path, picture: &Picture, mut info: ScanInfo, view: &View) -> Result<Input> {
     if view.slice.is_some() {
         return Err(usage(format!(
-            "--slice is for volumes; {} is a picture",
+            "a slice is chosen, and {} is a picture",
             path.display()
         )));
     }
@@ -98,14 +105,20 @@ fn of_picture(path: &Path, picture: Picture, info: ScanInfo, view: &View) -> Res
         (Picture::Rgb(_), Some(_)) => {
             let path = path.display();
             return Err(usage(format!(
-                "--window is for intensities; {path} is a colour picture"
+                "a window is for intensities, and {path} is a colour picture"
             )));
         }
-        (Picture::Rgb(rgb), None) => (rgb, None),
+        (Picture::Rgb(rgb), None) => (rgb.clone(), None),
         (Picture::Grey(image), choice) => {
-            let shown = Presentation::of_picture(&image, &info, choice.as_ref());
+            let shown = Presentation::of_picture(image, &info, choice.as_ref());
             let shown = shown.map_err(|error| no_window(path, &error))?;
-            (shown.apply(&image), Some(shown))
+            if choice.is_some() && info.windows.is_empty() && image.is_8_bit() {
+                info.warnings.push(
+                    "a window was asked for, and the picture has 8 bits: without one it is shown as it is"
+                        .to_owned(),
+                );
+            }
+            (shown.apply(image), Some(shown))
         }
     };
     Ok(Input::new(rgb, Place::Picture, shown, info))
@@ -113,7 +126,7 @@ fn of_picture(path: &Path, picture: Picture, info: ScanInfo, view: &View) -> Res
 
 /// Only the file's own window can be missing.
 fn no_window(path: &Path, error: &synthfm_image::Error) -> anyhow::Error {
-    usage(format!("--window own: {}: {error}", path.display()))
+    usage(format!("window own: {}: {error}", path.display()))
 }
 
 fn of_volume(path: &Path, volume: &Volume, info: ScanInfo, view: &View) -> Result<Input> {
@@ -125,7 +138,7 @@ fn of_volume(path: &Path, volume: &Volume, info: ScanInfo, view: &View) -> Resul
         None => {
             let path = path.display();
             return Err(usage(format!(
-                "{path} is a volume of {count} {plane} slices: choose one with --slice (0 to {})",
+                "{path} is a volume of {count} {plane} slices: choose one with --slice (0 to {}), or give points in space",
                 count.saturating_sub(1)
             )));
         }
@@ -208,6 +221,15 @@ impl Input {
         }
     }
 
+    /// Says which window was taken where the values, and nobody else, decided.
+    pub(crate) fn window_note(&self) -> Option<String> {
+        let source = self.window_source.as_ref()?;
+        let [low, high] = self.window?;
+        source.contains("Hounsfield").then(|| {
+            format!("shown from {low} to {high}: the window {source}; --window takes another")
+        })
+    }
+
     /// The ending of a mask file of this format, by default of the usual one.
     pub(crate) fn ending(&self, format: Option<MaskFormat>) -> &'static str {
         format.unwrap_or_else(|| self.place.format()).ending()
@@ -268,6 +290,7 @@ impl Input {
     }
 }
 
+/// The mask that labels are, which must lie on the grid of the input and hold something.
 fn inside(path: &Path, labels: &LabelMap, input: &RgbImage) -> Result<Mask> {
     let (size, expected) = (labels.size(), input.size());
     if size != expected {
@@ -276,10 +299,14 @@ fn inside(path: &Path, labels: &LabelMap, input: &RgbImage) -> Result<Mask> {
             path.display()
         );
     }
-    Ok(Mask::new(
-        size,
-        labels.data().iter().map(|&v| v != 0).collect(),
-    )?)
+    let mask = Mask::new(size, labels.data().iter().map(|&v| v != 0).collect())?;
+    if mask.area() == 0 {
+        bail!(
+            "{}: the mask is empty here: no pixel of it is set",
+            path.display()
+        );
+    }
+    Ok(mask)
 }
 
 #[cfg(test)]

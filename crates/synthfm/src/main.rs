@@ -11,8 +11,10 @@ mod cli;
 mod compare;
 mod embed;
 mod evaluate;
+mod frame;
 mod generate;
 mod info;
+mod info_results;
 mod info_scan;
 mod input;
 mod interrupt;
@@ -26,6 +28,7 @@ mod predict;
 mod progress;
 mod prompts_file;
 mod serve;
+mod slice_picture;
 mod train;
 
 use std::process::ExitCode;

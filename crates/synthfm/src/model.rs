@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use synthfm_image::is_special;
 use synthfm_sam::{Device, ModelFile, PrecisionChoice, Predictor, Sam};
 use synthfm_serve::ModelRecord;
 
@@ -124,6 +125,11 @@ impl Model {
 /// A file or folder of that name, or one in the folder of models.
 fn locate(name: &str) -> Result<PathBuf> {
     let path = PathBuf::from(name);
+    if is_special(&path) {
+        bail!(
+            "model {name}: a pipe or device, which cannot be read twice: copy it into a file first"
+        );
+    }
     if path.exists() {
         // The weights of a training run carry their configuration themselves.
         let weights = path.join("model.safetensors");

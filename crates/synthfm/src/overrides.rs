@@ -33,7 +33,8 @@ pub(crate) fn read_text(path: &Path, limit: u64) -> Result<String> {
             path.display()
         );
     }
-    fs::read_to_string(path).with_context(|| path.display().to_string())
+    let bytes = fs::read(path).with_context(|| path.display().to_string())?;
+    String::from_utf8(bytes).map_err(|_| anyhow::anyhow!("{}: not a text file", path.display()))
 }
 
 /// Makes the configuration, with `key=value` applied in order over the file's values and the defaults.

@@ -4,24 +4,29 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Result, bail};
+use serde::Serialize;
 use serde_json::{Value, json};
-use synthfm_image::{BoxXyxy, Mask, MaskFormat, Point2, RgbImage, draw, write_rgb_png};
+use synthfm_image::{
+    Mask, MaskFormat, RgbImage, Scan, draw, is_special, open_scan, write_json, write_rgb_png,
+};
 use synthfm_sam::{MaskOutput, Predictor, Prompts, SamConfig, Window};
 
 use crate::cache::CacheArgs;
 use crate::cli::PredictArgs;
-use crate::input::{self, Input};
+use crate::frame::{Corners, Frame, Position, region, slice_of, spot};
+use crate::input::{self, Input, View};
 use crate::model::Model;
 use crate::output::{Session, VERSION, create_parent, usage};
 use crate::paths::Paths;
 use crate::progress::spinner;
 use crate::prompts_file;
-use synthfm_image::{is_special, write_json};
 
 /// Colour and opacity of the mask in an overlay.
 const MASK_COLOUR: draw::Colour = [255, 200, 0];
 const MASK_OPACITY: f32 = 0.35;
 const BOX_COLOUR: draw::Colour = [60, 160, 255];
+/// An answer that covers more of the picture than this is doubtful.
+const WHOLE_FRAME: f64 = 0.95;
 
 /// One mask, or those of a prompts file.
 pub(crate) fn run(args: &PredictArgs, session: &Session) -> Result<()> {
@@ -79,14 +84,15 @@ pub(crate) fn since_ms(started: Instant) -> f64 {
 
 fn one(args: &PredictArgs, session: &Session) -> Result<()> {
     let record_path = check_paths(args)?;
-    let input = input::read(&args.input, &(&args.view).into())?;
-    for warning in &input.info.warnings {
-        session.note(&format!("note: {warning}"));
+    let input = read_input(args)?;
+    for note in input.info.warnings.iter().chain(&input.window_note()) {
+        session.note(&format!("note: {note}"));
     }
     for (out, format) in outputs(args) {
         input.check_output(out, format)?;
     }
-    check_points(args, &input)?;
+    // What lies outside is refused before a model is loaded.
+    let (prompts, marks) = prompts(args, &input)?;
     for (out, _) in outputs(args) {
         create_parent(out)?;
     }
@@ -95,7 +101,6 @@ fn one(args: &PredictArgs, session: &Session) -> Result<()> {
     }
     let model = Model::open(args.model.as_deref())?;
     check_output(args, model.file.config())?;
-    let prompts = prompts(args, &input)?;
     let predictor = model.predictor(session, args.precision)?;
     let mut predictor = args.cache.attach(predictor, session)?;
 
@@ -112,9 +117,16 @@ fn one(args: &PredictArgs, session: &Session) -> Result<()> {
         }
     }
     if let Some(overlay) = &args.overlay {
-        write_rgb_png(overlay, &picture(&input.rgb, &answer.mask, &prompts)?)?;
+        let picture = prompts_picture(&input.rgb, &answer.mask, &prompts)?;
+        write_rgb_png(overlay, &picture)?;
     }
-    let mut record = record(args, &input, &prompts, &answer);
+    let doubts = doubts(&answer.mask, answer.iou);
+    for doubt in &doubts {
+        session.note(&format!("note: {doubt}"));
+    }
+    let mut record = record(args, &input, &marks, &answer);
+    let warnings: Vec<&String> = input.info.warnings.iter().chain(&doubts).collect();
+    record["warnings"] = json!(warnings);
     record["model"] = json!(model.record()?);
     record["precision"] = json!(predictor.arithmetic().to_string());
     record["cache"] = json!(CacheArgs::stats(&predictor));
@@ -135,37 +147,76 @@ fn one(args: &PredictArgs, session: &Session) -> Result<()> {
     })
 }
 
-/// Refuses clicks outside the input before a model is loaded.
-fn check_points(args: &PredictArgs, input: &Input) -> Result<()> {
-    let size = input.rgb.size();
-    let outside = args
-        .point
-        .iter()
-        .chain(&args.negative)
-        .find(|&&point| !size.contains(point));
-    match outside {
-        Some(Point2 { x, y }) => bail!(
-            "point ({x}, {y}) lies outside the image of {size}: x from 0 to {}, y from 0 to {}",
-            size.width.saturating_sub(1),
-            size.height.saturating_sub(1)
-        ),
-        None => Ok(()),
-    }
+/// Reads the picture, or the slice that is asked for or that points in space lie on.
+fn read_input(args: &PredictArgs) -> Result<Input> {
+    let mut view = View::from(&args.view);
+    let scan: Scan = open_scan(&args.input, &view.open)?;
+    let points = args.point.iter().chain(&args.negative).copied();
+    let corners = args.box_.iter().flat_map(|corners| corners.0);
+    let positions: Vec<Position> = points.chain(corners).collect();
+    let slice = slice_of(&scan.content, view.plane, args.frame, &positions)?;
+    view.slice = view.slice.or(slice);
+    input::of_scan(&args.input, &scan, &view)
 }
 
-fn prompts(args: &PredictArgs, input: &Input) -> Result<Prompts> {
+/// Where the prompts lie, in every frame that the image has.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct Marks {
+    points: Vec<Value>,
+    #[serde(rename = "box")]
+    box_: Option<[Value; 2]>,
+}
+
+/// Points and box on the picture; those outside of it are refused.
+pub(crate) fn place_prompts(
+    input: &Input,
+    frame: Frame,
+    points: &[(Position, bool)],
+    corners: Option<Corners>,
+) -> Result<(Prompts, Marks)> {
+    let (mut prompts, mut marks) = (Prompts::default(), Marks::default());
+    for &(position, positive) in points {
+        let spot = spot(&input.place, input.rgb.size(), frame, position)?;
+        prompts.points.push((spot.pixel, positive));
+        marks.points.push(spot.record());
+    }
+    if let Some(corners) = corners {
+        let (found, spots) = region(&input.place, frame, corners)?;
+        prompts.box_ = Some(found);
+        marks.box_ = Some(spots.map(|spot| spot.record()));
+    }
+    Ok((prompts, marks))
+}
+
+fn prompts(args: &PredictArgs, input: &Input) -> Result<(Prompts, Marks)> {
     let positive = args.point.iter().map(|&point| (point, true));
     let negative = args.negative.iter().map(|&point| (point, false));
-    let earlier = match &args.mask_prompt {
-        None => None,
-        Some(path) => Some(input.place.read_mask(path, &input.rgb)?),
-    };
-    Ok(Prompts {
-        points: positive.chain(negative).collect(),
-        box_: args.box_,
-        mask_input: None,
-        earlier,
-    })
+    let points: Vec<(Position, bool)> = positive.chain(negative).collect();
+    let (mut prompts, marks) = place_prompts(input, args.frame, &points, args.box_)?;
+    if let Some(path) = &args.mask_prompt {
+        prompts.earlier = Some(input.place.read_mask(path, &input.rgb)?);
+    }
+    Ok((prompts, marks))
+}
+
+/// What makes an answer doubtful.
+pub(crate) fn doubts(mask: &Mask, iou: f32) -> Vec<String> {
+    let (area, pixels) = (mask.area(), mask.size().area());
+    let mut all = Vec::new();
+    if area == 0 {
+        all.push("the answer is empty: no pixel belongs to the structure".to_owned());
+    } else if area as f64 > WHOLE_FRAME * pixels as f64 {
+        let share = 100.0 * area as f64 / pixels as f64;
+        all.push(format!(
+            "the answer covers {share:.0} % of the picture: look at it, and add clicks beside the structure"
+        ));
+    }
+    if iou < 0.0 {
+        all.push(format!(
+            "the model's own estimate of the IoU is negative ({iou:.2}): it does not trust its answer"
+        ));
+    }
+    all
 }
 
 fn set_image(predictor: &mut Predictor, args: &PredictArgs, input: &Input) -> Result<()> {
@@ -233,14 +284,11 @@ fn without_ending(name: &str) -> &str {
     &name[..name.len() - longest.unwrap_or(0)]
 }
 
-fn record(args: &PredictArgs, input: &Input, prompts: &Prompts, answer: &Answer) -> Value {
+fn record(args: &PredictArgs, input: &Input, marks: &Marks, answer: &Answer) -> Value {
     let (slice, axis) = input.place.slice().unzip();
-    let points: Vec<[f64; 2]> = prompts.points.iter().map(|(p, _)| [p.x, p.y]).collect();
-    let labels: Vec<u8> = prompts
-        .points
-        .iter()
-        .map(|&(_, positive)| positive.into())
-        .collect();
+    let points: Vec<Position> = args.point.iter().chain(&args.negative).copied().collect();
+    let positive = args.point.iter().map(|_| 1);
+    let labels: Vec<u8> = positive.chain(args.negative.iter().map(|_| 0)).collect();
     json!({
         "synthfm": VERSION,
         "input": args.input,
@@ -250,10 +298,11 @@ fn record(args: &PredictArgs, input: &Input, prompts: &Prompts, answer: &Answer)
         "window_source": input.window_source,
         "format": input.info.format.name(),
         "modality": input.info.modality,
-        "warnings": input.info.warnings,
+        "frame": args.frame,
         "points": points,
         "point_labels": labels,
-        "box": prompts.box_.map(|BoxXyxy { min, max }| [min.x, min.y, max.x, max.y]),
+        "box": args.box_.map(|corners| corners.numbers()),
+        "positions": marks,
         "mask_prompt": args.mask_prompt,
         "embedding": args.embedding,
         "multimask": args.multimask,
@@ -269,7 +318,11 @@ fn record(args: &PredictArgs, input: &Input, prompts: &Prompts, answer: &Answer)
 }
 
 /// Mask, clicks and box over the input.
-fn picture(image: &RgbImage, mask: &Mask, prompts: &Prompts) -> Result<RgbImage> {
+pub(crate) fn prompts_picture(
+    image: &RgbImage,
+    mask: &Mask,
+    prompts: &Prompts,
+) -> Result<RgbImage> {
     let mut picture = draw::overlay(image, mask, MASK_COLOUR, MASK_OPACITY)?;
     if let Some(region) = prompts.box_ {
         draw::box_outline(&mut picture, region, BOX_COLOUR);
@@ -288,8 +341,24 @@ fn picture(image: &RgbImage, mask: &Mask, prompts: &Prompts) -> Result<RgbImage>
 mod tests {
     use clap::Parser;
 
+    use synthfm_image::Size;
+
     use super::*;
     use crate::cli::{Cli, Verb};
+
+    #[test]
+    fn answers_that_say_nothing_are_doubted() {
+        let filled = |count: usize| {
+            let data = (0..200).map(|i| i < count).collect();
+            Mask::new(Size::new(10, 20), data).unwrap()
+        };
+        assert!(doubts(&filled(0), 0.5)[0].contains("empty"));
+        assert!(doubts(&filled(200), 0.5)[0].contains("100 %"));
+        assert!(doubts(&filled(100), -0.1)[0].contains("-0.10"));
+        for count in [1, 190] {
+            assert_eq!(doubts(&filled(count), 0.0), Vec::<String>::new());
+        }
+    }
 
     #[test]
     fn records_lie_beside_their_masks() {

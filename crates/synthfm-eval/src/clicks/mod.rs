@@ -20,7 +20,8 @@ use synthfm_image::{Mask, Point2, Size};
 pub use boxes::{BoxJitter, jittered_box};
 pub use corrections::{centre_correction, uniform_correction};
 pub use negatives::{
-    BORDER_WIDTH, Negatives, RING_INNER, RING_OUTER, negative_clicks, training_negatives,
+    BORDER_WIDTH, Negatives, RING_INNER, RING_OUTER, Surroundings, negative_clicks,
+    training_negatives,
 };
 pub use positives::{Positives, centre_pixel, positive_clicks};
 pub use rough_mask::rough_mask;

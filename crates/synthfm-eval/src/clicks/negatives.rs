@@ -31,23 +31,54 @@ pub enum Negatives {
     Uniform,
 }
 
-/// Up to `count` negative clicks on different pixels outside `mask`; fewer if there are fewer.
+/// A structure, and where beside it a negative click makes no sense.
+#[derive(Debug, Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// The structure.
+    pub mask: &'a Mask,
+    /// Pixels of an image of the same size whose truth is not known.
+    pub ignored: Option<&'a Mask>,
+}
+
+impl<'a> From<&'a Mask> for Surroundings<'a> {
+    fn from(mask: &'a Mask) -> Self {
+        Self {
+            mask,
+            ignored: None,
+        }
+    }
+}
+
+impl Surroundings<'_> {
+    /// Indices of the background pixels, in raster order.
+    fn background(self) -> Vec<usize> {
+        let mut pixels = pixels_where(self.mask, false);
+        if let Some(ignored) = self.ignored {
+            pixels.retain(|&i| ignored.data().get(i) != Some(&true));
+        }
+        pixels
+    }
+}
+
+/// Up to `count` negative clicks on different background pixels; fewer if there are fewer.
 /// `first_positive` is what [`Negatives::Far`] keeps away from.
-pub fn negative_clicks(
-    mask: &Mask,
+pub fn negative_clicks<'a>(
+    around: impl Into<Surroundings<'a>>,
     count: usize,
     placement: Negatives,
     first_positive: Point2,
     rng: &mut impl Rng,
 ) -> Vec<Click> {
+    let around = around.into();
+    let mask = around.mask;
     let pixels = match placement {
-        Negatives::Far => far_pixels(mask, count, first_positive),
-        Negatives::Ring => band_pixels(mask, count, ring(mask), rng),
+        Negatives::Far => far_pixels(around, count, first_positive),
+        Negatives::Ring => band_pixels(around, count, ring(mask), rng),
         Negatives::Border => {
             let width = (BORDER_WIDTH * (mask.area() as f64).sqrt()).ceil();
-            band_pixels(mask, count, [0.0, width], rng)
+            band_pixels(around, count, [0.0, width], rng)
         }
-        Negatives::Uniform => draw_pixels(pixels_where(mask, false), count, rng),
+        Negatives::Uniform => draw_pixels(around.background(), count, rng),
     };
     to_clicks(mask, pixels)
 }
@@ -75,7 +106,7 @@ pub fn training_negatives(
     let mut pixels = draw_pixels(pixels_where(mask, false), anywhere, rng);
     pixels.extend(draw_pixels(on_others, others, rng));
     let in_ring = count - anywhere - others;
-    pixels.extend(band_pixels(mask, in_ring, ring(mask), rng));
+    pixels.extend(band_pixels(mask.into(), in_ring, ring(mask), rng));
     to_clicks(mask, pixels)
 }
 
@@ -84,8 +115,8 @@ fn to_clicks(mask: &Mask, pixels: Vec<usize>) -> Vec<Click> {
     pixels.into_iter().map(to_click).collect()
 }
 
-fn far_pixels(mask: &Mask, count: usize, first_positive: Point2) -> Vec<usize> {
-    let background = pixels_where(mask, false);
+fn far_pixels(around: Surroundings, count: usize, first_positive: Point2) -> Vec<usize> {
+    let (mask, background) = (around.mask, around.background());
     let squared = |i: usize, p: Point2| {
         let q = point_at(i, mask.size());
         (q.x - p.x).powi(2) + (q.y - p.y).powi(2)
@@ -120,10 +151,16 @@ fn ring(mask: &Mask) -> [f64; 2] {
     [RING_INNER * radius, RING_OUTER * radius]
 }
 
-/// Pixels whose distance to the mask lies between the ends of `band`, then those that come nearest to it.
-fn band_pixels(mask: &Mask, count: usize, band: [f64; 2], rng: &mut impl Rng) -> Vec<usize> {
+/// Background pixels whose distance to the mask lies between the ends of `band`, then those that come nearest to it.
+fn band_pixels(
+    around: Surroundings,
+    count: usize,
+    band: [f64; 2],
+    rng: &mut impl Rng,
+) -> Vec<usize> {
+    let (mask, background) = (around.mask, around.background());
     if mask.area() == 0 || count == 0 {
-        return draw_pixels(pixels_where(mask, false), count, rng);
+        return draw_pixels(background, count, rng);
     }
     let [inner, outer] = band;
     let distance = distance_to(mask);
@@ -131,9 +168,8 @@ fn band_pixels(mask: &Mask, count: usize, band: [f64; 2], rng: &mut impl Rng) ->
         let d = f64::from(distance[i]);
         (inner - d).max(d - outer).max(0.0)
     };
-    let (in_band, mut elsewhere): (Vec<usize>, Vec<usize>) = pixels_where(mask, false)
-        .into_iter()
-        .partition(|&i| gap(i) <= 0.0);
+    let (in_band, mut elsewhere): (Vec<usize>, Vec<usize>) =
+        background.into_iter().partition(|&i| gap(i) <= 0.0);
     let mut pixels = draw_pixels(in_band, count, rng);
     if pixels.len() < count {
         elsewhere.sort_by(|&a, &b| gap(a).total_cmp(&gap(b)));

@@ -4,6 +4,7 @@
 //! are left out, and where objects overlap the smaller one keeps the pixel.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -75,9 +76,46 @@ enum Annotations {
     Map(BTreeMap<String, Entry<Annotation>>),
 }
 
+/// The `id` of an image or a category: a whole number, or as some programs write it, a text.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(from = "RawId")]
+enum Id {
+    Number(i64),
+    Text(String),
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum RawId {
+    Number(i64),
+    Text(String),
+}
+
+impl From<RawId> for Id {
+    /// A number that one list writes as a text and another does not is one and the same.
+    fn from(id: RawId) -> Self {
+        match id {
+            RawId::Number(number) => Self::Number(number),
+            RawId::Text(text) => match text.parse::<i64>() {
+                Ok(number) if number.to_string() == text => Self::Number(number),
+                _ => Self::Text(text),
+            },
+        }
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Text(text) => f.write_str(text),
+        }
+    }
+}
+
 #[derive(Deserialize)]
 struct ImageEntry {
-    id: u64,
+    id: Id,
     file_name: String,
     #[serde(default)]
     width: Option<usize>,
@@ -87,8 +125,8 @@ struct ImageEntry {
 
 #[derive(Deserialize)]
 struct Annotation {
-    image_id: u64,
-    category_id: u64,
+    image_id: Id,
+    category_id: Id,
     #[serde(default)]
     segmentation: Value,
     #[serde(default)]
@@ -97,7 +135,7 @@ struct Annotation {
 
 #[derive(Deserialize)]
 struct Category {
-    id: u64,
+    id: Id,
     name: String,
 }
 
@@ -144,10 +182,10 @@ impl CocoImages {
     fn of(path: &Path, file: File) -> Result<Self> {
         let count = file.categories.len();
         let good = file.categories.into_iter().filter_map(|entry| match entry {
-            Entry::Good(category) => Some((category.id, category)),
+            Entry::Good(category) => Some((category.id.clone(), category)),
             Entry::Damaged(_) => None,
         });
-        let categories: BTreeMap<u64, Category> = good.collect();
+        let categories: BTreeMap<Id, Category> = good.collect();
         if categories.is_empty() || categories.len() > usize::from(u16::MAX) {
             let text = format!(
                 "1 to 65535 categories with id and name expected, got {}",
@@ -155,7 +193,7 @@ impl CocoImages {
             );
             return Err(problem(path, text));
         }
-        let labels: BTreeMap<u64, u16> = categories.keys().copied().zip(1..).collect();
+        let labels: BTreeMap<Id, u16> = categories.keys().cloned().zip(1..).collect();
         let structure = |category: &Category| Structure {
             name: category.name.clone(),
             label: labels[&category.id],
@@ -174,16 +212,21 @@ impl CocoImages {
                 left_out.add("annotations without image_id or category_id".to_owned());
                 continue;
             };
-            let Some(&at) = index.get(&annotation.image_id) else {
-                let number = annotation.image_id;
-                left_out.add(format!(
-                    "annotations of image {number}, which is not listed"
-                ));
-                continue;
+            let at = match index.get(&annotation.image_id) {
+                Some(&Listed::Once(at)) => at,
+                // Told with the images.
+                Some(Listed::Ambiguous) => continue,
+                None => {
+                    let number = annotation.image_id;
+                    left_out.add(format!(
+                        "annotations of image {number}, which is not listed"
+                    ));
+                    continue;
+                }
             };
             let image: &mut CocoImage = &mut images[at];
             let Some(&label) = labels.get(&annotation.category_id) else {
-                let number = annotation.category_id;
+                let number = &annotation.category_id;
                 image.remarks.push(format!(
                     "an annotation of category {number}, which is not listed, was left out"
                 ));
@@ -240,6 +283,10 @@ impl CocoImages {
                     for text in left_out {
                         notes.add(text);
                     }
+                    if mask.area() == 0 {
+                        notes.add("objects: no pixel of the image lies inside".to_owned());
+                        continue;
+                    }
                     order.push((mask.area(), number, object));
                 }
                 Err(text) => notes.add(format!("objects: {text}")),
@@ -276,20 +323,52 @@ impl CocoImage {
     }
 }
 
-/// Images in the order of the file, the place of each number, and how many entries were left out.
+/// What an image's number stands for.
+enum Listed {
+    /// The place of its image.
+    Once(usize),
+    /// Several images, so that nobody knows whose objects its annotations are.
+    Ambiguous,
+}
+
+/// Images in the order of the file, what each number stands for, and how many entries were left out. Images that share
+/// a number are left out, and so is the repetition of an image.
 fn listed_images(
     entries: Vec<Entry<ImageEntry>>,
-) -> (Vec<CocoImage>, BTreeMap<u64, usize>, LeftOut) {
-    let (mut images, mut index, mut left_out) = (Vec::new(), BTreeMap::new(), LeftOut::default());
+) -> (Vec<CocoImage>, BTreeMap<Id, Listed>, LeftOut) {
+    let mut left_out = LeftOut::default();
+    let mut good = Vec::new();
+    // The file of each number, until a second one turns up.
+    let mut files: BTreeMap<Id, Option<String>> = BTreeMap::new();
     for entry in entries {
-        let Entry::Good(entry) = entry else {
+        let Entry::Good(mut entry) = entry else {
             left_out.add("images without id or file_name".to_owned());
             continue;
         };
-        index.insert(entry.id, images.len());
+        // Annotation programs of Windows write its separators.
+        entry.file_name = entry.file_name.replace('\\', "/");
+        match files.get_mut(&entry.id) {
+            None => {
+                files.insert(entry.id.clone(), Some(entry.file_name.clone()));
+            }
+            Some(Some(file)) if *file == entry.file_name => {
+                left_out.add("images that are listed twice".to_owned());
+                continue;
+            }
+            Some(file) => *file = None,
+        }
+        good.push(entry);
+    }
+    let (mut images, mut index) = (Vec::new(), BTreeMap::new());
+    for entry in good {
+        if files[&entry.id].is_none() {
+            left_out.add(format!("images with the same id {}", entry.id));
+            index.insert(entry.id, Listed::Ambiguous);
+            continue;
+        }
+        index.insert(entry.id, Listed::Once(images.len()));
         images.push(CocoImage {
-            // Annotation programs of Windows write its separators.
-            file_name: entry.file_name.replace('\\', "/"),
+            file_name: entry.file_name,
             size: entry.height.zip(entry.width).map(|(h, w)| Size::new(h, w)),
             objects: Vec::new(),
             crowds: 0,
@@ -533,6 +612,41 @@ mod tests {
                 "{shape}"
             );
         }
+    }
+
+    #[test]
+    fn numbers_may_be_texts_and_name_one_image() {
+        let text = r#"{"images": [{"id": "a7", "file_name": "a.png"}, {"id": "12", "file_name": "b.png"},
+              {"id": -3, "file_name": "c.png"}, {"id": 4, "file_name": "d.png"}, {"id": 4, "file_name": "e.png"},
+              {"id": -3, "file_name": "c.png"}, {"id": 4, "file_name": "d.png"}],
+            "categories": [{"id": "x", "name": "late"}, {"id": "2", "name": "first"}],
+            "annotations": [
+              {"image_id": "a7", "category_id": "x", "segmentation": [[0, 0, 2, 0, 2, 2, 0, 2]]},
+              {"image_id": 12, "category_id": 2, "segmentation": [[0, 0, 2, 0, 2, 2, 0, 2]]},
+              {"image_id": 12, "category_id": 2, "segmentation": [[0, 0, 2, 2, 4, 4]]},
+              {"image_id": 12, "category_id": 2, "segmentation": [[20, 20, 22, 20, 22, 22, 20, 22]]},
+              {"image_id": -3, "category_id": 2, "segmentation": [[0, 0, 2, 0, 2, 2, 0, 2]]},
+              {"image_id": 4, "category_id": 2, "segmentation": [[0, 0, 2, 0, 2, 2, 0, 2]]}]}"#;
+        let coco =
+            CocoImages::of(Path::new("x.json"), serde_json::from_str(text).unwrap()).unwrap();
+        let names: Vec<&str> = coco.images.iter().map(|i| i.file_name.as_str()).collect();
+        assert_eq!(names, ["a.png", "b.png", "c.png"]);
+        let structures: Vec<&str> = coco.structures.iter().map(|s| s.name.as_str()).collect();
+        assert_eq!(structures, ["first", "late"]);
+        let read = |index| coco.labels(index, Size::new(4, 6)).unwrap();
+        assert_eq!(read(0).1, BTreeMap::from([(1, 2)]));
+        let (_, owners, notes) = read(1);
+        assert_eq!(owners, BTreeMap::from([(1, 1)]));
+        assert_eq!(
+            notes,
+            ["left out: 2 objects: no pixel of the image lies inside"]
+        );
+        assert_eq!(read(2).1, BTreeMap::from([(1, 1)]));
+        let all = read(0).2.join("\n");
+        assert!(
+            all.contains("3 images with the same id 4") && all.contains("1 images that are listed"),
+            "{all}"
+        );
     }
 
     #[test]

@@ -9,8 +9,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use synthfm_image::{
-    ImageFile, LabelFile, LabelMap, LabelVolume, Plane, Presentation, RgbImage, Scan, ScanInfo,
-    Volume, Window, WindowChoice,
+    ImageFile, LabelFile, LabelMap, LabelVolume, Mask, Plane, Presentation, RgbImage, Scan,
+    ScanInfo, Volume, Window, WindowChoice,
 };
 
 use super::source::{Channel, TruthFile, read_pixels, read_truth};
@@ -33,6 +33,9 @@ pub struct View {
     pub structures: Vec<Structure>,
     /// Where the values of `labels` number objects: the label of the structure that each belongs to.
     pub instance_of: Option<BTreeMap<u16, u16>>,
+    /// Pixels whose truth is not known (nnU-Net's label `ignore`), where there are any: they take no part in scores
+    /// and get no simulated click.
+    pub ignored: Option<Mask>,
 }
 
 /// A case that was read.
@@ -139,6 +142,8 @@ struct Labelled<'a> {
     info: &'a ScanInfo,
     labels: &'a LabelVolume,
     instance_of: Option<BTreeMap<u16, u16>>,
+    /// The labels as they were read, and their value for unknown truth.
+    ignored: Option<(&'a LabelVolume, u16)>,
 }
 
 impl Dataset {
@@ -186,7 +191,7 @@ impl Dataset {
         };
         let found = labels.labels();
         let instance_of = truth.instance_of.or_else(|| self.numbered(&found));
-        self.note_unknown(&found, instance_of.as_ref(), &mut loaded.notes);
+        self.note_values(&found, instance_of.as_ref(), &mut loaded.notes);
         let view = self.picture_view(case, image, labels, instance_of)?;
         if self.regions.is_empty() {
             loaded.views.push(view);
@@ -212,7 +217,7 @@ impl Dataset {
         let labels = as_volume(case, volume, truth.labels)?;
         let found = labels.labels();
         let instance_of = truth.instance_of.or_else(|| self.numbered(&found));
-        self.note_unknown(&found, instance_of.as_ref(), &mut loaded.notes);
+        self.note_values(&found, instance_of.as_ref(), &mut loaded.notes);
         let labels = align(case, volume, &labels, &mut loaded.notes)?;
         if self.regions.is_empty() {
             let labelled = Labelled {
@@ -220,6 +225,7 @@ impl Dataset {
                 info,
                 labels: &labels,
                 instance_of,
+                ignored: self.ignored.map(|value| (&labels, value)),
             };
             return Self::slices(case, &labelled, self.targets(), options, loaded);
         }
@@ -232,6 +238,7 @@ impl Dataset {
                 info,
                 labels: &own,
                 instance_of: None,
+                ignored: self.ignored.map(|value| (&labels, value)),
             };
             Self::slices(case, &labelled, vec![structure], options, loaded)?;
         }
@@ -249,10 +256,11 @@ impl Dataset {
     /// All values as objects of the first structure, if this data set numbers objects.
     fn numbered(&self, values: &[u16]) -> Option<BTreeMap<u16, u16>> {
         let first = self.structures.first().filter(|_| self.instances)?;
-        Some(values.iter().map(|&value| (value, first.label)).collect())
+        let objects = values.iter().filter(|&&value| Some(value) != self.ignored);
+        Some(objects.map(|&value| (value, first.label)).collect())
     }
 
-    fn note_unknown(
+    fn note_values(
         &self,
         found: &[u16],
         instance_of: Option<&BTreeMap<u16, u16>>,
@@ -269,13 +277,18 @@ impl Dataset {
         };
         let unknown: Vec<String> = found
             .iter()
-            .filter(|label| !is_known(label))
+            .filter(|label| !is_known(label) && Some(**label) != self.ignored)
             .map(u16::to_string)
             .collect();
         if !unknown.is_empty() {
             notes.push(format!(
                 "label values that have no name in the data set's description (dataset.json, labels.json), left out: {}",
                 unknown.join(", ")
+            ));
+        }
+        if let Some(value) = self.ignored.filter(|value| found.contains(value)) {
+            notes.push(format!(
+                "pixels of the label `ignore` ({value}) take no part in scores and get no simulated click"
             ));
         }
     }
@@ -292,6 +305,7 @@ impl Dataset {
             let text = format!("{image} expected, as its image, got {own}");
             return Err(problem(case.truth_path(), text));
         }
+        let ignored = self.ignored.and_then(|value| some_of(&labels, value));
         Ok(View {
             image,
             labels,
@@ -299,6 +313,7 @@ impl Dataset {
             spacing_mm: case.source.spacing_mm,
             structures: self.targets(),
             instance_of,
+            ignored,
         })
     }
 
@@ -339,6 +354,10 @@ impl Dataset {
         let whole = Presentation::of_volume(volume, info, choice.as_ref())?;
         for (index, structures) in by_slice {
             let slice = volume.slice(Plane::Axial, index)?;
+            let ignored = match labelled.ignored {
+                Some((labels, value)) => some_of(&labels.slice(Plane::Axial, index)?, value),
+                None => None,
+            };
             loaded.views.push(View {
                 image: whole.apply(&slice.image),
                 labels: labels.slice(Plane::Axial, index)?,
@@ -346,10 +365,17 @@ impl Dataset {
                 spacing_mm: Some(slice.spacing_mm),
                 structures,
                 instance_of: labelled.instance_of.clone(),
+                ignored,
             });
         }
         Ok(())
     }
+}
+
+/// The pixels of a value, if there are any.
+fn some_of(labels: &LabelMap, value: u16) -> Option<Mask> {
+    let mask = labels.mask_of(value);
+    (mask.area() > 0).then_some(mask)
 }
 
 /// The slices to take of a structure with these areas.

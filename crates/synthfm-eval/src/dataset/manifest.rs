@@ -50,6 +50,8 @@ pub(super) struct Structures {
     pub(super) list: Vec<Structure>,
     /// Where a structure may have several values: the values of each structure's label.
     pub(super) regions: BTreeMap<u16, Vec<u16>>,
+    /// The value of pixels whose truth is not known.
+    pub(super) ignored: Option<u16>,
 }
 
 impl Manifest {
@@ -62,11 +64,17 @@ impl Manifest {
 
     /// The structures in ascending order of value; `background` and `ignore` are none.
     pub(super) fn structures(&self, path: &Path) -> Result<Structures> {
-        let mut named = Vec::new();
+        let (mut named, mut ignored) = (Vec::new(), None);
         for (name, value) in &self.labels {
             let (name, values) = label_values(name, value).map_err(|text| problem(path, text))?;
-            if values != [0] && name != "background" && name != "ignore" {
-                named.push((values, name));
+            match (name.as_str(), values.as_slice()) {
+                (_, [0]) | ("background", _) => {}
+                ("ignore", &[value]) => ignored = Some(value),
+                ("ignore", _) => {
+                    let text = "labels: ignore: one value expected, got several".to_owned();
+                    return Err(problem(path, text));
+                }
+                _ => named.push((values, name)),
             }
         }
         named.sort();
@@ -89,6 +97,7 @@ impl Manifest {
         Ok(Structures {
             list: structures,
             regions,
+            ignored,
         })
     }
 

@@ -78,6 +78,8 @@ pub struct Dataset {
     pub instances: bool,
     /// Where structures are regions that share values (nnU-Net): the values of each structure's label.
     pub(crate) regions: BTreeMap<u16, Vec<u16>>,
+    /// The value of pixels whose truth is not known (nnU-Net's label `ignore`).
+    pub(crate) ignored: Option<u16>,
     /// Names of the channels of an image, where they are stated.
     pub(crate) channels: Vec<String>,
     /// The cases that can be read, in order of their names.

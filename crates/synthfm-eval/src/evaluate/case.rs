@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use synthfm_image::Mask;
 
-use super::iterate::{Curve, Iteration, iterate, missed};
+use super::iterate::{Curve, Iteration, iterate, known, missed};
 use super::journal::{CaseRecord, FoundRow};
 use super::parts::{Part, Parts};
 use super::protocol::{PromptPlan, PromptSetting};
@@ -47,6 +47,8 @@ struct Object<'a> {
     structure: &'a Structure,
     part: Part,
     mask: Mask,
+    /// Pixels whose truth is not known.
+    ignored: Option<&'a Mask>,
 }
 
 /// How taking the image went.
@@ -158,6 +160,7 @@ impl Context<'_> {
                 structure: of.structure,
                 part,
                 mask: of.parts.mask(part),
+                ignored: place.view.ignored.as_ref(),
             };
             for (n, &plan) in self.plans.iter().enumerate() {
                 let prompts = self.prompts(place, &object, plan);
@@ -195,7 +198,8 @@ impl Context<'_> {
             &object.structure.name,
             &component,
         ];
-        plan.prompts(&object.mask, self.options.seed, path)
+        let truth = (&object.mask, place.view.ignored.as_ref());
+        plan.prompts(truth, self.options.seed, path)
     }
 
     /// Asks the segmenter and fills in the row, with both masks.
@@ -209,7 +213,7 @@ impl Context<'_> {
     ) -> Result<FoundRow> {
         let ruler = Ruler::new(row.spacing_mm, self.options);
         row.encode_ms = milliseconds(encoded.time);
-        let asked = || self.ask(&row, prompts, &object.mask, segmenter, ruler);
+        let asked = || self.ask(&row, prompts, object, segmenter, ruler);
         let (answer, time) = match &encoded.result {
             Ok(()) => timed(asked),
             Err(problem) => (Err(problem.clone()), Duration::ZERO),
@@ -251,10 +255,11 @@ impl Context<'_> {
         &self,
         row: &Row,
         simulated: &PromptSet,
-        truth: &Mask,
+        object: &Object,
         segmenter: &mut dyn Segmenter,
         ruler: Ruler,
     ) -> std::result::Result<Answer, String> {
+        let (truth, ignored) = (&object.mask, object.ignored);
         let stored = match self.replay {
             Some(replay) => {
                 let stored = replay.prompts(row, &row.model);
@@ -267,6 +272,7 @@ impl Context<'_> {
             PromptSetting::Iterative { clicks, feedback } => {
                 let iteration = Iteration {
                     truth,
+                    ignored,
                     ruler,
                     clicks,
                     feedback,
@@ -289,7 +295,8 @@ impl Context<'_> {
                 curve: None,
             }),
         };
-        let answer = answer.map_err(|error| error.to_string())?;
+        let mut answer = answer.map_err(|error| error.to_string())?;
+        answer.mask = known(answer.mask, ignored);
         if answer.mask.size() == truth.size() {
             return Ok(answer);
         }

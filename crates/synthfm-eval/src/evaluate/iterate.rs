@@ -40,6 +40,8 @@ impl Curve {
 #[derive(Clone, Copy)]
 pub(super) struct Iteration<'a> {
     pub(super) truth: &'a Mask,
+    /// Pixels whose truth is not known.
+    pub(super) ignored: Option<&'a Mask>,
     pub(super) ruler: Ruler,
     pub(super) clicks: usize,
     pub(super) feedback: bool,
@@ -55,6 +57,7 @@ pub(super) fn iterate(
 ) -> Result<(Mask, PromptSet, Curve)> {
     let Iteration {
         truth,
+        ignored,
         ruler,
         clicks,
         feedback,
@@ -62,7 +65,7 @@ pub(super) fn iterate(
     } = iteration;
     let mut prompts = first;
     let mut curve = Curve::default();
-    let mut answer = segmenter.segment(&prompts)?;
+    let mut answer = known(segmenter.segment(&prompts)?, ignored);
     loop {
         let scores = score(&answer, truth, ruler)?;
         curve.dice.push(scores.dice);
@@ -84,13 +87,25 @@ pub(super) fn iterate(
             break;
         };
         prompts.clicks.push(next);
-        answer = if feedback {
+        let next = if feedback {
             segmenter.correct(&prompts)?
         } else {
             segmenter.segment(&prompts)?
         };
+        answer = known(next, ignored);
     }
     Ok((answer, prompts, curve))
+}
+
+/// An answer without the pixels whose truth is not known, as nnU-Net scores it: there it is neither right nor wrong.
+pub(super) fn known(mut answer: Mask, ignored: Option<&Mask>) -> Mask {
+    if let Some(ignored) = ignored.filter(|ignored| ignored.size() == answer.size()) {
+        let pixels = answer.data_mut().iter_mut().zip(ignored.data());
+        for (pixel, _) in pixels.filter(|&(_, &ignored)| ignored) {
+            *pixel = false;
+        }
+    }
+    answer
 }
 
 /// Clicks that a mask does not honour: positive ones outside, negative ones inside.

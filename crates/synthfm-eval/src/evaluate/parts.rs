@@ -131,6 +131,7 @@ mod tests {
             spacing_mm: None,
             structures: vec![structure(2)],
             instance_of: (!instance_of.is_empty()).then(|| instance_of.iter().copied().collect()),
+            ignored: None,
         }
     }
 

@@ -10,8 +10,8 @@ use synthfm_image::{Mask, Point2};
 
 use super::PromptSet;
 use crate::clicks::{
-    BoxJitter, Click, Negatives, Positives, centre_pixel, jittered_box, negative_clicks,
-    positive_clicks, scribble_clicks, seeded_rng,
+    BoxJitter, Click, Negatives, Positives, Surroundings, centre_pixel, jittered_box,
+    negative_clicks, positive_clicks, scribble_clicks, seeded_rng,
 };
 use crate::{Error, Result};
 
@@ -185,8 +185,13 @@ impl PromptPlan {
 
     /// The prompts of a target; those of an iterative setting are its first click. `path` names the target (data set,
     /// case, structure, component); positive clicks do not depend on the negative ones and fewer clicks are the first
-    /// of more, so that settings can be compared.
-    pub(super) fn prompts(self, mask: &Mask, seed: u64, path: [&str; 4]) -> PromptSet {
+    /// of more, so that settings can be compared. `ignored` pixels get no negative click.
+    pub(super) fn prompts(
+        self,
+        (mask, ignored): (&Mask, Option<&Mask>),
+        seed: u64,
+        path: [&str; 4],
+    ) -> PromptSet {
         let [dataset, case, structure, component] = path;
         let rng = |part: &str| seeded_rng(seed, &[dataset, case, structure, component, part]);
         match self.setting {
@@ -210,8 +215,9 @@ impl PromptPlan {
                 if let Some(placement) = self.negatives {
                     let centre = centre_pixel(mask).unwrap_or(Point2::new(0.0, 0.0));
                     let mut rng = rng(negatives_name(placement));
+                    let around = Surroundings { mask, ignored };
                     clicks.extend(negative_clicks(
-                        mask, negatives, placement, centre, &mut rng,
+                        around, negatives, placement, centre, &mut rng,
                     ));
                 }
                 PromptSet::of_clicks(clicks)
@@ -316,14 +322,14 @@ mod tests {
     fn settings_share_their_clicks() {
         let mask = Mask::new(Size::new(9, 14), (0..126).map(|i| i % 14 > 6).collect()).unwrap();
         let path = ["set", "case", "a", "0"];
-        let prompts = |setting: &str| plan(setting).prompts(&mask, 7, path).clicks;
+        let prompts = |setting: &str| plan(setting).prompts((&mask, None), 7, path).clicks;
         let (one, three, both) = (prompts("1,2"), prompts("3,1"), prompts("3,2"));
         assert_eq!(one[0], both[0]);
         assert_eq!(three[..3], both[..3]);
         assert_eq!(one[1..], both[3..]);
         assert_eq!(three[3], both[3]);
         assert_eq!(prompts("iterative-5"), one[..1]);
-        let boxed = plan("box").prompts(&mask, 7, path);
+        let boxed = plan("box").prompts((&mask, None), 7, path);
         assert_eq!(boxed.bounding_box, mask.bounding_box());
     }
 
@@ -334,7 +340,7 @@ mod tests {
         let mask = Mask::new(size, (0..size.area()).map(inside).collect()).unwrap();
         let jittered = |seed, case| {
             let plan = plan("box-jitter");
-            let prompts = plan.prompts(&mask, seed, ["set", case, "a", "0"]);
+            let prompts = plan.prompts((&mask, None), seed, ["set", case, "a", "0"]);
             prompts.bounding_box.unwrap()
         };
         assert_eq!(jittered(1, "x"), jittered(1, "x"));

@@ -9,6 +9,7 @@ use synthfm_image::{GreyDepth, Image, LabelMap, Point2, Size, write_grey_png, wr
 use tempfile::TempDir;
 
 use super::*;
+use crate::clicks::Negatives;
 use crate::dataset::Dataset;
 
 /// A data set of pictures of 12 x 20 pixels with a 4 x 6 rectangle at `[3.., 5..]` and a pixel of structure `dot`.
@@ -175,6 +176,54 @@ fn scores_are_those_computed_by_hand() {
     assert_eq!(clicked.prompts.clicks[0].point, Point2::new(8.0, 5.0));
     // `dot` has one pixel, `nothing` none.
     assert_eq!((found.too_small, found.absent), (1, 1));
+}
+
+#[test]
+fn pixels_of_unknown_truth_take_no_part() {
+    let root = folder(&[]);
+    let manifest = r#"{"name": "Partly known", "channel_names": {"0": "US"},
+        "labels": {"background": 0, "box": 1, "ignore": 9}, "file_ending": ".png"}"#;
+    fs::write(root.path().join("dataset.json"), manifest).unwrap();
+    // Case a: one pixel inside the rectangle. Case b: everything around it but the first row.
+    let (mut inside, mut around) = (rectangle(), rectangle());
+    inside.data_mut()[4 * 20 + 6] = 9;
+    for (i, label) in around.data_mut().iter_mut().enumerate() {
+        *label = if i >= 20 && *label != 1 { 9 } else { *label };
+    }
+    write_case(root.path(), "a", &inside);
+    write_case(root.path(), "b", &around);
+    let asked = Options {
+        negatives: vec![Negatives::Far, Negatives::Ring],
+        ..options(&["box", "1,2", "iterative-3"])
+    };
+    let found = run_with(
+        root.path(),
+        &asked,
+        &[Scripted::new("scripted")],
+        &RunOptions::default(),
+    );
+    assert!(found.rows.iter().all(|row| row.structure == "box"));
+    let row = |case: &str, setting: &str| {
+        let mut rows = found.rows.iter();
+        let found = rows.find(|row| row.case == case && row.prompt.to_string() == setting);
+        found.unwrap_or_else(|| panic!("{case} {setting}"))
+    };
+    // 23 pixels of truth; the box without its last column has 20, one of them unknown.
+    let boxed = row("a", "box");
+    let scores = boxed.outcome.clone().unwrap();
+    assert_eq!((boxed.area_px, scores.predicted_px), (23, 19));
+    assert!((scores.dice - 38.0 / 42.0).abs() < 1e-12);
+    for setting in ["1,2 far", "1,2 ring"] {
+        let clicks = &row("b", setting).prompts.clicks;
+        let negatives: Vec<_> = clicks.iter().filter(|click| !click.positive).collect();
+        assert_eq!(negatives.len(), 2, "{setting}");
+        assert!(negatives.iter().all(|click| click.point.y < 1.0));
+    }
+    let notes = found.notes.iter().map(|note| note.text.as_str());
+    assert_eq!(
+        notes.filter(|note| note.contains("`ignore` (9)")).count(),
+        2
+    );
 }
 
 #[test]

@@ -57,6 +57,22 @@ impl Element {
         }
     }
 
+    /// The least and the greatest value; infinite for floating-point numbers.
+    pub(super) const fn range(self) -> [f64; 2] {
+        match self {
+            Self::Bool => [0.0, 1.0],
+            Self::U8 => [0.0, u8::MAX as f64],
+            Self::I8 => [i8::MIN as f64, i8::MAX as f64],
+            Self::U16 => [0.0, u16::MAX as f64],
+            Self::I16 => [i16::MIN as f64, i16::MAX as f64],
+            Self::U32 => [0.0, u32::MAX as f64],
+            Self::I32 => [i32::MIN as f64, i32::MAX as f64],
+            Self::U64 => [0.0, u64::MAX as f64],
+            Self::I64 => [i64::MIN as f64, i64::MAX as f64],
+            Self::F16 | Self::F32 | Self::F64 => [f64::NEG_INFINITY, f64::INFINITY],
+        }
+    }
+
     /// Converts every value; stops at the first that `convert` refuses.
     pub(super) fn decode<T, E>(
         self,

@@ -94,7 +94,8 @@ impl File<'_> {
         let bytes = &self.bytes[self.start..];
         match self.storage {
             Storage::Text => {
-                let numbers = text_values(source, bytes, 0, self.layout.count)?;
+                let numbers =
+                    text_values(source, bytes, self.layout.element, 0, self.layout.count)?;
                 Ok(numbers.into_iter().map(|v| v as f32).collect())
             }
             Storage::Binary(packing) => {
@@ -108,7 +109,8 @@ impl File<'_> {
         let bytes = &self.bytes[self.start..];
         match self.storage {
             Storage::Text => {
-                let numbers = text_values(source, bytes, 0, self.layout.count)?;
+                let numbers =
+                    text_values(source, bytes, self.layout.element, 0, self.layout.count)?;
                 let labels: std::result::Result<_, f64> = numbers.into_iter().map(label).collect();
                 labels.map_err(|value| source.bad_label(value))
             }

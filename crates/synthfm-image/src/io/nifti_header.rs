@@ -288,8 +288,17 @@ fn element(source: &Source, code: i16) -> Result<(Element, usize)> {
         1280 => (Element::U64, 1),
         2304 => (Element::U8, 4),
         _ => {
-            let problem =
-                format!("NIfTI data type {code}; integers, float32, float64, RGB24 and RGBA32 are");
+            let name = match code {
+                1 => " (bits)",
+                32 => " (complex64)",
+                1536 => " (float128)",
+                1792 => " (complex128)",
+                2048 => " (complex256)",
+                _ => "",
+            };
+            let problem = format!(
+                "NIfTI data type {code}{name}; integers, float32, float64, RGB24 and RGBA32 are"
+            );
             return Err(source.unsupported(problem));
         }
     })
@@ -348,9 +357,10 @@ fn geometry(
                 geometry.nifti = fields.exact.clone().filter(|_| in_mm).map(Box::new);
                 return Ok(geometry);
             }
-            Err(error) if forms.qform_code <= 0 => {
-                return Err(source.format_error(error.to_string()));
-            }
+            Err(_) if forms.qform_code <= 0 => warnings.push(
+                "the sform is not invertible and there is no qform: the spacing alone is known, not the place"
+                    .to_owned(),
+            ),
             Err(_) => warnings
                 .push("the sform is not invertible: the place is that of the qform".to_owned()),
         }

@@ -109,7 +109,7 @@ impl File<'_> {
     fn values(&self, source: &Source, first: usize, count: usize) -> Result<Vec<f32>> {
         if self.header.is_text() {
             let bytes = self.text(source)?;
-            let numbers = text_values(source, bytes, first, count)?;
+            let numbers = text_values(source, bytes, self.layout.element, first, count)?;
             return Ok(numbers.into_iter().map(|v| v as f32).collect());
         }
         let (stream, layout) = self.stream(source, first, count)?;
@@ -119,7 +119,7 @@ impl File<'_> {
     fn labels(&self, source: &Source) -> Result<Vec<u16>> {
         if self.header.is_text() {
             let bytes = self.text(source)?;
-            let numbers = text_values(source, bytes, 0, self.layout.count)?;
+            let numbers = text_values(source, bytes, self.layout.element, 0, self.layout.count)?;
             let labels: std::result::Result<_, f64> = numbers.into_iter().map(label).collect();
             return labels.map_err(|value| source.bad_label(value));
         }

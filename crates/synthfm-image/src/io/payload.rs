@@ -367,7 +367,7 @@ pub(super) fn chosen_volume(
     match number.filter(|n| (1..=volumes).contains(n)) {
         Some(number) => Ok(Some(number - 1)),
         None => Err(source.unsupported(format!(
-            "{shape:?} voxels, a series of {volumes} volumes, as one image; choose one by its number, 1 to {volumes} (`--series`)"
+            "{shape:?} voxels, a series of {volumes} volumes, as one image; choose one by its number, 1 to {volumes} (`--series` on the command line)"
         ))),
     }
 }

@@ -186,12 +186,21 @@ impl<'a> Source<'a> {
             .find(|(start, _)| bytes.starts_with(start));
         Err(match tried {
             Some((_, name)) => self.unsupported(format!("{name}; {READABLE} can be read")),
+            None if self.is_half_of_a_pair() => self.unsupported(
+                "a NIfTI or Analyze image in two files (.hdr, .img); store it as .nii",
+            ),
             None => self.format_error(format!(
                 "none of {READABLE} ({} bytes, beginning with {:02x?})",
                 bytes.len(),
                 &bytes[..bytes.len().min(8)]
             )),
         })
+    }
+
+    /// Whether the name is that of the values of an image whose header is a file of its own.
+    fn is_half_of_a_pair(&self) -> bool {
+        let ending = self.path.extension().unwrap_or_default();
+        ending.eq_ignore_ascii_case("img") || ending.eq_ignore_ascii_case("hdr")
     }
 
     /// Refuses sizes over the limit; `None` is a size that overflowed.

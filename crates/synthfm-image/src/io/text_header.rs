@@ -2,6 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use super::element::Element;
 use super::payload::Layout;
 use super::source::Source;
 use super::{ReadOptions, pages};
@@ -79,13 +80,16 @@ pub(super) fn check_text(source: &Source, layout: &Layout, stored: u64) -> Resul
     source.check_with_file(count.saturating_mul(12))
 }
 
-/// Numbers of a text, apart by blanks or commas, from the one with the number `first` on.
+/// Numbers of a text, apart by blanks or commas, from the one with the number `first` on. A number that the type
+/// `element` cannot hold is an error.
 pub(super) fn text_values(
     source: &Source,
     bytes: &[u8],
+    element: Element,
     first: usize,
     count: usize,
 ) -> Result<Vec<f64>> {
+    let [least, greatest] = element.range();
     let text = std::str::from_utf8(bytes)
         .map_err(|_| source.format_error("values that are stored as text are no text"))?;
     let mut numbers = pages::reserved(count).map_err(|error| source.io_error(error))?;
@@ -97,6 +101,11 @@ pub(super) fn text_values(
             let word: String = word.chars().take(40).collect();
             source.format_error(format!("{word:?} among values that are stored as text"))
         })?;
+        if number < least || number > greatest {
+            return Err(source.format_error(format!(
+                "{number} among values whose stated type holds {least} to {greatest}"
+            )));
+        }
         numbers.push(number);
     }
     if numbers.len() < count {

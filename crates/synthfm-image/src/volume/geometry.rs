@@ -98,6 +98,36 @@ impl VolumeGeometry {
         self.patient_from_voxel
     }
 
+    /// LPS millimetres of array indices `[i, j, k]`; whole numbers are centres of voxels.
+    pub fn patient_of_voxel(&self, voxel: [f64; 3]) -> [f64; 3] {
+        self.patient_from_voxel.map(|row| {
+            let along = (0..3).map(|axis| row[axis] * voxel[axis]);
+            along.sum::<f64>() + row[3]
+        })
+    }
+
+    /// Array indices `[i, j, k]` of a place in LPS millimetres, the inverse of [`Self::patient_of_voxel`].
+    pub fn voxel_of_patient(&self, place_mm: [f64; 3]) -> [f64; 3] {
+        let from_origin = [0, 1, 2].map(|axis| place_mm[axis] - self.patient_from_voxel[axis][3]);
+        self.voxel_from_mm().map(|row| {
+            let along = (0..3).map(|axis| row[axis] * from_origin[axis]);
+            along.sum()
+        })
+    }
+
+    /// Steps along `i`, `j`, `k` per millimetre along the patient's axes: the inverse of the affine without its offset.
+    pub(super) fn voxel_from_mm(&self) -> [[f64; 3]; 3] {
+        let m = self.patient_from_voxel;
+        let cofactor = |row: usize, col: usize| {
+            let rows = [(row + 1) % 3, (row + 2) % 3];
+            let cols = [(col + 1) % 3, (col + 2) % 3];
+            m[rows[0]][cols[0]] * m[rows[1]][cols[1]] - m[rows[0]][cols[1]] * m[rows[1]][cols[0]]
+        };
+        // Not 0: a geometry's axes are independent.
+        let determinant: f64 = (0..3).map(|col| m[0][col] * cofactor(0, col)).sum();
+        [0, 1, 2].map(|row| [0, 1, 2].map(|col| cofactor(col, row) / determinant))
+    }
+
     /// Distance between neighbouring voxels along `i`, `j`, `k`.
     pub fn spacing_mm(&self) -> [f64; 3] {
         [0, 1, 2].map(|axis| {

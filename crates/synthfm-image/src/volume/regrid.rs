@@ -94,21 +94,14 @@ impl VoxelMap {
 
     /// Maps voxels of `from` to voxels of `to`: the inverse of the one affine after the other.
     fn between(from: &VolumeGeometry, to: &VolumeGeometry) -> Self {
+        let inverse = to.voxel_from_mm();
         let (from, to) = (from.patient_from_voxel(), to.patient_from_voxel());
-        let cofactor = |row: usize, col: usize| {
-            let rows = [(row + 1) % 3, (row + 2) % 3];
-            let cols = [(col + 1) % 3, (col + 2) % 3];
-            to[rows[0]][cols[0]] * to[rows[1]][cols[1]]
-                - to[rows[0]][cols[1]] * to[rows[1]][cols[0]]
-        };
-        // Not 0: a geometry's axes are independent.
-        let determinant: f64 = (0..3).map(|col| to[0][col] * cofactor(0, col)).sum();
         let mut map = [[0.0; 4]; 3];
         for (row, line) in map.iter_mut().enumerate() {
             for (col, value) in line.iter_mut().enumerate() {
                 let part = |m: usize| {
                     let shift = if col == 3 { to[m][3] } else { 0.0 };
-                    cofactor(m, row) / determinant * (from[m][col] - shift)
+                    inverse[row][m] * (from[m][col] - shift)
                 };
                 *value = (0..3).map(part).sum();
             }

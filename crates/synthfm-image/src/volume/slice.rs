@@ -5,7 +5,7 @@
 //! sliced along their own axes.
 
 use super::{LabelVolume, Volume, VolumeGeometry};
-use crate::{Error, Image, LabelMap, Mask, Result, Size};
+use crate::{Error, Image, LabelMap, Mask, Point2, Result, Size};
 
 /// An anatomical plane and its radiological view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +63,15 @@ impl ImageAxis {
             self.length - 1 - index
         } else {
             index
+        }
+    }
+
+    /// From a coordinate along the image to one along the array, or back.
+    fn turned(self, coordinate: f64) -> f64 {
+        if self.flipped {
+            self.length as f64 - 1.0 - coordinate
+        } else {
+            coordinate
         }
     }
 }
@@ -152,6 +161,41 @@ impl VolumeGeometry {
         index: usize,
     ) -> Result<impl Iterator<Item = usize> + use<>> {
         Ok(self.slice_layout(plane, index)?.voxels(index))
+    }
+
+    /// The array axes that span the slices of `plane`, in the order of the file.
+    pub fn in_plane_axes(&self, plane: Plane) -> [usize; 2] {
+        match self.slice_axis(plane) {
+            0 => [1, 2],
+            1 => [0, 2],
+            _ => [0, 1],
+        }
+    }
+
+    /// The array indices `[i, j, k]` of a point of slice `index` as it is seen; whole numbers are centres of pixels and
+    /// of voxels.
+    pub fn voxel_of_pixel(&self, plane: Plane, index: usize, point: Point2) -> [f64; 3] {
+        let Layout {
+            across, rows, cols, ..
+        } = Layout::new(self, plane);
+        let mut voxel = [0.0; 3];
+        voxel[across] = index as f64;
+        voxel[rows.array_axis] = rows.turned(point.y);
+        voxel[cols.array_axis] = cols.turned(point.x);
+        voxel
+    }
+
+    /// Where array indices `[i, j, k]` are seen in `plane`: the point of the slice, and the slice, which is a fraction
+    /// between two of them. The inverse of [`Self::voxel_of_pixel`].
+    pub fn pixel_of_voxel(&self, plane: Plane, voxel: [f64; 3]) -> (Point2, f64) {
+        let Layout {
+            across, rows, cols, ..
+        } = Layout::new(self, plane);
+        let point = Point2::new(
+            cols.turned(voxel[cols.array_axis]),
+            rows.turned(voxel[rows.array_axis]),
+        );
+        (point, voxel[across])
     }
 
     fn slice_layout(&self, plane: Plane, index: usize) -> Result<Layout> {
@@ -288,6 +332,36 @@ mod tests {
                         geometry.axis_codes()
                     );
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn points_of_a_slice_are_those_of_its_voxels() {
+        for geometry in geometries() {
+            for plane in [Plane::Axial, Plane::Coronal, Plane::Sagittal] {
+                let size = geometry.slice_size(plane);
+                let voxels: Vec<usize> = geometry.slice_voxels(plane, 2).unwrap().collect();
+                for (n, &voxel) in voxels.iter().enumerate() {
+                    let point = Point2::from_row_col(n / size.width, n % size.width);
+                    let ijk = geometry.voxel_of_pixel(plane, 2, point);
+                    let [i, j, k] = ijk.map(|v| v as usize);
+                    let [ni, nj, _] = geometry.shape();
+                    assert_eq!(i + ni * (j + nj * k), voxel);
+                    assert_eq!(geometry.pixel_of_voxel(plane, ijk), (point, 2.0));
+                    let place = geometry.patient_of_voxel(ijk);
+                    let back = geometry.voxel_of_patient(place);
+                    let expected = position(&geometry, voxel);
+                    for axis in 0..3 {
+                        assert!((place[axis] - expected[axis]).abs() < 1e-9);
+                        assert!((back[axis] - ijk[axis]).abs() < 1e-9);
+                    }
+                }
+                let between = geometry.voxel_of_pixel(plane, 1, Point2::new(0.25, 1.5));
+                let (point, slice) = geometry.pixel_of_voxel(plane, between);
+                assert_eq!((point.x, point.y, slice), (0.25, 1.5, 1.0));
+                let [first, second] = geometry.in_plane_axes(plane);
+                assert!(first < second && !([first, second].contains(&geometry.slice_axis(plane))));
             }
         }
     }

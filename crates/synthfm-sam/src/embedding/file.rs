@@ -80,6 +80,19 @@ impl Predictor {
     }
 }
 
+/// What a safetensors file says about the embedding that it holds: version of the form, image size in pixels, side of the
+/// model's input, preparation, precision, and hashes of image and encoder; `None` for a file that holds none.
+///
+/// # Errors
+/// Where the file cannot be read or is no safetensors file.
+pub fn describe_embedding(path: &Path) -> Result<Option<Value>> {
+    let store = TensorStore::open(path)?;
+    let description: Option<Value> = store
+        .metadata(DESCRIPTION)
+        .and_then(|text| serde_json::from_str(text).ok());
+    Ok(description.and_then(|mut description| description.get_mut(KEY).map(Value::take)))
+}
+
 /// An embedding with its key, as the bytes of a file.
 pub(super) fn to_bytes(
     embedding: &ImageEmbedding,

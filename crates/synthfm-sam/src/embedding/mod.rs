@@ -12,3 +12,4 @@ mod key;
 mod tests;
 
 pub use cache::{CacheOptions, CacheStats, EmbeddingCache};
+pub use file::describe_embedding;

@@ -136,8 +136,7 @@ fn note(open: &OpenCase) -> Option<String> {
             volumes.count
         )
     });
-    let notes = [open.note().map(str::to_owned), volumes];
-    let notes: Vec<String> = notes.into_iter().flatten().collect();
+    let notes: Vec<String> = open.notes().iter().cloned().chain(volumes).collect();
     (!notes.is_empty()).then(|| notes.join("; "))
 }
 

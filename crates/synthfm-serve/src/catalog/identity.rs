@@ -30,12 +30,16 @@ pub(super) struct Identity {
     pub(super) earlier: Vec<CaseId>,
     /// Whether what is found under an earlier name may belong to another image.
     pub(super) uncertain: bool,
+    /// Of a file: a hash of its content.
+    pub(super) content: Option<String>,
 }
 
 /// What the folder of a case says about it.
 #[derive(Deserialize)]
 struct About {
     name: String,
+    #[serde(default)]
+    content: Option<String>,
 }
 
 /// A file by its place and content.
@@ -45,6 +49,7 @@ pub(super) fn of_file(path: &Path, name: &str) -> Result<Identity> {
         id: identifier("file", &format!("{name}\0{content}")),
         earlier: vec![identifier("folder", name)],
         uncertain: false,
+        content: Some(content),
     })
 }
 
@@ -62,6 +67,7 @@ pub(super) fn of_series(series: &SeriesSummary, place: &str, shared: bool, copy:
         id: identifier("image", &what),
         earlier: earlier.collect(),
         uncertain: shared,
+        content: None,
     }
 }
 
@@ -159,26 +165,36 @@ fn about(folder: &Path) -> Option<About> {
     serde_json::from_slice(&text).ok()
 }
 
-/// Notes at cases of whose name there is an annotation that belongs to none that is listed.
+/// Notes at cases of whose name or content there is an annotation that belongs to none that is listed: their file was
+/// changed, moved or renamed.
 pub(super) fn note_orphans(cases: &mut [Case], folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else {
         return;
     };
     let listed: std::collections::BTreeSet<CaseId> =
         cases.iter().map(|case| case.id.clone()).collect();
-    let mut orphans: BTreeMap<String, String> = BTreeMap::new();
+    let (mut by_name, mut by_content) = (BTreeMap::new(), BTreeMap::new());
     for entry in entries.flatten() {
         let id = entry.file_name().to_string_lossy().into_owned();
         let own = id.split('-').next().unwrap_or_default();
         if listed.contains(own) {
             continue;
         }
-        if let Some(about) = about(&entry.path()) {
-            orphans.insert(about.name, id);
+        if let Some(About { name, content }) = about(&entry.path()) {
+            if let Some(content) = content {
+                by_content.insert(content, (name.clone(), id.clone()));
+            }
+            by_name.insert(name, id);
         }
     }
     for case in cases {
-        if let Some(id) = orphans.get(&case.name) {
+        let content = case.content.as_ref();
+        let content = content.filter(|_| !folder.join(&case.id).exists());
+        if let Some((name, id)) = content.and_then(|content| by_content.get(content)) {
+            case.note = Some(format!(
+                "the same file was annotated as {name}, before it was moved or renamed; that work is kept in cases/{id}"
+            ));
+        } else if let Some(id) = by_name.get(&case.name) {
             case.note = Some(format!(
                 "there is an annotation of another image of this name; it is kept in cases/{id}"
             ));
@@ -216,6 +232,7 @@ mod tests {
             root: "/".into(),
             series: None,
             identity: None,
+            content: identity.content,
             note: None,
         }
     }
@@ -279,6 +296,35 @@ mod tests {
             BTreeMap::from([(cases[0].id.clone(), Progress::Done)])
         );
         assert!(!migrate(&mut cases, folder, &mut states).unwrap());
+    }
+
+    #[test]
+    fn work_on_a_file_that_was_renamed_is_said_to_be_there() {
+        let work = tempfile::tempdir().unwrap();
+        let image = work.path().join("scan");
+        fs::write(&image, "pixels").unwrap();
+        let listed = |name: &str| case(of_file(&image, name).unwrap(), name);
+        let before = listed("old/scan");
+        let folder = work.path().join(&before.id);
+        fs::create_dir(&folder).unwrap();
+        let about = serde_json::json!({ "name": before.name, "content": before.content });
+        fs::write(folder.join(ABOUT), about.to_string()).unwrap();
+        let mut cases = [listed("new/scan")];
+        note_orphans(&mut cases, work.path());
+        let note = cases[0].note.clone().unwrap();
+        assert!(
+            note.contains("old/scan") && note.contains(&before.id),
+            "{note}"
+        );
+        // A copy beside the annotated file, and one with work of its own, are other cases.
+        let mut both = [listed("old/scan"), listed("new/scan")];
+        note_orphans(&mut both, work.path());
+        assert!(both.iter().all(|case| case.note.is_none()));
+        let own = listed("new/scan");
+        fs::create_dir(work.path().join(&own.id)).unwrap();
+        let mut cases = [own];
+        note_orphans(&mut cases, work.path());
+        assert_eq!(cases[0].note, None);
     }
 
     #[test]

@@ -60,6 +60,8 @@ pub(super) struct Case {
     series: Option<String>,
     /// Of a folder of DICOM files: the instances that form the image.
     identity: Option<String>,
+    /// Of a file: a hash of its content.
+    content: Option<String>,
     /// What earlier versions called it.
     earlier: Vec<CaseId>,
     /// Whether annotations under those names may belong to another image.
@@ -77,6 +79,11 @@ impl Case {
     /// Of a folder of DICOM files: the hash of the instances that form the image.
     pub(super) fn identity(&self) -> Option<&str> {
         self.identity.as_deref()
+    }
+
+    /// Of a file: a hash of its content, as it was when the case was listed.
+    pub(super) fn content(&self) -> Option<&str> {
+        self.content.as_deref()
     }
 
     /// What the files of the case must lie below.
@@ -251,6 +258,7 @@ fn upload(path: &Path, uploads: &Path) -> Result<Case> {
         earlier: Vec::new(),
         uncertain: false,
         identity: None,
+        content: None,
         note: None,
         name: name.into_owned(),
         uploaded: true,

@@ -132,6 +132,7 @@ impl Inner {
             id,
             earlier,
             uncertain,
+            content,
         } = of_file(path, &name)?;
         self.cases.push(Case {
             id,
@@ -144,6 +145,7 @@ impl Inner {
             root: root.to_owned(),
             series: None,
             identity: None,
+            content,
             note: None,
         });
         Ok(())
@@ -206,6 +208,7 @@ fn series_case(
         id,
         earlier,
         uncertain,
+        content,
     }: Identity,
     place: &str,
     folder: &Path,
@@ -226,6 +229,7 @@ fn series_case(
         root: root.to_owned(),
         series: Some(series.index.to_string()),
         identity: Some(series.identity.clone()),
+        content,
         note: None,
     }
 }

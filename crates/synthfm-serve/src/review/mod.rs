@@ -21,7 +21,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::error::{ApiError, ApiResult};
 use super::respond::{self, Json};
-use super::{ReviewOptions, Terminal, assets, listen, lock_folder, serve};
+use super::{ReviewOptions, Terminal, assets, check_work_folder, listen, lock_folder, serve};
 use answers::{Answers, rater_name};
 use plan::{Item, Kind, Plan, Source, picture};
 use synthfm_image::{create_folder, write_json};
@@ -50,6 +50,7 @@ pub(super) async fn run(
 ) -> Result<()> {
     let work = options.work.clone();
     let work = work.unwrap_or_else(|| PathBuf::from(WORK_FOLDER));
+    check_work_folder(&work, &[PLAN])?;
     create_folder(&work)?;
     let work = work
         .canonicalize()

@@ -66,6 +66,10 @@ fn help(verb: &str) -> String {
 }
 
 #[test]
+#[cfg_attr(
+    feature = "gpu",
+    ignore = "the help of such a build names other devices"
+)]
 fn help_is_what_it_was() {
     for verb in VERBS {
         let name = if verb.is_empty() { "synthfm" } else { verb };

@@ -19,6 +19,7 @@ mod generate;
 mod help;
 mod hostile;
 mod http;
+mod info;
 mod models;
 mod paths;
 mod predict;

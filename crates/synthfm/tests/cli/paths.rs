@@ -32,7 +32,7 @@ const fn writes(flag: &'static str, path: &'static str) -> Argument {
 }
 
 /// Every verb that writes, with all its paths.
-const COMMANDS: [(&[&str], &[Argument]); 9] = [
+const COMMANDS: [(&[&str], &[Argument]); 10] = [
     (
         &["predict", "--point=30,20"],
         &[
@@ -60,6 +60,10 @@ const COMMANDS: [(&[&str], &[Argument]); 9] = [
             reads("--model", "model.png"),
             writes("-o", "masks"),
         ],
+    ),
+    (
+        &["info"],
+        &[reads("", "scan.png"), writes("--out", "picture.png")],
     ),
     (
         &["models", "convert"],

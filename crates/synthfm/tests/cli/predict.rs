@@ -102,6 +102,134 @@ fn a_slice_comes_back_on_the_grid_of_its_volume() {
 }
 
 #[test]
+fn one_place_has_coordinates_in_every_frame() {
+    let folder = folder();
+    let affine = label_volume(&folder.path().join("v.nii.gz"));
+    let [x, y, z] = affine.geometry().patient_of_voxel([28.0, 20.0, 2.0]);
+    let ras = format!("--point={},{},{z}", -x, -y);
+    let lps = format!("--point={x},{y},{z}");
+    // The array runs to the patient's right, which the display shows on the left.
+    let lines: [&[&str]; 6] = [
+        &["--slice=2", "--point=28,20"],
+        &["--point=28,20,2"],
+        &["--frame=display", "--slice=2", "--point=31,20"],
+        &["--frame=lps", &lps],
+        &["--frame=ras", &ras],
+        &["--slice=2", "--point=28,20,2.2"],
+    ];
+    let mut found = Vec::new();
+    for line in lines {
+        let args = [&["predict", "v.nii.gz", "-o=m.nii.gz", "--json"], line].concat();
+        let record = synthfm(folder.path(), &args).ok().json();
+        assert_eq!(record["slice"], 2, "{line:?}");
+        let place = &record["positions"]["points"][0];
+        for (name, expected) in [
+            ("voxel", [28.0, 20.0, 2.0]),
+            ("lps", [x, y, z]),
+            ("ras", [-x, -y, z]),
+        ] {
+            for (axis, expected) in expected.iter().enumerate() {
+                let got = place[name][axis].as_f64().unwrap();
+                assert!((got - expected).abs() < 1e-6, "{line:?} {name}: {place}");
+            }
+        }
+        assert_eq!(place["display"][1], 20.0);
+        found.push(label_volume(&folder.path().join("m.nii.gz")));
+    }
+    assert!(found.iter().all(|labels| *labels == found[0]));
+    // The other side of the picture is another place.
+    let args = [
+        "predict",
+        "v.nii.gz",
+        "-o=m.nii.gz",
+        "--slice=2",
+        "--point=5,20",
+    ];
+    synthfm(folder.path(), &args).ok();
+    assert!(label_volume(&folder.path().join("m.nii.gz")) != found[0]);
+    // Boxes likewise, whichever corner comes first in the array.
+    let boxed = |line: &[&str]| {
+        let args = [&["predict", "v.nii.gz", "-o=m.nii.gz"], line].concat();
+        synthfm(folder.path(), &args).ok();
+        label_volume(&folder.path().join("m.nii.gz"))
+    };
+    let shown = boxed(&["--frame=display", "--slice=1", "--box=16,7,43,33"]);
+    assert!(boxed(&["--slice=1", "--box=16,7,43,33"]) == shown);
+    assert!(boxed(&["--box=43,7,1,16,33,1"]) == shown);
+    for (line, code, part) in [
+        (
+            &["--point=28,20,2", "--slice=1"][..],
+            2,
+            "slice 1 is segmented",
+        ),
+        (&["--point=28,20,2", "--point=28,20,3"], 2, "slices 2 and 3"),
+        (&["--point=28,20,9"], 2, "slices 0 to 4"),
+        (&["--slice=1", "--point=60,20"], 1, "i from 0 to 59"),
+        (
+            &["--frame=ras", "--slice=1", "--point=1,1"],
+            2,
+            "millimetres",
+        ),
+    ] {
+        let args = [&["predict", "v.nii.gz", "-o=n.nii"], line].concat();
+        synthfm(folder.path(), &args).fails(code, &[part]);
+    }
+}
+
+#[test]
+fn info_draws_what_a_model_sees() {
+    let folder = folder();
+    let args = [
+        "info",
+        "v.nii.gz",
+        "--slice=2",
+        "--axis=coronal",
+        "--out=s.png",
+        "--json",
+    ];
+    let facts = synthfm(folder.path(), &args).ok().json();
+    assert_eq!(facts["out"], "s.png");
+    let drawn = read_image(&folder.path().join("s.png"), &ReadOptions::default()).unwrap();
+    let ImageFile::Picture(drawn) = drawn else {
+        panic!("a picture expected")
+    };
+    // 5 rows and 60 columns, eight times as large, and a margin of 48 pixels.
+    assert_eq!(
+        drawn.size(),
+        synthfm_image::Size::new(5 * 8 + 96, 60 * 8 + 96)
+    );
+    synthfm(folder.path(), &["info", "a.png", "--out=a.axes.png"]).ok();
+    synthfm(folder.path(), &["info", "a.png", "--out=a.png"]).fails(2, &["a.png"]);
+    synthfm(folder.path(), &["info", "v.nii.gz", "--out=t.png"]).fails(2, &["--slice"]);
+    synthfm(folder.path(), &["info", "--out=t.png"]).fails(2, &["PATH"]);
+}
+
+#[test]
+fn what_makes_an_answer_doubtful_is_said() {
+    let folder = folder();
+    let empty = synthfm_image::LabelMap::zeros(SIZE);
+    synthfm_image::write_label_png(&folder.path().join("none.png"), &empty).unwrap();
+    let args = ["predict", "a.png", "--mask-prompt=none.png", "-o=m.png"];
+    synthfm(folder.path(), &args).fails(1, &["none.png", "empty"]);
+    let args = [
+        "predict",
+        "a.png",
+        "--point=30,20",
+        "--window=400,40",
+        "-o=m.png",
+        "--json",
+    ];
+    let run = synthfm(folder.path(), &args).ok();
+    assert!(
+        run.stderr.contains("the picture has 8 bits"),
+        "{}",
+        run.stderr
+    );
+    let warnings = &run.json()["warnings"];
+    assert!(warnings[0].as_str().unwrap().contains("8 bits"));
+}
+
+#[test]
 fn an_embedding_answers_as_its_image() {
     let folder = folder();
     let embed = synthfm(folder.path(), &["embed", "a.png", "-o", "e.safetensors"]);
@@ -233,12 +361,16 @@ const WRONG: [(&[&str], i32, &str); 15] = [
     ),
     (&["a.png", "-o=m.png"], 2, "--point"),
     (&["a.png", "-o=m.png", "--negative=1,1"], 2, "--point"),
-    (&["a.png", "-o=m.png", "--point=1"], 2, "x,y expected"),
+    (
+        &["a.png", "-o=m.png", "--point=1"],
+        2,
+        "x,y or x,y,z expected",
+    ),
     (&["a.png", "-o=m.jpg", "--point=1,1"], 2, ".png"),
     (
         &["a.png", "-o=m.png", "--point=1,1", "--slice=1"],
         2,
-        "--slice",
+        "a slice is chosen",
     ),
     (&["v.nii.gz", "-o=m.nii", "--point=1,1"], 2, "0 to 4"),
     (

@@ -78,6 +78,79 @@ fn entries_that_fail_do_not_stop_the_others() {
 }
 
 #[test]
+fn entries_have_frames_slices_and_windows_of_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    volume(&folder.path().join("v.nii.gz"));
+    picture(&folder.path().join("a.png"));
+    let entries = json!([
+        { "image": "v.nii.gz", "id": "array", "points": [[28, 20]], "slice": 2 },
+        { "image": "v.nii.gz", "id": "space", "points": [[28, 20, 2]] },
+        { "image": "v.nii.gz", "id": "seen", "points": [[31, 20]], "slice": 2, "frame": "display" },
+        { "image": "v.nii.gz", "id": "other", "points": [[28, 20, 4]], "window": "900,500" },
+        { "image": "v.nii.gz", "id": "coronal", "points": [[28, 2]], "slice": 20, "axis": "coronal" },
+        { "image": "a.png", "id": "disc", "points": [[30, 20]] },
+        { "image": "a.png", "id": "corner", "points": [[3, 3]] },
+        { "image": "a.png", "id": "sliced", "points": [[3, 3]], "slice": 1 },
+    ]);
+    fs::write(folder.path().join("p.json"), entries.to_string()).unwrap();
+    let line = [
+        "predict",
+        ".",
+        "--prompts=p.json",
+        "-o=out",
+        "--labels",
+        "--overlay-dir=looks",
+        "--json",
+    ];
+    let run = synthfm(folder.path(), &line).fails(1, &["1 of 8", "entry 7", "is a picture"]);
+    let found = run.json();
+    let masks = ["array", "space", "seen"].map(|id| {
+        let mask = label_volume(&folder.path().join(format!("out/v__{id}.nii.gz")));
+        assert!(slice_area(&mask, Plane::Axial, 2) > 0);
+        mask
+    });
+    assert!(masks[0] == masks[1] && masks[0] == masks[2]);
+    let lines = found["predictions"].as_array().unwrap();
+    assert_eq!(lines[1]["positions"], lines[0]["positions"]);
+    assert_eq!(
+        (&lines[3]["slice"], &lines[4]["axis"]),
+        (&json!(4), &json!("coronal"))
+    );
+    assert_eq!(lines[3]["window"], json!([50.0, 950.0]));
+    assert_eq!(lines[6]["label"], 2);
+    assert_eq!(
+        found["labels"],
+        json!(["a__labels.png", "v__labels.nii.gz"])
+    );
+    // Where answers of a slice agree, the last entry keeps the pixels.
+    let labels = label_volume(&folder.path().join("out/v__labels.nii.gz"));
+    let (other, seen) = (
+        label_volume(&folder.path().join("out/v__other.nii.gz")),
+        &masks[2],
+    );
+    let coronal = label_volume(&folder.path().join("out/v__coronal.nii.gz"));
+    for (at, &value) in labels.data().iter().enumerate() {
+        let expected = [(5, &coronal), (4, &other), (3, seen)];
+        let expected = expected.iter().find(|(_, mask)| mask.data()[at] != 0);
+        assert_eq!(value, expected.map_or(0, |(label, _)| *label));
+    }
+    let map = crate::common::label_map(&folder.path().join("out/a__labels.png"));
+    assert!(map.labels().contains(&1), "{:?}", map.labels());
+    assert_eq!(
+        names(&folder.path().join("looks")),
+        [
+            "a__corner.overlay.png",
+            "a__disc.overlay.png",
+            "v__array.overlay.png",
+            "v__coronal.overlay.png",
+            "v__other.overlay.png",
+            "v__seen.overlay.png",
+            "v__space.overlay.png",
+        ]
+    );
+}
+
+#[test]
 fn files_that_are_no_prompts_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     for (text, part) in [

@@ -209,6 +209,8 @@ struct Listing {
     instances: bool,
     /// Values of the structures that are regions.
     regions: BTreeMap<u16, Vec<u16>>,
+    /// The value of pixels whose truth is not known.
+    ignored: Option<u16>,
     /// Names of the channels, where they are stated.
     channels: Vec<String>,
     cases: Vec<Case>,
@@ -306,6 +308,7 @@ impl Layout {
             structures: list.structures,
             instances: list.instances,
             regions: list.regions,
+            ignored: list.ignored,
             channels: list.channels,
             cases,
             skipped,

@@ -25,6 +25,7 @@ pub(super) fn list(root: &Path) -> Result<Listing> {
         name: manifest.name.clone(),
         structures: structures.list,
         regions: structures.regions,
+        ignored: structures.ignored,
         channels: manifest.channels(),
         instances: manifest.instances,
         ..Listing::default()

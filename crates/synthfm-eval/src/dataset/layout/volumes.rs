@@ -297,9 +297,28 @@ struct Decathlon {
     name: Option<String>,
     labels: BTreeMap<String, Value>,
     #[serde(default)]
-    modality: Option<BTreeMap<String, String>>,
+    modality: Option<Modalities>,
     #[serde(default)]
     file_ending: Option<String>,
+}
+
+/// Names of the channels, as a map from their numbers, or as some write them, a list or one name.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Modalities {
+    Numbered(BTreeMap<String, String>),
+    Listed(Vec<String>),
+    One(String),
+}
+
+impl Modalities {
+    fn in_order(&self) -> Vec<String> {
+        match self {
+            Self::Numbered(names) => channels_in_order(names),
+            Self::Listed(names) => names.clone(),
+            Self::One(name) => vec![name.clone()],
+        }
+    }
 }
 
 pub(super) fn msd_fits(root: &Path) -> bool {
@@ -322,7 +341,9 @@ pub(super) fn msd(root: &Path) -> Result<Listing> {
         }
     }
     structures.sort_by_key(|structure| structure.label);
-    let channels = channels_in_order(&json.modality.unwrap_or_default());
+    let channels = json
+        .modality
+        .map_or_else(Vec::new, |names| names.in_order());
     let modality = match channels.first().map(String::as_str) {
         Some("CT") => "CT",
         Some(_) => "MR",

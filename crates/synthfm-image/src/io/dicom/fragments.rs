@@ -14,6 +14,9 @@ const MAX_FRAGMENTS: usize = 4 << 20;
 
 /// Beginnings of frames: JPEG and JPEG-LS, JPEG 2000, and the same in its container.
 const FRAME_STARTS: [&[u8]; 3] = [b"\xff\xd8\xff", b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  "];
+/// The head of an RLE frame: the number of its segments and the offsets of 15 (PS3.5, G.5).
+const RLE_HEAD_BYTES: usize = 64;
+const RLE_MOST_SEGMENTS: usize = 15;
 /// The marker at the end of all these streams, and how far from the end padding may move it.
 const FRAME_END: [u8; 2] = [0xff, 0xd9];
 const END_BYTES: u64 = 10;
@@ -137,8 +140,6 @@ fn marked_starts(
     fragments: &[Range<u64>],
     frames: usize,
 ) -> io::Result<Option<Vec<usize>>> {
-    let longest = FRAME_STARTS.iter().map(|start| start.len()).max();
-    let longest = longest.unwrap_or(0) as u64;
     let mut starts = Vec::new();
     let mut ends = vec![0];
     let mut bytes = Vec::new();
@@ -146,8 +147,9 @@ fn marked_starts(
         let length = fragment.end - fragment.start;
         bytes.clear();
         source.seek(SeekFrom::Start(fragment.start))?;
-        source.take(longest.min(length)).read_to_end(&mut bytes)?;
-        if FRAME_STARTS.iter().any(|start| bytes.starts_with(start)) {
+        let head = length.min(RLE_HEAD_BYTES as u64);
+        source.take(head).read_to_end(&mut bytes)?;
+        if FRAME_STARTS.iter().any(|start| bytes.starts_with(start)) || is_rle_head(&bytes) {
             starts.push(n);
         }
         bytes.clear();
@@ -161,6 +163,27 @@ fn marked_starts(
     ends.pop_if(|&mut end| end == fragments.len());
     let fits = |starts: &Vec<usize>| starts.len() == frames && starts[0] == 0;
     Ok([starts, ends].into_iter().find(fits))
+}
+
+/// Whether a fragment begins with the head of an RLE frame: segments that lie one behind the other from its end on, and
+/// zeros for those that it does not have.
+fn is_rle_head(bytes: &[u8]) -> bool {
+    let Some(head) = bytes.first_chunk::<RLE_HEAD_BYTES>() else {
+        return false;
+    };
+    let (numbers, _) = head.as_chunks::<4>();
+    let numbers: Vec<usize> = numbers
+        .iter()
+        .map(|&raw| u32::from_le_bytes(raw) as usize)
+        .collect();
+    let (count, offsets) = (numbers[0], &numbers[1..]);
+    if !(1..=RLE_MOST_SEGMENTS).contains(&count) {
+        return false;
+    }
+    let (used, unused) = offsets.split_at(count);
+    used[0] == RLE_HEAD_BYTES
+        && used.windows(2).all(|pair| pair[0] < pair[1])
+        && unused.iter().all(|&offset| offset == 0)
 }
 
 #[cfg(test)]
@@ -214,6 +237,32 @@ mod tests {
         assert_eq!(counts(&unmarked, 2), Ok(vec![1, 2]));
         let ended = encapsulated(&[], &[MIDDLE, END, MIDDLE, MIDDLE, END], true);
         assert_eq!(counts(&ended, 2), Ok(vec![2, 3]));
+    }
+
+    #[test]
+    fn rle_frames_of_several_fragments_are_told_by_their_heads() {
+        // As many segments as offsets are given, then 20 bytes of them.
+        let head = |offsets: &[u32]| {
+            let mut numbers = vec![offsets.len() as u32];
+            numbers.extend(offsets);
+            numbers.resize(16, 0);
+            let mut bytes: Vec<u8> = numbers.iter().flat_map(|v| v.to_le_bytes()).collect();
+            bytes.extend([7; 20]);
+            bytes
+        };
+        let (one, three) = (head(&[64]), head(&[64, 70, 76]));
+        let rest = &[0; 80][..];
+        for bytes in [
+            encapsulated(&[], &[&one, rest, &three, &one, rest, rest], true),
+            encapsulated(&[], &[&three, rest, &one, &three, rest, rest], false),
+        ] {
+            assert_eq!(counts(&bytes, 3), Ok(vec![2, 1, 3]));
+        }
+        // Segments out of order, none, and too many, are no heads.
+        for other in [head(&[64, 60]), head(&[65]), head(&[]), vec![16; 64]] {
+            assert!(!is_rle_head(&other), "{:?}", &other[..8]);
+        }
+        assert!(is_rle_head(&three) && !is_rle_head(&three[..63]));
     }
 
     #[test]

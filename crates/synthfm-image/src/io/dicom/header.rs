@@ -234,12 +234,18 @@ pub(super) fn read(header: &Header, limit: u64, purpose: Purpose) -> Result<Opti
     let count = frame_count(header, &format, location, limit)?;
     let signed = format.samples == Samples::Signed;
     let dose = dose_scaling(data, &sop_class);
+    let lut = ModalityLut::read(header, signed)?;
+    let mut notes = header.notes.clone();
+    notes.extend(lut.as_ref().and_then(ModalityLut::note));
+    if dose.is_none() && is_dose(data, &sop_class) {
+        notes.push("doses without a DoseGridScaling above 0: values are as stored".to_owned());
+    }
     let number = |tag| data.number(tag, Kind::Text);
     let file = FileHeader {
         path: header.path.to_owned(),
         syntax: header.syntax.clone(),
         location,
-        lut: ModalityLut::read(header, signed)?,
+        lut,
         frames: frames(header, count, dose)?,
         sop_instance: data
             .uid(tags::SOP_INSTANCE_UID)
@@ -247,7 +253,7 @@ pub(super) fn read(header: &Header, limit: u64, purpose: Purpose) -> Result<Opti
             .unwrap_or_default(),
         series: data.uid(tags::SERIES_INSTANCE_UID).unwrap_or_default(),
         instance_number: number(tags::INSTANCE_NUMBER),
-        notes: header.notes.clone(),
+        notes,
         total: header.total,
         padding: Padding::read(data, &format),
         dose_scaling: dose,
@@ -283,10 +289,13 @@ pub(super) fn what_else(header: &Header) -> String {
     }
 }
 
+fn is_dose(data: &DataSet, sop_class: &str) -> bool {
+    sop_class == DOSE_CLASS || data.text(tags::MODALITY).as_deref() == Some("RTDOSE")
+}
+
 fn dose_scaling(data: &DataSet, sop_class: &str) -> Option<f64> {
-    let is_dose = sop_class == DOSE_CLASS || data.text(tags::MODALITY).as_deref() == Some("RTDOSE");
     let scaling = data.number(tags::DOSE_GRID_SCALING, Kind::Text);
-    scaling.filter(|&scaling| is_dose && scaling != 0.0)
+    scaling.filter(|&scaling| is_dose(data, sop_class) && scaling > 0.0)
 }
 
 /// The number of frames, after checking that their values may be held and, where that can be told, are there.

@@ -79,6 +79,8 @@ pub(super) fn bytes_of(data: &Element, encoding: Encoding) -> Vec<u16> {
 pub(super) struct ModalityLut {
     first: f64,
     values: Vec<f32>,
+    /// Entries that the descriptor announces.
+    announced: usize,
 }
 
 impl ModalityLut {
@@ -95,6 +97,7 @@ impl ModalityLut {
             (Some(descriptor), Some(data)) => {
                 let (entries, _) = descriptor.entries(data, item.encoding());
                 Ok(Some(Self {
+                    announced: descriptor.count,
                     first: descriptor.first as f64,
                     values: entries.into_iter().map(f32::from).collect(),
                 }))
@@ -103,6 +106,16 @@ impl ModalityLut {
             (None, Some(_)) => Err(header.damaged("a modality lookup table without descriptor")),
             (Some(_), None) => Err(header.damaged("the modality lookup table is empty")),
         }
+    }
+
+    /// What a reader should know of a table that is shorter than announced.
+    pub(super) fn note(&self) -> Option<String> {
+        let (held, announced) = (self.values.len(), self.announced);
+        (held < announced).then(|| {
+            format!(
+                "the modality lookup table holds {held} of its {announced} entries: values beyond them get that of the last"
+            )
+        })
     }
 
     pub(super) fn apply(&self, stored: f32) -> f32 {

@@ -172,7 +172,7 @@ fn choose(
                     .filter(|n| (1..=volumes).contains(n))
                     .ok_or_else(|| {
                         source.unsupported(format!(
-                            "volume {text:?} of a stack of {}; choose one by its number, 1 to {volumes} (`--series`)",
+                            "volume {text:?} of a stack of {}; choose one by its number, 1 to {volumes} (`--series` on the command line)",
                             stack.words()
                         ))
                     })?,

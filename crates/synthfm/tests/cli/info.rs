@@ -1,0 +1,94 @@
+//! `synthfm info` of everything that the program writes.
+
+use std::fs;
+
+use serde_json::json;
+use synthfm_image::{LabelMap, write_label_png};
+
+use crate::common::{SIZE, picture, small, synthfm, volume};
+
+#[test]
+fn everything_that_is_written_is_described() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    picture(&at("a.png"));
+    volume(&at("v.nii.gz"));
+    let entries = json!([{ "image": "a.png", "id": "x", "points": [[30, 20]] }]);
+    fs::write(at("p.json"), entries.to_string()).unwrap();
+    let run = |args: &[&str]| synthfm(folder.path(), args).ok();
+    for format in ["nnunet", "coco", "webdataset", "npz"] {
+        run(&small(&["--count=2", "--format", format, "--out", format]));
+    }
+    run(&["predict", ".", "--prompts=p.json", "-o=masks", "--labels"]);
+    run(&[
+        "predict",
+        "a.png",
+        "--point=30,20",
+        "-o=m.png",
+        "--also=m.coco.json",
+    ]);
+    run(&["embed", "a.png", "-o=e.safetensors"]);
+    for name in ["data/images", "data/masks"] {
+        fs::create_dir_all(at(name)).unwrap();
+    }
+    picture(&at("data/images/1.png"));
+    let rectangle = (0..SIZE.area()).map(|i| u16::from((600..1800).contains(&i)));
+    let truth = LabelMap::new(SIZE, rectangle.collect()).unwrap();
+    write_label_png(&at("data/masks/1.png"), &truth).unwrap();
+    run(&[
+        "evaluate",
+        "--data=data",
+        "--model=disc",
+        "--prompts=1,0",
+        "--out=report",
+    ]);
+    for (path, kind, words) in [
+        ("nnunet", "data set", "cases       2"),
+        ("coco", "generated data set", "layout      coco"),
+        ("webdataset", "generated data set", "samples     2"),
+        ("npz", "generated data set", "npz"),
+        ("nnunet/recipes/synth_00000001.json", "recipe", "index 1"),
+        (
+            "nnunet/dataset.json",
+            "data set description",
+            "name its folder",
+        ),
+        ("coco/annotations.json", "COCO", "2 images"),
+        (
+            "webdataset/shard-000000.json",
+            "shard",
+            "2 samples from index 0",
+        ),
+        ("webdataset/shard-000000.tar", "tar", "WebDataset"),
+        ("nnunet/manifest.jsonl", "jsonl", "JSON lines"),
+        ("nnunet/generator.toml", "toml", "TOML"),
+        ("p.json", "prompts", "1 entries on 1 images"),
+        ("masks", "predictions", "1 entries, 0 failed"),
+        ("masks/predictions.json", "predictions", "embedded"),
+        ("masks/a__labels.png", "picture", "40x60"),
+        ("m.json", "mask record", "record of the mask m.png"),
+        ("m.coco.json", "COCO", "1 images"),
+        ("e.safetensors", "embedding", "40 x 60"),
+        ("e.json", "embedding record", "e.safetensors"),
+        ("report", "report", "rows"),
+        ("report/report.html", "html", "browser"),
+        ("report/results.csv", "csv", "model,"),
+        ("report/rows.jsonl", "jsonl", "JSON lines"),
+        (".", "folder", "v.nii.gz"),
+    ] {
+        let text = run(&["info", path]).stdout;
+        assert!(text.contains(words), "{path}: {text}");
+        assert_eq!(
+            run(&["info", path, "--json"]).json()["kind"],
+            kind,
+            "{path}"
+        );
+    }
+    let listed = run(&["info", ".", "--json"]).json();
+    assert_eq!(listed["kinds"]["NIfTI"], 1);
+    assert_eq!(listed["kinds"]["folder"], 7);
+    fs::write(at("odd.json"), "{\"a\": 1}").unwrap();
+    synthfm(folder.path(), &["info", "odd.json"]).fails(1, &["odd.json", "does not know"]);
+    fs::create_dir(at("empty")).unwrap();
+    synthfm(folder.path(), &["info", "empty"]).fails(1, &["empty", "neither a data set"]);
+}
