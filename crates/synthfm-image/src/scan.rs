@@ -40,6 +40,8 @@ pub struct ScanInfo {
     pub regions: Vec<UltrasoundRegion>,
     /// What a user should know: uneven slices, a tilted gantry, a series chosen among several.
     pub warnings: Vec<String>,
+    /// Volumes in the file (NIfTI, NRRD, TIFF), of which this is one; 1 for everything else.
+    pub volumes: u64,
     /// The DICOM objects that the image was read from.
     pub dicom: Option<Arc<DicomSeries>>,
 }
@@ -57,6 +59,7 @@ impl ScanInfo {
             pixel_spacing_mm: None,
             regions: Vec::new(),
             warnings: Vec::new(),
+            volumes: 1,
             dicom: None,
         }
     }

@@ -35,6 +35,8 @@ pub(super) struct App {
     pub(super) max_file_bytes: u64,
     /// Places for reading uploads.
     pub(super) reading_uploads: Arc<Semaphore>,
+    /// Turns of requests that copy a slice; one is held until its work ends, even if its client has gone.
+    pub(super) copying_slices: Arc<Semaphore>,
     /// Becomes true when the server is to end.
     pub(super) stopped: tokio::sync::watch::Receiver<bool>,
 }

@@ -11,6 +11,7 @@ use tokio::sync::{OnceCell, Semaphore};
 use super::annotation::{Store, content_of};
 use super::catalog::Case;
 use super::error::{ApiError, ApiResult};
+use super::reading::reading;
 use super::reference::Reference;
 use super::study::Study;
 
@@ -232,11 +233,7 @@ impl OpenCases {
         let volume = lock(&self.volumes).get(&case.id).copied();
         let case = case.with_volume(volume);
         let (folder, max_bytes) = (self.folder.join(&case.id), self.max_file_bytes);
-        let work = tokio::task::spawn_blocking(move || {
-            // Held until the reading has ended, even if whoever asked for it has gone.
-            let _turn = turn;
-            OpenCase::load(case, &folder, max_bytes)
-        });
+        let work = reading(turn, move || OpenCase::load(case, &folder, max_bytes));
         let loaded = work.await.context("opening the case failed")??;
         Ok(Arc::new(loaded))
     }

@@ -18,6 +18,7 @@ mod guard;
 mod http;
 mod options;
 mod palette;
+mod reading;
 mod reference;
 mod respond;
 mod review;
@@ -58,6 +59,8 @@ const SERVING_THREADS: usize = 4;
 const FILE_THREADS: usize = 32;
 /// Uploads that are read at once.
 const READING_UPLOADS: usize = 2;
+/// Slices that are copied for clients at once.
+const COPYING_SLICES: usize = 16;
 /// Time for the work of these threads once the server has stopped. What is saved is on the disk by then.
 const LAST_WORK: std::time::Duration = std::time::Duration::from_secs(1);
 
@@ -143,6 +146,7 @@ async fn annotator(
         folders,
         max_file_bytes: options.max_file_bytes,
         reading_uploads: Arc::new(Semaphore::new(READING_UPLOADS)),
+        copying_slices: Arc::new(Semaphore::new(COPYING_SLICES)),
         stopped: watch,
     });
     let router = api::router(Arc::clone(&app)).merge(assets::annotator());

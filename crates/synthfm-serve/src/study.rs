@@ -10,7 +10,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use synthfm_image::{
     ImageFile, OpenOptions, Picture, Plane, Presentation, ReadOptions, RgbImage, ScanInfo, Size,
-    Volume, VolumeGeometry, hex, open_scan, volume_count,
+    Volume, VolumeGeometry, hex, open_scan,
 };
 
 use super::annotation::PlaneName;
@@ -80,17 +80,15 @@ impl Study {
         max_bytes: u64,
         root: &Path,
     ) -> synthfm_image::Result<Self> {
-        let mut options = OpenOptions {
+        let options = OpenOptions {
             read: ReadOptions { max_bytes },
             series: series.map(str::to_owned),
+            first_of_several: true,
             data_root: Some(root.to_owned()),
         };
-        let volumes = volume_count(path, &options)?;
-        if volumes > 1 && options.series.is_none() {
-            options.series = Some("1".to_owned());
-        }
-        let shown = options.series.as_ref().and_then(|n| n.parse().ok());
+        let shown = series.and_then(|number| number.parse().ok());
         let scan = open_scan(path, &options)?;
+        let volumes = scan.info.volumes;
         let mut study = match scan.content {
             ImageFile::Volume(volume) => Self::of_volume(volume, &scan.info)?,
             ImageFile::Picture(picture) => Self::of_picture(picture, &scan.info)?,

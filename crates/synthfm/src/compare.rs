@@ -34,7 +34,9 @@ fn check_paths(args: &CompareArgs) -> Result<()> {
         paths.read("--config", Path::new(config));
     }
     paths.write("--out", &args.out)?;
-    paths.fixed("the numbers of --out", &args.out.with_extension("json"))
+    paths.fixed("the numbers of --out", &args.out.with_extension("json"))?;
+    paths.remove_leftovers();
+    Ok(())
 }
 
 /// Measures both sides, writes the report and prints the coverage.

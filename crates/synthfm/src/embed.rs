@@ -26,6 +26,7 @@ pub(crate) fn run(args: &EmbedArgs, session: &Session) -> Result<()> {
         &args.out.with_extension("json"),
         ("embedding", &args.out),
     )?;
+    paths.remove_leftovers();
     create_parent(&args.out)?;
     let input = input::read(&args.input, &(&args.view).into())?;
     let model = Model::open(args.model.as_deref())?;

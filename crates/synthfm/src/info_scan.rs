@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use synthfm_image::{
     DicomSeries, FileFormat, ImageFile, LabelFile, Picture, Plane, ScanInfo, Segmentation,
     SeriesSummary, UltrasoundRegion, Volume, VolumeGeometry, list_series, open_scan,
-    read_segmentation, volume_count, write_rgb_png,
+    read_segmentation, write_rgb_png,
 };
 
 use crate::cli::InfoArgs;
@@ -24,14 +24,11 @@ use crate::slice_picture::draw_axes;
 /// Facts of an image; several series of a folder are listed first.
 pub(crate) fn run(path: &Path, args: &InfoArgs) -> Result<Facts> {
     let mut options = args.view.open.options();
-    let volumes = volume_count(path, &options).unwrap_or(1);
-    let first = volumes > 1 && options.series.is_none();
-    if first {
-        options.series = Some("1".to_owned());
-    }
+    options.first_of_several = true;
     let scan = match open_scan(path, &options) {
         Ok(mut scan) => {
-            if first {
+            let volumes = scan.info.volumes;
+            if volumes > 1 && options.series.is_none() {
                 scan.info.warnings.push(format!(
                     "the file holds {volumes} volumes: this is number 1 (choose with --series)"
                 ));
@@ -58,6 +55,7 @@ pub(crate) fn run(path: &Path, args: &InfoArgs) -> Result<Facts> {
         let mut paths = Paths::default();
         paths.read("the input", path);
         paths.write("--out", out)?;
+        paths.remove_leftovers();
         create_parent(out)?;
         let input = input::of_scan(path, &scan, &View::from(&args.view))?;
         write_rgb_png(out, &draw_axes(&input, path))?;

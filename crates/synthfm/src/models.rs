@@ -155,6 +155,7 @@ fn check_paths(model: &str, outputs: &[&Path]) -> Result<()> {
     for output in outputs {
         paths.write("the output", output)?;
     }
+    paths.remove_leftovers();
     Ok(())
 }
 

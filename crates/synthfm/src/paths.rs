@@ -4,7 +4,7 @@
 //! Files are the same if the system says so, however their paths are spelled: relative, through links, under a second
 //! name, or in other letters on a disk that does not tell capitals from small ones.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::fs::{self, Metadata};
 use std::io::Read;
@@ -12,7 +12,7 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::Result;
 use serde_json::Value;
-use synthfm_image::is_special;
+use synthfm_image::{is_special, remove_leftovers};
 
 use crate::output::usage;
 
@@ -29,6 +29,10 @@ pub(crate) struct Paths {
     read: HashMap<FileId, String>,
     read_folders: Vec<(PathBuf, String)>,
     written: HashMap<FileId, String>,
+    /// The files to be written, by their folders.
+    outputs: BTreeMap<PathBuf, Vec<PathBuf>>,
+    /// What is known of folders that are written to.
+    records: HashMap<PathBuf, Records>,
 }
 
 /// What makes two paths the same file.
@@ -78,7 +82,7 @@ impl Paths {
                 "{what} {shown} is {other}, which it would replace: choose another name"
             )));
         }
-        if let Some(folder) = self.folder_of(path).filter(|_| path.exists()) {
+        if let Some(folder) = path.exists().then(|| self.folder_of(path)).flatten() {
             return Err(usage(format!(
                 "{what} {shown} is a file in {folder}, which it would replace: choose another name"
             )));
@@ -88,7 +92,19 @@ impl Paths {
                 "{what} {shown} is the same file as {other}: choose another name"
             )));
         }
+        let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+        self.outputs
+            .entry(folder)
+            .or_default()
+            .push(path.to_owned());
         Ok(())
+    }
+
+    /// Removes what a command that was killed left half written under the names of the outputs.
+    pub(crate) fn remove_leftovers(&self) {
+        for (folder, outputs) in &self.outputs {
+            remove_leftovers(folder, outputs);
+        }
     }
 
     /// Adds a file that the command writes beside its result, under a name that nobody chose: the first of `path` and its
@@ -171,13 +187,14 @@ impl Paths {
     }
 
     /// The folder among those that are read that a path lies in.
-    fn folder_of(&self, path: &Path) -> Option<&str> {
+    fn folder_of(&mut self, path: &Path) -> Option<&str> {
         let full = path.canonicalize().ok()?;
-        let folders = self.read_folders.iter();
-        let (_, what) = folders
-            .filter(|(folder, _)| full.starts_with(folder))
-            .find(|_| !has_record(path))?;
-        Some(what)
+        let mut folders = self.read_folders.iter();
+        let (_, what) = folders.find(|(folder, _)| full.starts_with(folder))?;
+        let parent = path.parent().unwrap_or(Path::new("")).to_owned();
+        let records = self.records.entry(parent);
+        let records = records.or_insert_with_key(|folder| Records::of(folder));
+        (!records.name(path)).then_some(what)
     }
 }
 
@@ -310,46 +327,78 @@ pub(crate) fn read_record(path: &Path) -> Option<Value> {
     ours.then_some(value)
 }
 
-/// Whether a record of synthfm beside a file names it as its result.
-fn has_record(path: &Path) -> bool {
-    let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
-        return false;
-    };
-    let Some(folder) = path.parent() else {
-        return false;
-    };
-    let stem = name.split('.').next().unwrap_or(name);
-    let ends = |value: &Value| {
-        let text = value.as_str().map(Path::new);
-        text.and_then(Path::file_name) == path.file_name()
-    };
-    let listed = |record: &Value| {
-        let all = record.get("predictions").and_then(Value::as_array);
-        let mut all = all.into_iter().flatten();
-        all.any(|line| line.get("mask").is_some_and(ends))
-    };
-    let names = |record: &Value| {
-        let also = record.get("also").and_then(Value::as_array);
-        let mut also = also.into_iter().flatten();
-        ["mask", "overlay", "embedding"]
-            .iter()
-            .any(|key| record.get(*key).is_some_and(ends))
-            || also.any(ends)
-            || listed(record)
-    };
-    let Ok(entries) = fs::read_dir(if folder.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        folder
-    }) else {
-        return false;
-    };
-    entries.flatten().any(|entry| {
-        let other = entry.file_name();
-        let other = other.to_string_lossy();
-        (other.starts_with(stem) && other.ends_with(".json") || other == "predictions.json")
-            && read_record(&entry.path()).as_ref().is_some_and(names)
-    })
+/// The records of a folder, read once however many of its files are asked about.
+#[derive(Debug, Default)]
+struct Records {
+    folder: PathBuf,
+    /// Names of the JSON files, in order.
+    names: BTreeSet<OsString>,
+    /// Names that the list of results has.
+    listed: BTreeSet<OsString>,
+}
+
+impl Records {
+    /// `folder` may be empty, for the current one.
+    fn of(folder: &Path) -> Self {
+        let mut records = Self {
+            folder: folder.to_owned(),
+            ..Self::default()
+        };
+        let place = if folder.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            folder
+        };
+        let Ok(entries) = fs::read_dir(place) else {
+            return records;
+        };
+        let names = entries.flatten().map(|entry| entry.file_name());
+        records
+            .names
+            .extend(names.filter(|name| name.to_string_lossy().ends_with(".json")));
+        if let Some(list) = read_record(&folder.join("predictions.json")) {
+            let lines = list.get("predictions").and_then(Value::as_array);
+            let masks = lines
+                .into_iter()
+                .flatten()
+                .filter_map(|line| line.get("mask"));
+            let maps = list.get("labels").and_then(Value::as_array);
+            let all = masks.chain(maps.into_iter().flatten());
+            records.listed.extend(all.filter_map(file_name_of));
+        }
+        records
+    }
+
+    /// Whether one of them names a file of the folder as its result.
+    fn name(&self, path: &Path) -> bool {
+        let Some(name) = path.file_name() else {
+            return false;
+        };
+        if self.listed.contains(name) {
+            return true;
+        }
+        let text = name.to_string_lossy();
+        let stem = text.split('.').next().unwrap_or_default();
+        let beside = self.names.range(OsString::from(stem)..);
+        let mut beside = beside.take_while(|other| other.to_string_lossy().starts_with(stem));
+        beside.any(|other| {
+            let record = read_record(&self.folder.join(other));
+            record.is_some_and(|record| {
+                let also = record.get("also").and_then(Value::as_array);
+                let one = ["mask", "overlay", "embedding"].iter();
+                let mut all = one
+                    .filter_map(|key| record.get(*key))
+                    .chain(also.into_iter().flatten());
+                all.any(|value| file_name_of(value).as_deref() == Some(name))
+            })
+        })
+    }
+}
+
+/// The name of the file that a path in a record leads to.
+fn file_name_of(value: &Value) -> Option<OsString> {
+    let path = Path::new(value.as_str()?);
+    path.file_name().map(ToOwned::to_owned)
 }
 
 /// The files that a detached header (`.nhdr`, `.mhd`) names.
@@ -455,6 +504,8 @@ mod tests {
         fs::write(place.at("series/old.png"), "mask").expect("a mask");
         let record = serde_json::json!({ "synthfm": "0.1.0", "mask": place.at("series/old.png") });
         fs::write(place.at("series/old.json"), record.to_string()).expect("its record");
+        let mut paths = Paths::default();
+        paths.read("the input", &place.at("series"));
         paths
             .write("--also", &place.at("series/old.png"))
             .expect("an earlier result");

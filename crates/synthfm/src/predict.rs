@@ -253,11 +253,13 @@ fn check_paths(args: &PredictArgs) -> Result<Option<PathBuf>> {
     if let Some(overlay) = &args.overlay {
         paths.write("--overlay", overlay)?;
     }
-    if is_special(&args.out) {
-        return Ok(None);
-    }
-    let record = paths.record("the record", &record_path(args), ("mask", &args.out))?;
-    Ok(Some(record))
+    let record = if is_special(&args.out) {
+        None
+    } else {
+        Some(paths.record("the record", &record_path(args), ("mask", &args.out))?)
+    };
+    paths.remove_leftovers();
+    Ok(record)
 }
 
 /// Every file that the mask is written to, with its format where it was given.

@@ -174,6 +174,10 @@ pub(super) fn read_pixels(source: &ImageSource, channel: Channel) -> Result<(Sca
 /// `CASE_0000.EXT`).
 fn read_channel(path: &Path, channel: Channel) -> Result<(Scan, Vec<String>)> {
     let mut options = OpenOptions::default();
+    if channel.number == 0 {
+        options.first_of_several = true;
+        return first_channel(path, channel, &options);
+    }
     let volumes = if path.is_dir() {
         1
     } else {
@@ -195,17 +199,34 @@ fn read_channel(path: &Path, channel: Channel) -> Result<(Scan, Vec<String>)> {
         options.series = Some((channel.number + 1).to_string());
         notes.push(channel.note(volumes));
     } else if let Some(other) = file_of_channel(path, channel.number) {
-        if channel.number > 0 && !other.exists() {
+        if !other.exists() {
             return Err(absent(channel.names.len().max(1)));
         }
         if channel.names.len() > 1 {
             notes.push(channel.note(channel.names.len()));
         }
         file = other;
-    } else if channel.number > 0 {
+    } else {
         return Err(absent(1));
     }
     let scan = open_scan(&file, &options)?;
+    notes.extend(scan.info.warnings.iter().cloned());
+    Ok((scan, notes))
+}
+
+/// The usual channel, which is read without asking first how many there are.
+fn first_channel(
+    path: &Path,
+    channel: Channel,
+    options: &OpenOptions,
+) -> Result<(Scan, Vec<String>)> {
+    let scan = open_scan(path, options)?;
+    let volumes = usize::try_from(scan.info.volumes).unwrap_or(usize::MAX);
+    let named = file_of_channel(path, 0).map_or(0, |_| channel.names.len());
+    let mut notes = Vec::new();
+    if volumes.max(named) > 1 {
+        notes.push(channel.note(if volumes > 1 { volumes } else { named }));
+    }
     notes.extend(scan.info.warnings.iter().cloned());
     Ok((scan, notes))
 }

@@ -2,10 +2,11 @@
 //!
 //! The content goes to a temporary file in the same folder, which is synchronised with the disk and then renamed. A
 //! failure leaves neither a partial file nor the temporary one, and an older file of that name as it was. A process that
-//! is killed leaves the temporary one, whose name is `.NAME.RANDOM.tmp`. A symbolic link stays one: the file that it
-//! leads to is replaced. What is no plain file, such as `/dev/stdout` or a pipe, is written to as it is.
+//! is killed leaves the temporary one, whose name is `.NAME.RANDOM.tmp`, and [`remove_leftovers`] removes it. A symbolic
+//! link stays one: the file that it leads to is replaced. What is no plain file, such as `/dev/stdout` or a pipe, is written to as it is.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -65,6 +66,8 @@ fn written(
             path: folder.to_owned(),
             source,
         })?;
+    // Tells a file that is being written from one that was left. File systems without locks keep what is left.
+    let _ = file.as_file().try_lock();
     let mut writer = BufWriter::new(file);
     write(&mut writer).map_err(fail)?;
     let file = writer
@@ -78,6 +81,34 @@ fn written(
         sync_folder(folder).map_err(fail)?;
     }
     Ok(())
+}
+
+/// Removes the temporary files in a folder that processes which were killed left of `outputs`, all of that folder. Files
+/// that another process is writing stay.
+pub fn remove_leftovers(folder: &Path, outputs: &[PathBuf]) {
+    let place = if folder.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        folder
+    };
+    let Ok(entries) = fs::read_dir(place) else {
+        return;
+    };
+    let prefixes: BTreeSet<String> = outputs.iter().map(|path| prefix(path)).collect();
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let Some(stem) = name.to_str().and_then(|name| name.strip_suffix(".tmp")) else {
+            continue;
+        };
+        let own = stem.rfind('.').map(|at| &stem[..=at]);
+        if !own.is_some_and(|own| prefixes.contains(own)) {
+            continue;
+        }
+        let is_left = File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
+        if is_left {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// Whether a path is written to as it is, rather than replaced: a device, a pipe or a socket, and whatever standard output
@@ -174,6 +205,27 @@ mod tests {
             .unwrap();
             assert!(path.is_file());
         }
+    }
+
+    #[test]
+    fn what_was_left_is_removed_and_what_is_written_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        for name in [".a.png.Xy12.tmp", ".b.png.Xy12.tmp", ".a.png.tmp", "a.tmp"] {
+            std::fs::write(at(name), "half").unwrap();
+        }
+        write_atomically(&at("a.png"), |_| {
+            remove_leftovers(folder.path(), &[at("a.png")]);
+            Ok(())
+        })
+        .unwrap();
+        let mut names: Vec<_> = std::fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        // The file that was being written has its name, and only what was left of it is gone.
+        assert_eq!(names, [".a.png.tmp", ".b.png.Xy12.tmp", "a.png", "a.tmp"]);
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod atomic;
 mod bmp;
 pub(crate) mod dicom;
 mod element;
+mod giving_up;
 mod gzip;
 mod jpeg;
 mod meta_image;
@@ -31,8 +32,11 @@ mod write;
 
 use std::path::{Path, PathBuf};
 
-pub use atomic::{is_special, sync_folder, write_atomically, write_atomically_unsynced};
+pub use atomic::{
+    is_special, remove_leftovers, sync_folder, write_atomically, write_atomically_unsynced,
+};
 pub use dicom::SeriesSummary;
+pub use giving_up::reading_until;
 pub use nifti::write_label_nifti;
 pub use orientation::Orientation;
 pub use png_write::{
@@ -71,6 +75,8 @@ pub struct OpenOptions {
     /// there is no default. NRRD files with four dimensions likewise; of a TIFF stack with channels the first is the
     /// default.
     pub series: Option<String>,
+    /// Takes the first volume of a file with several where `series` does not choose one, which is an error otherwise.
+    pub first_of_several: bool,
     /// Folder in which the data files of detached headers (`.nhdr`, `.mhd`) must lie, with links resolved. By default
     /// links are followed.
     pub data_root: Option<PathBuf>,
@@ -142,29 +148,38 @@ fn open_content(path: &Path, options: &OpenOptions) -> Result<Scan> {
         source::refuse_dicomdir(path)?;
         return dicom::open(path, options);
     }
-    if let Some(wanted) = options.series.as_deref().filter(|&wanted| wanted != "1")
-        && volume_count(path, options)? == 1
-    {
+    let source = Source::open(path, options.read)?.with_data_root(options.data_root.as_deref());
+    let format = source.format()?;
+    if format == FileFormat::Dicom {
+        return dicom::open(path, options);
+    }
+    let volumes = volumes_of(&source, format)?;
+    let wanted = options.series.as_deref();
+    if let Some(wanted) = wanted.filter(|&wanted| wanted != "1" && volumes == 1) {
         return Err(Error::Parameter(format!(
             "{}: there is no number {wanted}: the file holds one image",
             path.display()
         )));
     }
-    let source = Source::open(path, options.read)?.with_data_root(options.data_root.as_deref());
-    let format = source.format()?;
+    let first = (options.first_of_several && volumes > 1).then_some("1");
+    let mut scan = read_scan(&source, format, wanted.or(first))?;
+    scan.info.volumes = volumes;
+    Ok(scan)
+}
+
+/// Reads a file that is no DICOM file; `series` is the number of a volume, where there are several.
+fn read_scan(source: &Source, format: FileFormat, series: Option<&str>) -> Result<Scan> {
     let content = match format {
-        FileFormat::Nrrd => return nrrd::read_scan(&source, options.series.as_deref()),
-        FileFormat::MetaImage => return meta_image::read_scan(&source),
-        FileFormat::Nifti1 | FileFormat::Nifti2 => {
-            return nifti::read_scan(&source, options.series.as_deref());
-        }
-        FileFormat::Dicom => return dicom::open(path, options),
-        FileFormat::Tiff => return tiff::read_scan(&source, options.series.as_deref()),
-        FileFormat::Png => return upright(format, png_read::read_picture(&source)?),
-        FileFormat::Jpeg => return upright(format, jpeg::read_picture(&source)?),
-        FileFormat::Bmp => ImageFile::Picture(bmp::read_picture(&source)?),
-        FileFormat::Npy => npy::read_image(&source, ArrayBytes::of(&source))?,
-        FileFormat::Npz => npz::read_image(&source)?,
+        FileFormat::Nrrd => return nrrd::read_scan(source, series),
+        FileFormat::MetaImage => return meta_image::read_scan(source),
+        FileFormat::Nifti1 | FileFormat::Nifti2 => return nifti::read_scan(source, series),
+        FileFormat::Dicom => return Err(source.unsupported("DICOM as a plain file")),
+        FileFormat::Tiff => return tiff::read_scan(source, series),
+        FileFormat::Png => return upright(format, png_read::read_picture(source)?),
+        FileFormat::Jpeg => return upright(format, jpeg::read_picture(source)?),
+        FileFormat::Bmp => ImageFile::Picture(bmp::read_picture(source)?),
+        FileFormat::Npy => npy::read_image(source, ArrayBytes::of(source))?,
+        FileFormat::Npz => npz::read_image(source)?,
     };
     Ok(Scan {
         content,
@@ -214,10 +229,14 @@ pub fn volume_count(path: &Path, options: &OpenOptions) -> Result<u64> {
         return Ok(1);
     }
     let source = Source::open(path, options.read)?;
-    match source.format()? {
-        FileFormat::Nrrd => nrrd::volume_count(&source),
-        FileFormat::Tiff => tiff::volume_count(&source),
-        FileFormat::Nifti1 | FileFormat::Nifti2 => nifti::volume_count(&source),
+    volumes_of(&source, source.format()?)
+}
+
+fn volumes_of(source: &Source, format: FileFormat) -> Result<u64> {
+    match format {
+        FileFormat::Nrrd => nrrd::volume_count(source),
+        FileFormat::Tiff => tiff::volume_count(source),
+        FileFormat::Nifti1 | FileFormat::Nifti2 => nifti::volume_count(source),
         _ => Ok(1),
     }
 }

@@ -241,6 +241,7 @@ fn pieces(
     layout: &Layout,
     mut take: impl FnMut(&[u8]) -> Result<()>,
 ) -> Result<()> {
+    let reader = source.stop().clone().reader(reader);
     let total = layout.bytes();
     let most = total.saturating_add(layout.tail).saturating_add(MAX_EXCESS);
     std::thread::scope(|scope| {
@@ -329,7 +330,8 @@ pub(super) fn skip(
         )));
     }
     let bytes = gap.saturating_add(volumes);
-    let passed = io::copy(&mut reader.take(bytes), &mut io::sink())
+    let mut reader = source.stop().clone().reader(reader.take(bytes));
+    let passed = io::copy(&mut reader, &mut io::sink())
         .map_err(|error| source.format_error(format!("damaged: {error}")))?;
     if passed < bytes {
         return Err(source.format_error(format!(

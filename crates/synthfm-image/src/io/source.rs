@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
+use super::giving_up::Stop;
 use super::{ReadOptions, pages};
 use crate::{Error, FileFormat, Result};
 
@@ -18,6 +19,7 @@ pub(super) struct Source<'a> {
     data_root: Option<&'a Path>,
     bytes: Vec<u8>,
     rest: Option<Rest>,
+    stop: Stop,
 }
 
 /// What follows the bytes in memory.
@@ -81,6 +83,7 @@ impl<'a> Source<'a> {
             data_root: None,
             bytes: Vec::new(),
             rest: None,
+            stop: Stop::current(),
         };
         source.check_bytes(Some(declared))?;
         // One byte more than allowed tells a file that grew, or a device without a length.
@@ -99,7 +102,8 @@ impl<'a> Source<'a> {
         if got == start {
             let mut bytes = pages::try_with_capacity(declared.max(got) as usize).map_err(io)?;
             bytes.extend_from_slice(&source.bytes);
-            file.take(most - got).read_to_end(&mut bytes).map_err(io)?;
+            let mut rest = source.stop.clone().reader(file.take(most - got));
+            rest.read_to_end(&mut bytes).map_err(io)?;
             source.bytes = bytes;
         }
         source.check_bytes(Some(source.bytes.len() as u64))?;
@@ -129,12 +133,18 @@ impl<'a> Source<'a> {
         let mut file = file;
         file.seek(SeekFrom::Start(self.bytes.len() as u64))
             .map_err(|error| self.io_error(error))?;
-        Ok(Some(Box::new(self.bytes.chain(file.take(*bytes)))))
+        let rest = self.bytes.chain(file.take(*bytes));
+        Ok(Some(Box::new(self.stop.clone().reader(rest))))
     }
 
     /// Bytes of the file.
     pub(super) fn len(&self) -> u64 {
         self.bytes.len() as u64 + self.rest.as_ref().map_or(0, |rest| rest.bytes)
+    }
+
+    /// What ends the reading of this file.
+    pub(super) const fn stop(&self) -> &Stop {
+        &self.stop
     }
 
     pub(super) fn into_bytes(self) -> Vec<u8> {

@@ -18,6 +18,7 @@ use crate::app::App;
 use crate::catalog::{ENDINGS, has_ending, plain};
 use crate::error::{ApiError, ApiResult};
 use crate::export;
+use crate::reading::reading;
 use crate::reference::{Reference, UPLOADED};
 use crate::respond;
 use crate::sessions::random_text;
@@ -63,8 +64,7 @@ pub(super) async fn upload(
     let max_bytes = app.max_file_bytes;
     let turn = Arc::clone(&app.reading_uploads).acquire_owned().await;
     let turn = turn.map_err(|_| ApiError::busy("the server is stopping"))?;
-    let work = tokio::task::spawn_blocking(move || -> ApiResult<PathBuf> {
-        let _turn = turn;
+    let work = reading(turn, move || -> ApiResult<PathBuf> {
         let root = incoming.path().parent().unwrap_or(FilePath::new("."));
         Study::read(incoming.path(), None, max_bytes, root)
             .map_err(|error| renamed(error, &named.name))?;

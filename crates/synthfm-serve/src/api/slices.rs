@@ -14,6 +14,7 @@ use crate::app::App;
 use crate::desk::OpenCase;
 use crate::engine::{ImageKey, Urgency};
 use crate::error::{ApiError, ApiResult};
+use crate::reading::reading;
 use crate::respond::{self, Json};
 use crate::study::window_or;
 
@@ -35,8 +36,9 @@ pub(super) async fn slice(
     Parameters(at): Parameters<At>,
 ) -> ApiResult {
     let open = app.case(&case).await?;
-    let read = move || open.study.slice_bytes(at.plane, at.index);
-    let bytes = tokio::task::spawn_blocking(read).await;
+    let turn = Arc::clone(&app.copying_slices).acquire_owned().await;
+    let turn = turn.map_err(|_| ApiError::busy("the server is stopping"))?;
+    let bytes = reading(turn, move || open.study.slice_bytes(at.plane, at.index)).await;
     let bytes = bytes.map_err(|error| ApiError::failed(&error.into()))?;
     Ok(respond::bytes(
         "application/octet-stream",

@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use tokio::sync::{Semaphore, watch};
 
 use super::error::{ApiError, ApiResult};
+use super::reading::reading;
 use super::respond::{self, Json};
 use super::{ReviewOptions, Terminal, assets, check_work_folder, listen, lock_folder, serve};
 use answers::{Answers, rater_name};
@@ -171,8 +172,7 @@ async fn image(State(review): State<Arc<Review>>, Query(asking): Query<RaterQuer
         return Err(ApiError::busy("the server is stopping"));
     };
     let shared = Arc::clone(&review);
-    let work = tokio::task::spawn_blocking(move || -> ApiResult<Vec<u8>> {
-        let _turn = turn;
+    let work = reading(turn, move || -> ApiResult<Vec<u8>> {
         let item = shared
             .next(&rater, &shared.answers())
             .map(|(_, item)| item.clone());

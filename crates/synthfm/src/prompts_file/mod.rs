@@ -196,6 +196,7 @@ fn check_paths(file: &Path, groups: &Groups, args: &PredictArgs) -> Result<()> {
             }
         }
     }
+    paths.remove_leftovers();
     Ok(())
 }
 

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
+use super::super::giving_up::Stop;
 use super::copies::{self, Distinct};
 use super::file::with_header;
 use super::frame_header::FrameHeader;
@@ -61,9 +62,14 @@ pub(super) fn find(path: &Path, limit: u64) -> Result<Found> {
     let mut paths = Vec::new();
     list(path, MAX_DEPTH, &mut paths)?;
     paths.sort();
+    let stop = Stop::current();
     let read: Vec<_> = paths
         .par_iter()
         .map(|path| {
+            stop.check().map_err(|source| Error::Io {
+                path: path.clone(),
+                source,
+            })?;
             with_header(path, limit, |header| {
                 header::read(header, limit, Purpose::Image)
             })

@@ -337,6 +337,7 @@ fn read(
     };
     warnings.extend(placed.warnings.iter().cloned());
     let info = ScanInfo {
+        volumes: 1,
         format: FileFormat::Dicom,
         modality: file.attributes.text(tags::MODALITY),
         windows: display.windows,

@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
+use super::super::giving_up::Stop;
 use super::super::{Picture, ahead};
 use super::file::{io_error, limit_error};
 use super::folder::FrameId;
@@ -75,6 +76,7 @@ pub(super) fn voxels(
         memory: spare / places,
         limit,
         are_mixed,
+        stop: Stop::current(),
         buffers: Mutex::new(Vec::new()),
     };
     let (first_file, first_frame) = frames[0];
@@ -115,6 +117,7 @@ struct Room {
     memory: u64,
     limit: u64,
     are_mixed: bool,
+    stop: Stop,
     /// New memory for the pixels of every frame would cost as much as reading them.
     buffers: Mutex<Vec<Vec<u8>>>,
 }
@@ -139,9 +142,13 @@ impl Room {
     }
 
     fn decode(&self, stored: &StoredFrames, frame: usize, out: &mut [f32]) -> Result<(), Error> {
+        let file = stored.file();
+        self.stop.check().map_err(|source| Error::Io {
+            path: file.path.clone(),
+            source,
+        })?;
         let buffers = || self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
         let mut buffer = buffers().pop().unwrap_or_default();
-        let file = stored.file();
         let frame = &file.frames[frame];
         if file.format.is_colour() {
             let colours = stored.colour(frame, &mut buffer)?;
