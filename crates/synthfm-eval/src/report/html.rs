@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::charts::{self, BoxPlot, box_plot, curves, key};
+use super::legend::legend;
 use super::overlays::{Picture, models};
 use super::page::{close, escaped, note_list, open};
 use super::significance::Comparison;
@@ -34,6 +35,7 @@ pub(super) fn page(parts: &Parts) -> String {
     let models = models(evaluation);
     let mut page = open("synthfm evaluation", "Zero-shot evaluation", charts::STYLE);
     page.push_str(&introduction(parts));
+    page.push_str(&legend(evaluation));
     if let Some(study) = parts.study {
         page.push_str(&study::html(study, parts.lines));
     }

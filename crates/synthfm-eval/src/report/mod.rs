@@ -7,6 +7,7 @@ mod comparison;
 mod csv;
 mod frame;
 mod html;
+mod legend;
 mod overlays;
 mod page;
 mod significance;

@@ -176,6 +176,9 @@ fn a_report_is_written_whole() {
         "p (Holm)",
         "Table 2",
         "Lowest scores",
+        "How to read this page",
+        "<dt>1,0</dt><dd>1 click on the structure, in its middle</dd>",
+        "<dt>1,2 far</dt><dd>1 click on the structure, in its middle, and 2 clicks beside it, as far away as possible</dd>",
         "iterative-3: mean Dice",
         "<svg",
     ] {
