@@ -3,6 +3,7 @@
 //! of Meta's checkpoints. Differs from `segment_anything` in that one call may hold images with
 //! different numbers of objects, and in a compact encoder that delivers finer maps as SAM 2's does.
 
+mod carry;
 mod click_reach;
 mod config;
 mod conv_blocks;
@@ -33,6 +34,7 @@ mod views;
 mod weights;
 
 pub use burn::tensor::Device;
+pub use carry::{Carried, CarryPolicy, RunEnd, SliceAnswer};
 pub use click_reach::MAPS as CLICK_MAPS;
 pub use config::{EncoderConfig, Preparation, SamConfig, VitConfig};
 pub use device::{DeviceChoice, DeviceInfo, OpenDevice, devices};

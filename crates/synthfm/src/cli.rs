@@ -314,6 +314,9 @@ pub(crate) struct PredictArgs {
     /// `slice`, `axis`, `window` and `frame` of its own
     #[arg(long, value_name = "FILE.json", conflicts_with_all = ["point", "negative", "box_", "mask_prompt", "overlay", "embedding"])]
     pub(crate) prompts: Option<PathBuf>,
+    /// The whole structure in a volume: from the slices with clicks, a box or a mask to all others
+    #[arg(long, conflicts_with_all = ["prompts", "embedding", "multimask"])]
+    pub(crate) volume: bool,
     /// With --prompts: also one map of labels per image, `OUT/STEM__labels`, whose values count the image's entries from 1
     #[arg(long, requires = "prompts")]
     pub(crate) labels: bool,
@@ -332,7 +335,7 @@ pub(crate) struct PredictArgs {
     /// Choose the best of the model's alternatives (whole, part, subpart) for an ambiguous click
     #[arg(long)]
     pub(crate) multimask: bool,
-    /// A picture of the mask and the prompts over the input
+    /// A picture of the mask and the prompts over the input; with --volume a sheet of slices
     #[arg(long, value_name = "OVERLAY.png")]
     pub(crate) overlay: Option<PathBuf>,
 }

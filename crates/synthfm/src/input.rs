@@ -125,7 +125,7 @@ fn of_picture(path: &Path, picture: &Picture, mut info: ScanInfo, view: &View) -
 }
 
 /// Only the file's own window can be missing.
-fn no_window(path: &Path, error: &synthfm_image::Error) -> anyhow::Error {
+pub(crate) fn no_window(path: &Path, error: &synthfm_image::Error) -> anyhow::Error {
     usage(format!("window own: {}: {error}", path.display()))
 }
 

@@ -25,6 +25,7 @@ mod output;
 mod overrides;
 mod paths;
 mod predict;
+mod predict_volume;
 mod progress;
 mod prompts_file;
 mod serve;

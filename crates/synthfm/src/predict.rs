@@ -7,19 +7,20 @@ use anyhow::{Result, bail};
 use serde::Serialize;
 use serde_json::{Value, json};
 use synthfm_image::{
-    Mask, MaskFormat, RgbImage, Scan, draw, is_special, open_scan, write_json, write_rgb_png,
+    Mask, MaskFormat, RgbImage, Scan, ScanInfo, draw, is_special, open_scan, write_json,
+    write_rgb_png,
 };
 use synthfm_sam::{MaskOutput, Predictor, Prompts, SamConfig, Window};
 
 use crate::cache::CacheArgs;
 use crate::cli::PredictArgs;
-use crate::frame::{Corners, Frame, Position, region, slice_of, spot};
+use crate::frame::{Corners, Frame, Position, Spot, region, slice_of, spot};
 use crate::input::{self, Input, View};
 use crate::model::Model;
 use crate::output::{Session, VERSION, create_parent, usage};
 use crate::paths::Paths;
 use crate::progress::spinner;
-use crate::prompts_file;
+use crate::{predict_volume, prompts_file};
 
 /// Colour and opacity of the mask in an overlay.
 const MASK_COLOUR: draw::Colour = [255, 200, 0];
@@ -32,6 +33,7 @@ const WHOLE_FRAME: f64 = 0.95;
 pub(crate) fn run(args: &PredictArgs, session: &Session) -> Result<()> {
     match &args.prompts {
         Some(file) => prompts_file::run(file, args, session),
+        None if args.volume => predict_volume::run(args, session),
         None => one(args, session),
     }
 }
@@ -167,6 +169,16 @@ pub(crate) struct Marks {
     box_: Option<[Value; 2]>,
 }
 
+impl Marks {
+    pub(crate) fn push_point(&mut self, spot: &Spot) {
+        self.points.push(spot.record());
+    }
+
+    pub(crate) fn set_box(&mut self, corners: &[Spot; 2]) {
+        self.box_ = Some(corners.each_ref().map(Spot::record));
+    }
+}
+
 /// Points and box on the picture; those outside of it are refused.
 pub(crate) fn place_prompts(
     input: &Input,
@@ -178,12 +190,12 @@ pub(crate) fn place_prompts(
     for &(position, positive) in points {
         let spot = spot(&input.place, input.rgb.size(), frame, position)?;
         prompts.points.push((spot.pixel, positive));
-        marks.points.push(spot.record());
+        marks.push_point(&spot);
     }
     if let Some(corners) = corners {
         let (found, spots) = region(&input.place, frame, corners)?;
         prompts.box_ = Some(found);
-        marks.box_ = Some(spots.map(|spot| spot.record()));
+        marks.set_box(&spots);
     }
     Ok((prompts, marks))
 }
@@ -228,7 +240,7 @@ fn set_image(predictor: &mut Predictor, args: &PredictArgs, input: &Input) -> Re
 }
 
 /// Compares what is read and written, and finds a name for the record; a mask that goes into a device has none.
-fn check_paths(args: &PredictArgs) -> Result<Option<PathBuf>> {
+pub(crate) fn check_paths(args: &PredictArgs) -> Result<Option<PathBuf>> {
     let mut paths = Paths::default();
     paths.read("the input", &args.input);
     let inputs = [
@@ -263,7 +275,7 @@ fn check_paths(args: &PredictArgs) -> Result<Option<PathBuf>> {
 }
 
 /// Every file that the mask is written to, with its format where it was given.
-fn outputs(args: &PredictArgs) -> impl Iterator<Item = (&Path, Option<MaskFormat>)> {
+pub(crate) fn outputs(args: &PredictArgs) -> impl Iterator<Item = (&Path, Option<MaskFormat>)> {
     let first = (args.out.as_path(), args.format);
     std::iter::once(first).chain(args.also.iter().map(|out| (out.as_path(), None)))
 }
@@ -288,34 +300,46 @@ fn without_ending(name: &str) -> &str {
 
 fn record(args: &PredictArgs, input: &Input, marks: &Marks, answer: &Answer) -> Value {
     let (slice, axis) = input.place.slice().unzip();
+    let mut record = volume_record(args, &input.info, marks);
+    let window = answer.window;
+    let own = json!({
+        "slice": slice,
+        "axis": axis,
+        "window": input.window,
+        "window_source": input.window_source,
+        "embedding": args.embedding,
+        "multimask": args.multimask,
+        "iou": answer.iou,
+        "crop": window.map(|w| [w.left, w.top, w.size.width, w.size.height]),
+        "area_px": answer.mask.area(),
+        "predict_ms": answer.predict_ms,
+    });
+    if let (Value::Object(all), Value::Object(own)) = (&mut record, own) {
+        all.extend(own);
+    }
+    record
+}
+
+/// What the record of a mask says in any case: what was asked about which file, and where the answer is.
+pub(crate) fn volume_record(args: &PredictArgs, info: &ScanInfo, marks: &Marks) -> Value {
     let points: Vec<Position> = args.point.iter().chain(&args.negative).copied().collect();
     let positive = args.point.iter().map(|_| 1);
     let labels: Vec<u8> = positive.chain(args.negative.iter().map(|_| 0)).collect();
     json!({
         "synthfm": VERSION,
         "input": args.input,
-        "slice": slice,
-        "axis": axis,
-        "window": input.window,
-        "window_source": input.window_source,
-        "format": input.info.format.name(),
-        "modality": input.info.modality,
+        "format": info.format.name(),
+        "modality": info.modality,
         "frame": args.frame,
         "points": points,
         "point_labels": labels,
         "box": args.box_.map(|corners| corners.numbers()),
         "positions": marks,
         "mask_prompt": args.mask_prompt,
-        "embedding": args.embedding,
-        "multimask": args.multimask,
         "mask": args.out,
         "also": args.also,
         "name": args.name,
         "overlay": args.overlay,
-        "iou": answer.iou,
-        "crop": answer.window.map(|w| [w.left, w.top, w.size.width, w.size.height]),
-        "area_px": answer.mask.area(),
-        "predict_ms": answer.predict_ms,
     })
 }
 

@@ -23,6 +23,7 @@ mod info;
 mod models;
 mod paths;
 mod predict;
+mod predict_volume;
 mod prompts_file;
 mod serve;
 mod shards;

@@ -1,0 +1,333 @@
+//! `synthfm predict --volume`: the whole structure that prompts on one or several slices mean.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+use synthfm_image::{
+    ImageFile, LabelFile, LabelVolume, Plane, Presentation, RgbImage, ScanInfo, Segment,
+    Segmentation, Size, Volume, WriteOptions, draw, open_scan, write_json, write_rgb_png,
+    write_segmentation,
+};
+use synthfm_sam::{Carried, CarryPolicy, Predictor, Prompts};
+
+use crate::cache::CacheArgs;
+use crate::cli::PredictArgs;
+use crate::frame::{Corners, Position, region, slice_of, spot};
+use crate::input::{Place, View, no_window};
+use crate::interrupt;
+use crate::model::Model;
+use crate::output::{Session, create_parent, usage};
+use crate::predict::{Marks, check_output, check_paths, outputs, since_ms, volume_record};
+use crate::progress::bar;
+
+/// Value of the structure in the labels.
+const LABEL: u16 = 1;
+/// Slices on a preview.
+const PREVIEW_SLICES: usize = 24;
+const PREVIEW_COLUMNS: usize = 6;
+/// Longer side of a slice on a preview.
+const PREVIEW_PX: usize = 160;
+const MASK_COLOUR: draw::Colour = [255, 200, 0];
+const PROMPTED_COLOUR: draw::Colour = [60, 160, 255];
+const MASK_OPACITY: f32 = 0.4;
+
+/// The volume with how it is looked at.
+struct Looked<'a> {
+    volume: &'a Volume,
+    plane: Plane,
+    shown: Presentation,
+}
+
+impl Looked<'_> {
+    fn count(&self) -> usize {
+        self.volume.geometry().slice_count(self.plane)
+    }
+
+    fn size(&self) -> Size {
+        self.volume.geometry().slice_size(self.plane)
+    }
+
+    fn slice(&self, index: usize) -> synthfm_image::Result<RgbImage> {
+        let slice = self.volume.slice(self.plane, index)?;
+        Ok(self.shown.apply(&slice.image))
+    }
+
+    /// What a record says about how the volume was looked at.
+    fn record(&self, record: &mut Value) {
+        let window = self.shown.window.as_ref();
+        record["axis"] = json!(self.plane.to_string());
+        record["window"] = json!(window.map(|window| [window.low, window.high]));
+        record["window_source"] = json!(self.shown.source);
+    }
+
+    fn place(&self, index: usize) -> Place {
+        Place::Slice {
+            geometry: Box::new(self.volume.geometry().clone()),
+            plane: self.plane,
+            index,
+        }
+    }
+}
+
+/// Segments a structure through a volume.
+pub(crate) fn run(args: &PredictArgs, session: &Session) -> Result<()> {
+    let record_path = check_paths(args)?;
+    let view = View::from(&args.view);
+    let scan = open_scan(&args.input, &view.open)?;
+    let ImageFile::Volume(volume) = &scan.content else {
+        let path = args.input.display();
+        return Err(usage(format!("--volume: {path} is a picture")));
+    };
+    let shown = Presentation::of_volume(volume, &scan.info, view.window.as_ref());
+    let looked = Looked {
+        volume,
+        plane: view.plane,
+        shown: shown.map_err(|error| no_window(&args.input, &error))?,
+    };
+    for note in &scan.info.warnings {
+        session.note(&format!("note: {note}"));
+    }
+    let (prompted, marks) = prompts(args, &scan.content, &looked)?;
+    check_outputs(args, &scan.info)?;
+    let model = Model::open(args.model.as_deref())?;
+    check_output(args, model.file.config())?;
+    let predictor = model.predictor(session, args.precision)?;
+    let mut predictor = args.cache.attach(predictor, session)?;
+
+    let started = Instant::now();
+    let carried = carry(&mut predictor, &prompted, &looked, session)?;
+    let predict_ms = since_ms(started);
+    let voxels = write(args, &looked, &carried, &scan.info, session)?;
+    let mut warnings = scan.info.warnings.clone();
+    if voxels == 0 {
+        warnings.push("the answer is empty: no voxel belongs to the structure".to_owned());
+        session.note("note: the answer is empty: no voxel belongs to the structure");
+    }
+    let mut record = volume_record(args, &scan.info, &marks);
+    looked.record(&mut record);
+    record["warnings"] = json!(warnings);
+    record["voxels"] = json!(voxels);
+    record["slices"] = slices(&carried);
+    record["ends"] = carried
+        .ends
+        .iter()
+        .map(|end| json!({ "from": end.from, "slice": end.slice, "reason": end.reason }))
+        .collect();
+    record["model"] = json!(model.record()?);
+    record["precision"] = json!(predictor.arithmetic().to_string());
+    record["cache"] = json!(CacheArgs::stats(&predictor));
+    record["predict_ms"] = json!(predict_ms);
+    if let Some(path) = record_path {
+        write_json(&path, &record)?;
+    }
+    session.print(&record, || {
+        let outs = outputs(args).map(|(out, _)| out.display().to_string());
+        format!(
+            "{}: {voxels} voxels on {} of {} slices, {predict_ms:.0} ms",
+            outs.collect::<Vec<_>>().join(", "),
+            carried.slices.len(),
+            looked.count()
+        )
+    })
+}
+
+/// Refuses formats that do not fit, before any work is done.
+fn check_outputs(args: &PredictArgs, info: &ScanInfo) -> Result<()> {
+    for (out, format) in outputs(args) {
+        let options = WriteOptions {
+            format,
+            ..WriteOptions::default()
+        };
+        let format = options.format_of(out).map_err(|e| usage(e.to_string()))?;
+        if format.is_picture() {
+            return Err(usage(format!(
+                "{}: {} holds one slice; with --volume use .nii.gz, .seg.nrrd, .mha, .dcm or .rtstruct.dcm",
+                out.display(),
+                format.name()
+            )));
+        }
+        synthfm_image::check_source(out, format, info).map_err(|e| usage(e.to_string()))?;
+        create_parent(out)?;
+    }
+    Ok(())
+}
+
+/// Asks the model about slice after slice, with progress; Ctrl-C ends it.
+fn carry(
+    predictor: &mut Predictor,
+    prompted: &BTreeMap<usize, Prompts>,
+    looked: &Looked,
+    session: &Session,
+) -> Result<Carried> {
+    let stop = interrupt::flag()?;
+    let progress = bar(session, looked.count() as u64, "slices");
+    let carried = predictor.carry(
+        prompted,
+        0..looked.count(),
+        &CarryPolicy::default(),
+        |index| Ok(looked.slice(index)?),
+        |_, _| {
+            progress.inc(1);
+            if stop.load(Relaxed) {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        },
+    )?;
+    progress.finish_and_clear();
+    if carried.stopped {
+        let count = carried.slices.len();
+        bail!("stopped after {count} slices; nothing was written");
+    }
+    Ok(carried)
+}
+
+/// Writes the structure in every format that is asked for; returns how many voxels it has.
+fn write(
+    args: &PredictArgs,
+    looked: &Looked,
+    carried: &Carried,
+    info: &ScanInfo,
+    session: &Session,
+) -> Result<usize> {
+    let mut labels = LabelVolume::zeros(looked.volume.geometry().clone());
+    for (&index, answer) in &carried.slices {
+        labels.insert_slice(looked.plane, index, &answer.mask, LABEL)?;
+    }
+    let voxels = labels.data().iter().filter(|&&v| v != 0).count();
+    let segmentation = Segmentation {
+        labels: LabelFile::Volume(labels),
+        segments: vec![Segment::new(LABEL, &args.name)],
+    };
+    for (out, format) in outputs(args) {
+        let options = WriteOptions {
+            format,
+            ..WriteOptions::default()
+        };
+        for note in write_segmentation(out, &segmentation, info, &options)? {
+            session.note(&format!("note: {}: {note}", out.display()));
+        }
+    }
+    if let Some(overlay) = &args.overlay {
+        create_parent(overlay)?;
+        write_rgb_png(overlay, &preview(looked, carried)?)?;
+    }
+    Ok(voxels)
+}
+
+/// The prompts of each slice that has some, and where they lie.
+fn prompts(
+    args: &PredictArgs,
+    content: &ImageFile,
+    looked: &Looked,
+) -> Result<(BTreeMap<usize, Prompts>, Marks)> {
+    let mut all: BTreeMap<usize, Prompts> = BTreeMap::new();
+    let mut marks = Marks::default();
+    let slice_at = |positions: &[Position]| -> Result<usize> {
+        let found = slice_of(content, looked.plane, args.frame, positions)?;
+        let slice = found.or(args.view.slice);
+        let slice = slice.ok_or_else(|| {
+            usage("--volume: give points in space (three numbers), or their slice with --slice")
+        })?;
+        if slice >= looked.count() {
+            bail!(
+                "{} slice {slice} does not exist: the volume has {} (counted from 0)",
+                looked.plane,
+                looked.count()
+            );
+        }
+        Ok(slice)
+    };
+    let positive = args.point.iter().map(|&point| (point, true));
+    let negative = args.negative.iter().map(|&point| (point, false));
+    for (position, on) in positive.chain(negative) {
+        let slice = slice_at(&[position])?;
+        let spot = spot(&looked.place(slice), looked.size(), args.frame, position)?;
+        all.entry(slice).or_default().points.push((spot.pixel, on));
+        marks.push_point(&spot);
+    }
+    if let Some(corners @ Corners(both)) = args.box_ {
+        let slice = slice_at(&both)?;
+        let (found, spots) = region(&looked.place(slice), args.frame, corners)?;
+        all.entry(slice).or_default().box_ = Some(found);
+        marks.set_box(&spots);
+    }
+    if let Some(path) = &args.mask_prompt {
+        add_masks(path, looked, &mut all)?;
+    }
+    Ok((all, marks))
+}
+
+/// Takes every slice of a mask that holds something as a prompt of that slice.
+fn add_masks(path: &Path, looked: &Looked, all: &mut BTreeMap<usize, Prompts>) -> Result<()> {
+    let options = synthfm_image::ReadOptions::default();
+    let LabelFile::Volume(labels) = synthfm_image::read_labels(path, &options)? else {
+        bail!("{}: a volume, as the input, expected", path.display());
+    };
+    let placed = labels.on_grid(looked.volume.geometry());
+    let (labels, note) = placed.with_context(|| path.display().to_string())?;
+    if let Some(note) = note {
+        synthfm_image::tell(&format!("note: {}: {note}", path.display()));
+    }
+    let mut found = false;
+    for index in 0..looked.count() {
+        let slice = labels.slice(looked.plane, index)?;
+        let mask = slice.data().iter().map(|&v| v != 0).collect();
+        let mask = synthfm_image::Mask::new(slice.size(), mask)?;
+        if mask.area() > 0 {
+            all.entry(index).or_default().earlier = Some(mask);
+            found = true;
+        }
+    }
+    if !found {
+        bail!("{}: the mask is empty", path.display());
+    }
+    Ok(())
+}
+
+/// What is known of each slice, by its number.
+fn slices(carried: &Carried) -> Value {
+    let slices = carried.slices.iter().map(|(index, answer)| {
+        json!({ "slice": index, "from": answer.from, "iou": answer.iou, "area_px": answer.mask.area() })
+    });
+    slices.collect()
+}
+
+/// A sheet of slices with their masks; those with prompts have a blue frame.
+fn preview(looked: &Looked, carried: &Carried) -> Result<RgbImage> {
+    let (Some(first), Some(last)) = (
+        carried.slices.keys().next().copied(),
+        carried.slices.keys().next_back().copied(),
+    ) else {
+        bail!("no slice to show");
+    };
+    let (first, last) = (first.saturating_sub(1), (last + 1).min(looked.count() - 1));
+    let step = (last - first + 1).div_ceil(PREVIEW_SLICES);
+    let mut pictures = Vec::new();
+    for index in (first..=last).step_by(step) {
+        let mut picture = looked.slice(index)?;
+        let answer = carried.slices.get(&index);
+        if let Some(answer) = answer {
+            picture = draw::overlay(&picture, &answer.mask, MASK_COLOUR, MASK_OPACITY)?;
+        }
+        let size = picture.size();
+        let scale = PREVIEW_PX as f64 / size.height.max(size.width).max(1) as f64;
+        let side = |length: usize| ((length as f64 * scale).round() as usize).max(1);
+        let mut small = draw::resize_rgb(&picture, Size::new(side(size.height), side(size.width)));
+        let is_prompted = answer.is_some_and(|answer| answer.from == index);
+        let colour = if is_prompted {
+            PROMPTED_COLOUR
+        } else {
+            MASK_COLOUR
+        };
+        draw::text(&mut small, (2, 2), &index.to_string(), colour);
+        pictures.push(small);
+    }
+    Ok(draw::grid(&pictures, PREVIEW_COLUMNS, 4)?)
+}
