@@ -17,6 +17,7 @@ mod measure;
 mod metrics;
 mod morphology;
 mod percentiles;
+mod postprocess;
 mod quantile;
 mod raster;
 mod rle;
@@ -25,7 +26,6 @@ mod scan;
 mod segmentation;
 #[cfg(test)]
 mod testing;
-mod tidy;
 mod view;
 mod volume;
 
@@ -46,12 +46,12 @@ pub use io::{
 pub use measure::{PowerSpectrum, StructureProperties, boundary_visibility};
 pub use metrics::{MaskPair, Scores, SurfaceDistances, SurfaceElements};
 pub use morphology::{dilate, erode, outline};
+pub use postprocess::{fill_holes, keep_clicked_components};
 pub use quantile::quantile;
 pub use raster::{Image, LabelMap, Mask, RgbImage};
 pub use rle::{compressed_rle, mask_of_rle, mask_of_runs};
 pub use run_lengths::{check_run_lengths, run_lengths, run_values};
 pub use scan::{DicomSeries, FileFormat, Scan, ScanInfo, UltrasoundRegion, Window};
 pub use segmentation::{MaskFormat, Segment, Segmentation, WriteOptions};
-pub use tidy::{fill_holes, parts_at};
 pub use view::{Presentation, WindowChoice};
 pub use volume::{LabelVolume, Plane, Slice, Volume, VolumeGeometry};

@@ -12,8 +12,8 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::{Device, Tensor, TensorData};
 
-use crate::click_reach::Guides;
 use crate::config::{EncoderConfig, SamConfig, VitConfig};
+use crate::geodesic_clicks::GuidanceImages;
 use crate::layers::{
     LayerNorm, Mlp, PatchConv, apply, apply_residual, bias, channels_first, channels_last,
 };
@@ -37,30 +37,30 @@ pub struct ImageEmbedding {
 #[derive(Debug, Clone)]
 pub struct HighRes {
     /// `[B, C/4, 2g, 2g]`
-    pub half: Tensor<4>,
+    pub feat_s1: Tensor<4>,
     /// `[B, C/8, 4g, 4g]`
-    pub quarter: Tensor<4>,
+    pub feat_s0: Tensor<4>,
     /// Mean of the input's channels, `[B, 1, 4g, 4g]`.
     pub grey: Tensor<4>,
     /// Made of `grey` when first asked for, and shared by all prompts.
-    guides: Arc<OnceLock<Vec<Guides>>>,
+    guidance: Arc<OnceLock<Vec<GuidanceImages>>>,
 }
 
 impl HighRes {
     /// From the maps.
-    pub fn new(half: Tensor<4>, quarter: Tensor<4>, grey: Tensor<4>) -> Self {
+    pub fn new(feat_s1: Tensor<4>, feat_s0: Tensor<4>, grey: Tensor<4>) -> Self {
         Self {
-            half,
-            quarter,
+            feat_s1,
+            feat_s0,
             grey,
-            guides: Arc::default(),
+            guidance: Arc::default(),
         }
     }
 
-    /// See [`Guides`]; of each image.
-    pub(crate) fn guides(&self) -> &[Guides] {
-        self.guides
-            .get_or_init(|| Guides::of_images(self.grey.clone()))
+    /// See [`GuidanceImages`]; of each image.
+    pub(crate) fn guidance(&self) -> &[GuidanceImages] {
+        self.guidance
+            .get_or_init(|| GuidanceImages::of_images(self.grey.clone()))
     }
 }
 
@@ -75,10 +75,10 @@ impl ImageEmbedding {
     #[must_use]
     pub fn map(self, change: impl Fn(Tensor<4>) -> Tensor<4>) -> Self {
         let high_res = |maps: HighRes| HighRes {
-            half: change(maps.half),
-            quarter: change(maps.quarter),
+            feat_s1: change(maps.feat_s1),
+            feat_s0: change(maps.feat_s0),
             grey: change(maps.grey),
-            guides: maps.guides,
+            guidance: maps.guidance,
         };
         Self {
             image_embedding: change(self.image_embedding),
@@ -89,7 +89,7 @@ impl ImageEmbedding {
     /// All maps, the embedding's first.
     pub fn maps(&self) -> impl Iterator<Item = &Tensor<4>> {
         let finer = self.high_res.iter();
-        let finer = finer.flat_map(|maps| [&maps.half, &maps.quarter, &maps.grey]);
+        let finer = finer.flat_map(|maps| [&maps.feat_s1, &maps.feat_s0, &maps.grey]);
         std::iter::once(&self.image_embedding).chain(finer)
     }
 
@@ -98,7 +98,9 @@ impl ImageEmbedding {
         let mut maps = maps.into_iter();
         let image_embedding = maps.next()?;
         let high_res = match (maps.next(), maps.next(), maps.next()) {
-            (Some(half), Some(quarter), Some(grey)) => Some(HighRes::new(half, quarter, grey)),
+            (Some(feat_s1), Some(feat_s0), Some(grey)) => {
+                Some(HighRes::new(feat_s1, feat_s0, grey))
+            }
             _ => None,
         };
         Some(Self {

@@ -4,7 +4,6 @@
 //! different numbers of objects, and in a compact encoder that delivers finer maps as SAM 2's does.
 
 mod carry;
-mod click_reach;
 mod config;
 mod conv_blocks;
 mod coverage;
@@ -12,6 +11,7 @@ mod dense_prompts;
 mod device;
 mod embedding;
 mod error;
+mod geodesic_clicks;
 mod image_encoder;
 mod kernels;
 mod layers;
@@ -35,11 +35,11 @@ mod weights;
 
 pub use burn::tensor::Device;
 pub use carry::{Carried, CarryPolicy, RunEnd, SliceAnswer};
-pub use click_reach::MAPS as CLICK_MAPS;
 pub use config::{EncoderConfig, Preparation, SamConfig, VitConfig};
 pub use device::{DeviceChoice, DeviceInfo, OpenDevice, devices};
 pub use embedding::{CacheOptions, CacheStats, EmbeddingCache, describe_embedding};
 pub use error::{Error, KeyDifferences, Misshapen, Result};
+pub use geodesic_clicks::MAPS as CLICK_MAPS;
 pub use image_encoder::{HighRes, ImageEmbedding, ImageEncoder, Vit};
 pub use mask_decoder::{MaskDecoder, MaskOutput, MaskPrediction};
 pub use onnx::{OnnxFiles, OnnxInput, OnnxMasks, OnnxOptions};

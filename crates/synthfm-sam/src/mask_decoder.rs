@@ -9,14 +9,14 @@ use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
 
-use crate::click_reach::ClickReach;
 use crate::config::SamConfig;
 use crate::dense_prompts::DensePrompts;
+use crate::geodesic_clicks::GeodesicClicks;
 use crate::image_encoder::{HighRes, ImageEmbedding};
 use crate::layers::{Embedding, LayerNorm, UpConv, apply, channels_last};
 use crate::ops::{self, Activation, Arithmetic};
 use crate::prompt_encoder::PromptEmbedding;
-use crate::transformer::{ImageSide, TwoWayTransformer};
+use crate::transformer::{PrecomputedImageTokens, TwoWayTransformer};
 
 /// `LayerNorm2d` of the upscaling.
 pub(crate) const EPSILON: f64 = 1e-6;
@@ -51,7 +51,7 @@ pub struct MaskDecoder {
     output_hypernetworks_mlps: Vec<HeadMlp>,
     iou_prediction_head: HeadMlp,
     dense_prompts: Option<DensePrompts>,
-    click_reach: Option<ClickReach>,
+    click_reach: Option<GeodesicClicks>,
 }
 
 /// The image side of a decoder call.
@@ -63,8 +63,8 @@ pub(crate) struct DecoderImage<'a> {
     pub(crate) image_pe: &'a Tensor<3>,
     /// For each of `BN` objects, which of the `B` images it is on.
     pub(crate) image_of_object: &'a [usize],
-    /// Of a single image, for prompts without masks; see [`MaskDecoder::image_side`].
-    pub(crate) image_side: Option<&'a ImageSide>,
+    /// Of a single image, for prompts without masks; see [`MaskDecoder::image_tokens`].
+    pub(crate) image_tokens: Option<&'a PrecomputedImageTokens>,
 }
 
 impl MaskDecoder {
@@ -82,7 +82,7 @@ impl MaskDecoder {
             iou_prediction_head: HeadMlp::new([dim, config.iou_head_hidden_dim, masks], device),
             dense_prompts: (config.dense_prompts > 0)
                 .then(|| DensePrompts::new(config.dense_prompts, dim, device)),
-            click_reach: config.click_reach.then(|| ClickReach::new(dim, device)),
+            click_reach: config.click_reach.then(|| GeodesicClicks::new(dim, device)),
         }
     }
 
@@ -100,7 +100,7 @@ impl MaskDecoder {
         let [_, c, g, _] = image.embedding.image_embedding.dims();
         let masks = self.output_hypernetworks_mlps.len();
 
-        let image_side = image.image_side.filter(|_| !prompts.has_masks());
+        let image_tokens = image.image_tokens.filter(|_| !prompts.has_masks());
 
         // Output tokens, then prompt tokens: [BN, 1 + masks + P', C]
         let tokens = self.tokens(objects, prompts.sparse);
@@ -108,7 +108,7 @@ impl MaskDecoder {
         // Each object's image, with its dense prompt added: [BN, g g, C], or [1, g g, C] where it is the same for
         // all of them
         let embedding = &image.embedding.image_embedding;
-        let src = if let Some(side) = image_side {
+        let src = if let Some(side) = image_tokens {
             side.tokens.clone()
         } else {
             let shared = embedding.dims()[0] == 1 && self.dense_prompts.is_none();
@@ -139,7 +139,7 @@ impl MaskDecoder {
             Some(_) => Arithmetic::F32,
             None => arithmetic,
         };
-        let projected = image_side.map(|side| &side.projected);
+        let projected = image_tokens.map(|side| &side.projected);
         let (tokens, src) =
             self.transformer
                 .forward(src, image.image_pe, &tokens, projected, in_attention);
@@ -160,14 +160,16 @@ impl MaskDecoder {
         let weights = Tensor::cat(weights, 1);
 
         // Their products with the upscaled image map: [BN, K, m, m]
-        let low_res_logits = if let Some(HighRes { half, quarter, .. }) = &image.embedding.high_res
+        let low_res_logits = if let Some(HighRes {
+            feat_s1, feat_s0, ..
+        }) = &image.embedding.high_res
         {
-            let [half, quarter] = [half, quarter].map(|map| channels_last(map.clone()));
+            let [feat_s1, feat_s0] = [feat_s1, feat_s0].map(|map| channels_last(map.clone()));
             let added = match reach {
                 Some((reach, maps)) => reach.fine(maps.full, arithmetic),
-                None => Tensor::zeros([1, 1, 1, quarter.dims()[3]], &quarter.device()),
+                None => Tensor::zeros([1, 1, 1, feat_s0.dims()[3]], &feat_s0.device()),
             };
-            let (of_object, finer) = (image.image_of_object, [half, quarter, added]);
+            let (of_object, finer) = (image.image_of_object, [feat_s1, feat_s0, added]);
             let upscaling = &self.output_upscaling;
             upscaling.finer_masks(src, finer, weights, of_object, arithmetic)
         } else {
@@ -186,17 +188,17 @@ impl MaskDecoder {
 
     /// What all prompts without masks share of one image, `[1, C, g, g]`; `no_mask` is their dense prompt. `None` where
     /// prompts are drawn on the image.
-    pub(crate) fn image_side(
+    pub(crate) fn image_tokens(
         &self,
         image: &ImageEmbedding,
         image_pe: &Tensor<3>,
         no_mask: Tensor<3>,
-    ) -> Option<ImageSide> {
+    ) -> Option<PrecomputedImageTokens> {
         if self.dense_prompts.is_some() {
             return None;
         }
         let tokens = flat(image.image_embedding.clone()) + no_mask;
-        self.transformer.image_side(tokens, image_pe)
+        self.transformer.image_tokens(tokens, image_pe)
     }
 
     fn tokens(&self, objects: usize, sparse: Option<Tensor<3>>) -> Tensor<3> {

@@ -9,9 +9,9 @@
 use burn::module::{Initializer, Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use crate::click_reach::ReachMaps;
 use crate::config::SamConfig;
 use crate::dense_prompts::prompt_maps;
+use crate::geodesic_clicks::GeodesicMaps;
 use crate::layers::{Embedding, LayerNorm, PatchConv};
 use crate::ops::gelu;
 
@@ -86,7 +86,7 @@ pub struct PromptEmbedding {
     /// Clicks and boxes drawn on the grid, `[BN, g, g, 5]`, for models with dense prompts.
     pub maps: Option<Tensor<4>>,
     /// Distances from the clicks through the image, for models that take them.
-    pub(crate) reach: Option<ReachMaps>,
+    pub(crate) reach: Option<GeodesicMaps>,
 }
 
 impl PromptEmbedding {

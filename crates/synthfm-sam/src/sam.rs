@@ -6,13 +6,13 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
-use crate::click_reach::{ReachMaps, reach_maps};
 use crate::config::SamConfig;
+use crate::geodesic_clicks::{GeodesicMaps, geodesic_maps};
 use crate::image_encoder::{ImageEmbedding, ImageEncoder};
 use crate::mask_decoder::{DecoderImage, MaskDecoder, MaskOutput, MaskPrediction};
 use crate::ops::Arithmetic;
 use crate::prompt_encoder::{PromptBatch, PromptEmbedding, PromptEncoder};
-use crate::transformer::ImageSide;
+use crate::transformer::PrecomputedImageTokens;
 
 /// Segment Anything.
 #[derive(Module, Debug)]
@@ -96,28 +96,28 @@ impl Sam {
             embedding,
             image_pe: &image_pe,
             image_of_object,
-            image_side: None,
+            image_tokens: None,
         };
         self.decode_on(&image, prompts, output, arithmetic)
     }
 
-    /// See [`reach_maps`]; for models that take them.
-    fn click_reach(&self, image: &DecoderImage<'_>, prompts: &PromptBatch) -> Option<ReachMaps> {
+    /// See [`geodesic_maps`]; for models that take them.
+    fn click_reach(&self, image: &DecoderImage<'_>, prompts: &PromptBatch) -> Option<GeodesicMaps> {
         let maps = image.embedding.high_res.as_ref();
-        let guides = maps.filter(|_| self.config.click_reach)?.guides();
+        let guidance = maps.filter(|_| self.config.click_reach)?.guidance();
         let (objects, side) = (image.image_of_object, self.config.image_size);
         let device = self.prompt_encoder.device();
-        Some(reach_maps(guides, prompts, objects, side, &device))
+        Some(geodesic_maps(guidance, prompts, objects, side, &device))
     }
 
-    /// See [`MaskDecoder::image_side`].
-    pub(crate) fn image_side(
+    /// See [`MaskDecoder::image_tokens`].
+    pub(crate) fn image_tokens(
         &self,
         image: &ImageEmbedding,
         image_pe: &Tensor<3>,
-    ) -> Option<ImageSide> {
+    ) -> Option<PrecomputedImageTokens> {
         self.mask_decoder
-            .image_side(image, image_pe, self.prompt_encoder.no_mask())
+            .image_tokens(image, image_pe, self.prompt_encoder.no_mask())
     }
 
     /// [`Self::decode`] with a position code that was computed before, and with products with the image in the given

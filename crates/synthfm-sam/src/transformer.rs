@@ -27,7 +27,7 @@ pub(crate) struct TwoWayTransformer {
 
 /// The image side of the transformer's first layer, which no prompt changes.
 #[derive(Debug, Clone)]
-pub(crate) struct ImageSide {
+pub(crate) struct PrecomputedImageTokens {
     /// `[1, g g, C]`
     pub(crate) tokens: Tensor<3>,
     /// Its keys and values of the first layer, `[1, g g, C/2]` each.
@@ -52,11 +52,15 @@ impl TwoWayTransformer {
     }
 
     /// What the first layer needs of an image whose tokens `[1, g g, C]` are the same for every prompt.
-    pub(crate) fn image_side(&self, tokens: Tensor<3>, image_pe: &Tensor<3>) -> Option<ImageSide> {
+    pub(crate) fn image_tokens(
+        &self,
+        tokens: Tensor<3>,
+        image_pe: &Tensor<3>,
+    ) -> Option<PrecomputedImageTokens> {
         let attention = &self.layers.first()?.cross_attn_token_to_image;
         let key = project(&attention.k_proj, tokens.clone() + image_pe.clone());
         let value = project(&attention.v_proj, tokens.clone());
-        Some(ImageSide {
+        Some(PrecomputedImageTokens {
             tokens,
             projected: [key, value],
         })

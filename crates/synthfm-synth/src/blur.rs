@@ -4,7 +4,7 @@
 //! Gaussian's (Wells 1986), with fractional box ends so that any width is met.
 
 use crate::scratch::Buffer;
-use crate::wide;
+use crate::simd_dispatch;
 
 /// A writable plane of `width` columns.
 pub(crate) struct Plane<'a> {
@@ -18,7 +18,7 @@ pub(crate) fn gaussian(plane: &mut Plane<'_>, sigma_px: [f32; 2]) {
         return;
     }
     let [rows, columns] = sigma_px.map(kernels);
-    wide::run(
+    simd_dispatch::run(
         #[inline(always)]
         || {
             vertical(plane, &rows);

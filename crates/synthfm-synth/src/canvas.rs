@@ -16,7 +16,7 @@ use crate::params::{
     StructureParams,
 };
 use crate::scratch::Buffer;
-use crate::{label_map, texture, wide};
+use crate::{label_map, simd_dispatch, texture};
 
 /// The image while it is painted.
 pub(crate) struct Canvas<'a> {
@@ -153,7 +153,7 @@ impl<'a> Canvas<'a> {
     fn blend(&mut self, alpha: &Layer, paint: Paint, blend: Blend) {
         let brush = Brush::new(paint, &self.textures);
         let (data, width) = (&mut self.data, self.size.width);
-        wide::run(
+        simd_dispatch::run(
             #[inline(always)]
             || {
                 for (start, alpha) in alpha.lines(width) {
@@ -196,7 +196,7 @@ impl<'a> Canvas<'a> {
         let parts: Vec<Brush> = parts.collect();
         let (data, width) = (&mut self.data, self.size.width);
         let mut inside = Buffer::stale(size.width);
-        wide::run(
+        simd_dispatch::run(
             #[inline(always)]
             || {
                 for (line, (start, alpha)) in alpha.lines(width).enumerate() {

@@ -9,8 +9,8 @@ use synthfm_image::Size;
 use crate::field::{Grid, knot_count};
 use crate::params::{ClusterForm, ClusterPattern, Vec2};
 use crate::scratch::Buffer;
+use crate::simd_dispatch;
 use crate::spline::b_spline;
-use crate::wide;
 
 /// A rectangle of the image.
 #[derive(Debug, Clone, Copy)]
@@ -64,7 +64,7 @@ impl Weights {
     fn patches(mut fields: Vec<Buffer>, softness: f32) -> Self {
         let slope = 1.0 / softness;
         let mut sum = fields[0].clone();
-        wide::run(
+        simd_dispatch::run(
             #[inline(always)]
             || {
                 // The largest of all fields, then their weights, then the sum of these.
@@ -99,7 +99,7 @@ impl Weights {
         let slope = 1.0 / softness;
         let above = |threshold: f32| {
             let mut plane = Buffer::stale(field.len());
-            wide::run(
+            simd_dispatch::run(
                 #[inline(always)]
                 || {
                     for (share, &v) in plane.iter_mut().zip(&**field) {
@@ -133,7 +133,7 @@ impl Weights {
 /// Turns noise into `1 - distance / radius + roughness * noise`.
 fn core_field(field: &mut [f32], window: Window, centre: Vec2, radius_px: f32, roughness: f32) {
     let scale = 1.0 / radius_px;
-    wide::run(
+    simd_dispatch::run(
         #[inline(always)]
         || {
             let lines = field.chunks_exact_mut(window.size.width.max(1));

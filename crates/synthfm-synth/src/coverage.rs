@@ -8,7 +8,7 @@ use synthfm_image::Size;
 
 use crate::params::Vec2;
 use crate::scratch::Buffer;
-use crate::wide;
+use crate::simd_dispatch;
 
 /// A rectangle of the image with a value per pixel, usually coverage from 0 to 1.
 #[derive(Debug, Clone, PartialEq)]
@@ -153,7 +153,7 @@ impl Filler {
         } = self;
         let mut data = Buffer::stale(size.area());
         let lines = areas.chunks_exact(size.width + 2);
-        wide::run(
+        simd_dispatch::run(
             #[inline(always)]
             || {
                 for (out, areas) in data.chunks_exact_mut(size.width).zip(lines) {

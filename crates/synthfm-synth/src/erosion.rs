@@ -9,7 +9,7 @@ use synthfm_image::Size;
 use crate::field::Grid;
 use crate::label_map::GAP;
 use crate::params::ErosionParams;
-use crate::wide;
+use crate::simd_dispatch;
 
 /// A squared distance beyond the radius.
 const FAR: u16 = u16::MAX;
@@ -64,7 +64,7 @@ fn column_distances(labels: &[u16], size: Size, reach: u16) -> Vec<u16> {
     let width = size.width;
     // Steps to the nearest other label above; then the smaller of those above and below.
     let mut steps = vec![reach + 1; labels.len()];
-    wide::run(
+    simd_dispatch::run(
         #[inline(always)]
         || {
             for row in 1..size.height {
@@ -118,7 +118,7 @@ fn search_row(labels: &[u16], along_columns: &[u16], reach: usize, nearest: &mut
         if !around.clone().any(at_border) {
             continue;
         }
-        wide::run(
+        simd_dispatch::run(
             #[inline(always)]
             || {
                 for distance in 1..=reach.min(width - 1) {

@@ -9,7 +9,7 @@ use synthfm_image::Size;
 use crate::blur::{self, Plane};
 use crate::rng::RowRng;
 use crate::scratch::Buffer;
-use crate::wide;
+use crate::simd_dispatch;
 
 /// A small plane of random numbers.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,7 +22,7 @@ impl Grid {
     /// White normal noise.
     pub(crate) fn white(seed: u32, size: Size) -> Self {
         let mut data = Buffer::stale(size.area());
-        wide::run(
+        simd_dispatch::run(
             #[inline(always)]
             || {
                 for (row, line) in data.chunks_exact_mut(size.width.max(1)).enumerate() {
@@ -39,7 +39,7 @@ impl Grid {
             return self;
         }
         let mut data = Buffer::stale(size.area());
-        wide::run(
+        simd_dispatch::run(
             #[inline(always)]
             || self.enlarge_into(size, &mut data),
         );
@@ -202,7 +202,7 @@ impl Field {
     /// Replaces every pixel x of an image by `law(x, v)`, v the source's number there.
     pub(crate) fn visit(&self, data: &mut [f32], law: impl Fn(f32, f32) -> f32) {
         let mut line = Buffer::stale(self.width);
-        wide::run(
+        simd_dispatch::run(
             #[inline(always)]
             || {
                 for (row, values) in data.chunks_exact_mut(self.width.max(1)).enumerate() {
@@ -218,7 +218,7 @@ impl Field {
 /// Sum and sum of squares, row by row.
 fn sums(data: &[f32], width: usize) -> [f64; 2] {
     let mut total = [0.0; 2];
-    wide::run(
+    simd_dispatch::run(
         #[inline(always)]
         || {
             for row in data.chunks(width.max(1)) {
@@ -326,7 +326,7 @@ pub(crate) fn rayleigh(seed: u32, size: Size, grain_px: [f32; 2]) -> Field {
     let imaginary = correlated(seed ^ IMAGINARY, size, grain_px);
     let mut data = Buffer::stale(size.area());
     let (mut line, mut other) = (Buffer::stale(size.width), Buffer::stale(size.width));
-    wide::run(
+    simd_dispatch::run(
         #[inline(always)]
         || {
             for (row, out) in data.chunks_exact_mut(size.width.max(1)).enumerate() {

@@ -26,7 +26,6 @@ mod erosion;
 mod error;
 mod field;
 mod label_map;
-mod lanes;
 mod noise;
 mod outline;
 pub mod params;
@@ -37,10 +36,11 @@ mod sample;
 mod scratch;
 mod segmentation;
 mod segments;
+mod simd_dispatch;
+mod simd_math;
 mod spline;
 mod targets;
 mod texture;
-mod wide;
 
 pub use config::{
     AcquisitionConfig, AppearanceConfig, BoundaryConfig, ClustersConfig, CtConfig,

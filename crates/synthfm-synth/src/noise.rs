@@ -15,10 +15,10 @@
 use synthfm_image::Size;
 
 use crate::field::{self, Field, Fractal};
-use crate::lanes;
 use crate::params::{NoiseParams, SpeckleLaw, Vec2};
 use crate::rng::{self, LANES, RowRng};
-use crate::wide;
+use crate::simd_dispatch;
+use crate::simd_math;
 
 /// Adds noise to an image whose shorter side has `unit_px` pixels.
 pub(crate) fn apply(noise: &NoiseParams, data: &mut [f32], size: Size, unit_px: f32) {
@@ -113,7 +113,7 @@ fn poisson(data: &mut [f32], size: Size, seed: u32, counts: f32) {
     if !(counts > 0.0 && counts.is_finite()) {
         return;
     }
-    wide::run(
+    simd_dispatch::run(
         #[inline(always)]
         || {
             for (row, line) in data.chunks_exact_mut(size.width.max(1)).enumerate() {
@@ -195,7 +195,7 @@ fn small_counts(means: &[f32; SIDE], words: &[u32; SIDE], counts: &mut [f32; SID
     let (mut uniform, mut term, mut sum) = ([0.0; SIDE], [0.0; SIDE], [0.0; SIDE]);
     for k in 0..SIDE {
         uniform[k] = (words[k] >> 8) as i32 as f32 * (1.0 / 16_777_216.0);
-        term[k] = lanes::exp(-(if means[k] < EXACT { means[k] } else { EXACT }));
+        term[k] = simd_math::exp(-(if means[k] < EXACT { means[k] } else { EXACT }));
         sum[k] = term[k];
         counts[k] = 0.0;
     }
@@ -239,7 +239,7 @@ fn large_counts(means: &[f32; SIDE], words: &[u32; SIDE], counts: &mut [f32; SID
         let s = 2.0 * c + (mean - 5.0 / 36.0 - 6.0 * c * c).sqrt();
         let square = z * z;
         let count = mean + (s * z + (square - 1.0) * (1.0 / 6.0) - c * z * (square - 1.0));
-        counts[k] = lanes::round(if count > 0.0 { count } else { 0.0 });
+        counts[k] = simd_math::round(if count > 0.0 { count } else { 0.0 });
     }
 }
 

@@ -7,7 +7,7 @@
 use rand::rand_core::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::lanes;
+use crate::simd_math;
 
 /// Makes the random choices of one sample.
 pub(crate) struct Draw(ChaCha8Rng);
@@ -200,7 +200,7 @@ pub(crate) fn normals<const N: usize>(bits: [u32; N]) -> [f32; N] {
     // The upper bit is the sign; the others give P(|z| > result).
     let outside: [f32; N] =
         array(|k| ((bits[k] & 0x7fff_ffff) as i32 as f32 + 0.5) * (1.0 / 2_147_483_648.0));
-    let w: [f32; N] = array(|k| -lanes::ln(outside[k] * (2.0 - outside[k])));
+    let w: [f32; N] = array(|k| -simd_math::ln(outside[k] * (2.0 - outside[k])));
     let mut shape: [f32; N] = array(|k| middle(w[k]));
     let mut any = false;
     for &w in &w {

@@ -11,7 +11,7 @@ use synthfm_image::Size;
 use crate::field::{self, Field, Fractal};
 use crate::params::{TextureParams, Vec2};
 use crate::scratch::Buffer;
-use crate::wide;
+use crate::simd_dispatch;
 
 /// Entries of one period of the sine table.
 const PERIOD: usize = 1024;
@@ -77,7 +77,7 @@ fn stripes(mut phase: Buffer, size: Size, period_px: f32, angle: f32) -> Field {
     let table: &[f32; PERIOD] = &SINE;
     let (sin, cos) = libm::sincosf(angle);
     let (dx, dy) = (cos / period_px, sin / period_px);
-    wide::run(
+    simd_dispatch::run(
         #[inline(always)]
         || {
             for (row, line) in phase.chunks_exact_mut(size.width.max(1)).enumerate() {

@@ -150,7 +150,7 @@ fn remove(path: &Path) -> Result<()> {
 }
 
 /// Removes what a killed run left half done in its folder and among its checkpoints.
-pub(crate) fn tidy(run: &Path) -> Result<()> {
+pub(crate) fn remove_unfinished(run: &Path) -> Result<()> {
     for folder in [run.to_owned(), run.join("checkpoints")] {
         if !folder.exists() {
             continue;

@@ -70,7 +70,7 @@ pub(crate) fn write(run: &Path, title: &str) -> Result<()> {
         page.push_str(&figure(caption, &lines));
     }
     page.push_str(
-        "<p>Validation: held-back synthetic samples; P,N are positive and negative clicks.</p>\n",
+        "<p>Validation: held-out synthetic samples; P,N are positive and negative clicks.</p>\n",
     );
     page.push_str(close());
     write_atomic(&run.join("curves.html"), page.as_bytes())

@@ -186,7 +186,7 @@ impl<'a> Run<'a> {
         let writes = options.processes.writes();
         let lock = if writes { Some(lock(out)?) } else { None };
         if writes {
-            checkpoint::tidy(out)?;
+            checkpoint::remove_unfinished(out)?;
         }
         let (mut state, mut trainee) = match checkpoint::newest(out)? {
             Some(path) if options.resume => {
@@ -240,7 +240,7 @@ impl<'a> Run<'a> {
         every > 0 && (step.is_multiple_of(every) || step == self.config.steps())
     }
 
-    /// Scores the model on held-back samples, draws some of them, and keeps the model if it is the best so far.
+    /// Scores the model on held-out samples, draws some of them, and keeps the model if it is the best so far.
     pub(crate) fn validate(
         &mut self,
         trainee: &TrainState,

@@ -1,6 +1,6 @@
 //! Validation while training: loss and Dice on synthetic samples that training never sees.
 //!
-//! The held-back samples come from the same generator and seed at indices that no run reaches, and every validation
+//! The held-out samples come from the same generator and seed at indices that no run reaches, and every validation
 //! of a run sees the same samples with the same prompts, so that its numbers can be compared from step to step. Real
 //! images play no part unless the configuration names some (`crate::real_validation`).
 
@@ -18,7 +18,7 @@ use crate::learner::{Learner, StepOutput};
 use crate::real_validation::RealScore;
 use crate::{Error, Result};
 
-/// Index of the first held-back sample.
+/// Index of the first held-out sample.
 pub(crate) const HELD_OUT: u64 = 1 << 60;
 /// Samples with a picture.
 const PICTURES: u64 = 8;
@@ -33,12 +33,12 @@ const BOX: draw::Colour = [90, 160, 255];
 pub struct ValidationConfig {
     /// Steps between validations; 0 turns them off.
     pub every: u64,
-    /// Held-back images, 1 to 10,000.
+    /// Held-out images, 1 to 10,000.
     pub images: u64,
     /// Folders of real data sets in nnU-Net's layout, whose scores are reported with each validation. Nothing is
     /// trained on them.
     pub data: Vec<PathBuf>,
-    /// Whether `best.safetensors` is the best model on `data` instead of on the held-back samples. The scores on
+    /// Whether `best.safetensors` is the best model on `data` instead of on the held-out samples. The scores on
     /// `data` then are no longer those of images that took no part in making the model.
     pub choose_best_by_real_data: bool,
 }
@@ -162,7 +162,7 @@ struct Sums {
     tiles: Vec<RgbImage>,
 }
 
-/// Scores the model on the held-back samples, and draws the first of them.
+/// Scores the model on the held-out samples, and draws the first of them.
 pub(crate) fn validate(
     learner: &Learner,
     maker: &BatchMaker,
@@ -280,7 +280,7 @@ fn octave_scores(octaves: &[OctaveSums]) -> Vec<OctaveScore> {
     octaves.iter().enumerate().filter_map(one).collect()
 }
 
-/// The first structure of a held-back image: outlines of truth and answer, and the prompt.
+/// The first structure of a held-out image: outlines of truth and answer, and the prompt.
 fn tile(batch: &Batch, logits: Tensor<3>, maker: &BatchMaker) -> Result<RgbImage> {
     let config = maker.model();
     let group = &batch.groups[0];

@@ -221,7 +221,7 @@ impl<B: SamGradients + FusedGradients, C: CheckpointStrategy> SamOps for Autodif
         }
     }
 
-    fn channel_norm(
+    fn fused_layer_norm(
         x: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
@@ -229,7 +229,7 @@ impl<B: SamGradients + FusedGradients, C: CheckpointStrategy> SamOps for Autodif
     ) -> FloatTensor<Self> {
         let nodes = [x.node(), gamma.node(), beta.node()];
         let (x, gamma) = (x.into_primitive(), gamma.into_primitive());
-        let output = B::channel_norm(x.clone(), gamma.clone(), beta.into_primitive(), epsilon);
+        let output = B::fused_layer_norm(x.clone(), gamma.clone(), beta.into_primitive(), epsilon);
         match ChannelNormBackward
             .prepare::<C>(nodes)
             .compute_bound()

@@ -54,7 +54,7 @@ pub(super) fn composed<B: SamOps>(
     let half = B::float_reshape(of_objects(half), Shape::from([objects * g, 2, g, 2, c1]));
     let x = B::float_add(x, B::float_permute(half, &[0, 2, 1, 3, 4]));
     let x = B::float_reshape(x, Shape::from([objects * n * 4, c1]));
-    let x = B::exact_gelu(B::channel_norm(x, gamma, beta, epsilon));
+    let x = B::exact_gelu(B::fused_layer_norm(x, gamma, beta, epsilon));
     let x = B::affine(x, second_weight, second_bias, Activation::None, arithmetic);
     // [N g, g, 2, 2, 2, 2, C2] -> [N g, 2, 2, g, 2, 2, C2]: rows outer and inner, then columns
     let x = B::float_reshape(x, Shape::from([objects * g, g, 2, 2, 2, 2, c2]));

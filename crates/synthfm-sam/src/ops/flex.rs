@@ -262,7 +262,7 @@ impl SamOps for Flex {
         Self::affine_param_grad(a, b, None, Arithmetic::F32).0
     }
 
-    fn channel_norm(
+    fn fused_layer_norm(
         x: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,

@@ -68,7 +68,7 @@ pub trait SamGradients: SamOps {
         (by_weight, Self::sum_of_rows(grad))
     }
 
-    /// By input, gamma and beta of [`SamOps::channel_norm`]; `x`, `grad`: `[M, C]` -> `[M, C]`, `[C]` and `[C]`.
+    /// By input, gamma and beta of [`SamOps::fused_layer_norm`]; `x`, `grad`: `[M, C]` -> `[M, C]`, `[C]` and `[C]`.
     fn channel_norm_grads(
         x: FloatTensor<Self>,
         gamma: FloatTensor<Self>,

@@ -145,7 +145,7 @@ pub trait SamOps: Backend {
     }
 
     /// Layer normalisation over the last axis; `x`: `[M, C]`, `gamma`, `beta`: `[C]`.
-    fn channel_norm(
+    fn fused_layer_norm(
         x: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
@@ -158,7 +158,7 @@ pub trait SamOps: Backend {
         Self::float_add(Self::float_mul(normal, row(gamma)), row(beta))
     }
 
-    /// Gradient of [`SamOps::channel_norm`] by its input.
+    /// Gradient of [`SamOps::fused_layer_norm`] by its input.
     fn channel_norm_input_grad(
         x: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
@@ -175,7 +175,7 @@ pub trait SamOps: Backend {
         Self::float_mul(grad, scale)
     }
 
-    /// Gradients of [`SamOps::channel_norm`] by `gamma` and `beta`, one after the other: `[2·C]`.
+    /// Gradients of [`SamOps::fused_layer_norm`] by `gamma` and `beta`, one after the other: `[2·C]`.
     fn channel_norm_param_grad(
         x: FloatTensor<Self>,
         grad: FloatTensor<Self>,
@@ -351,7 +351,7 @@ pub trait SamOps: Backend {
         let x = Self::float_reshape(map, Shape::from([objects * n, c]));
         let x = Self::affine(x, first_weight, first_bias, Activation::None, arithmetic);
         let x = Self::float_reshape(x, Shape::from([objects * n * 4, c1]));
-        let x = Self::exact_gelu(Self::channel_norm(x, gamma, beta, epsilon));
+        let x = Self::exact_gelu(Self::fused_layer_norm(x, gamma, beta, epsilon));
         let x = Self::affine(x, second_weight, second_bias, Activation::Gelu, arithmetic);
         let x = Self::float_reshape(x, Shape::from([objects, 16 * n, c2]));
         Self::float_matmul(tokens, Self::float_swap_dims(x, 1, 2))
@@ -575,7 +575,7 @@ pub fn layer_norm<const D: usize>(
     epsilon: f64,
 ) -> Tensor<D> {
     let shape = x.shape();
-    let out = <Dispatch as SamOps>::channel_norm(
+    let out = <Dispatch as SamOps>::fused_layer_norm(
         rows(x).into_dispatch(),
         gamma.into_dispatch(),
         beta.into_dispatch(),

@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::image_encoder::ImageEmbedding;
 use crate::preprocess::InputTransform;
 use crate::sam::Sam;
-use crate::transformer::ImageSide;
+use crate::transformer::PrecomputedImageTokens;
 use crate::views::Window;
 
 /// Crops of an image whose embeddings are kept for later clicks.
@@ -34,7 +34,7 @@ pub struct EncodedImage {
 /// What is computed when it is first asked for.
 #[derive(Debug, Default)]
 struct Kept {
-    side: OnceLock<Option<ImageSide>>,
+    side: OnceLock<Option<PrecomputedImageTokens>>,
     /// The least recently used first.
     crops: Mutex<VecDeque<(Window, EncodedImage)>>,
 }
@@ -69,8 +69,8 @@ impl EncodedImage {
     }
 
     /// What all prompts on the image share in the decoder.
-    pub(crate) fn side(&self, sam: &Sam, image_pe: &Tensor<3>) -> Option<&ImageSide> {
-        let side = || sam.image_side(&self.embedding, image_pe);
+    pub(crate) fn side(&self, sam: &Sam, image_pe: &Tensor<3>) -> Option<&PrecomputedImageTokens> {
+        let side = || sam.image_tokens(&self.embedding, image_pe);
         self.kept.side.get_or_init(side).as_ref()
     }
 

@@ -18,7 +18,7 @@ use std::sync::{Arc, OnceLock};
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
-use synthfm_image::{BoxXyxy, Image, Mask, Point2, RgbImage, fill_holes, parts_at};
+use synthfm_image::{BoxXyxy, Image, Mask, Point2, RgbImage, fill_holes, keep_clicked_components};
 
 use crate::embedding::EmbeddingCache;
 use crate::error::{Error, Result};
@@ -263,7 +263,7 @@ impl Predictor {
     ///
     /// SAM's models: where the logits exceed [`MASK_THRESHOLD`], as Meta's code has it. Our own model's are cut at the
     /// threshold, from there down to -1, that gives the best Dice to be expected from its own probabilities (Lipton et al.
-    /// 2014). It is trained on connected structures: parts without a positive click go ([`parts_at`]), and holes up to a
+    /// 2014). It is trained on connected structures: parts without a positive click go ([`keep_clicked_components`]), and holes up to a
     /// tenth of the mask without a negative click are filled ([`fill_holes`]). Outlines are smoothed by a blur of the
     /// probabilities in proportion to the structure's thickness.
     pub fn mask(&self, answer: &PredictedMask, prompts: &Prompts) -> Mask {
@@ -310,7 +310,7 @@ impl Predictor {
             let kind = prompts.points.iter().filter(|(_, on)| *on == on_object);
             kind.map(|&(point, _)| point).collect()
         };
-        let mask = parts_at(&mask, &clicks(true));
+        let mask = keep_clicked_components(&mask, &clicks(true));
         fill_holes(&mask, mask.area() / LARGEST_HOLE, &clicks(false))
     }
 
@@ -387,7 +387,7 @@ impl Predictor {
                 embedding: &image.embedding,
                 image_pe: &self.image_pe,
                 image_of_object: &vec![0; group.len()],
-                image_side: side,
+                image_tokens: side,
             };
             let answer =
                 on_host(

@@ -11,7 +11,7 @@ use super::Probe;
 use crate::Result;
 use crate::check::numbers;
 use crate::params::Vec2;
-use crate::{lanes, wide};
+use crate::{simd_dispatch, simd_math};
 
 /// The last steps.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -130,7 +130,7 @@ const PIXELS: usize = 256;
 /// Smallest and largest intensity; NaN counts as neither.
 fn extent(data: &[f32]) -> [f32; 2] {
     let (mut least, mut most) = ([f32::MAX; PIXELS], [f32::MIN; PIXELS]);
-    wide::run(
+    simd_dispatch::run(
         #[inline(always)]
         || {
             for chunk in data.chunks(PIXELS) {
@@ -151,7 +151,7 @@ fn histogram(data: &[f32], least: f32, bins_per_unit: f32) -> [u32; BINS] {
     let mut counts = [[0_u32; BINS]; 2];
     let mut bins = [0_i32; PIXELS];
     for chunk in data.chunks(PIXELS) {
-        wide::run(
+        simd_dispatch::run(
             #[inline(always)]
             || {
                 for (bin, &value) in bins.iter_mut().zip(chunk) {
@@ -173,7 +173,7 @@ pub(crate) fn window(view: &ViewParams, data: &mut [f32]) {
     let levels = view.levels.saturating_sub(1) as f32;
     let gamma = view.gamma;
     let bent = (gamma - 1.0).abs() > 0.0;
-    wide::run(
+    simd_dispatch::run(
         #[inline(always)]
         || {
             for chunk in data.chunks_mut(PIXELS) {
@@ -185,7 +185,7 @@ pub(crate) fn window(view: &ViewParams, data: &mut [f32]) {
                 }
                 if bent {
                     for value in &mut *chunk {
-                        let v = lanes::pow(*value, gamma);
+                        let v = simd_math::pow(*value, gamma);
                         *value = if v < 1.0 { v } else { 1.0 };
                     }
                 }

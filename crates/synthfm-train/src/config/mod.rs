@@ -92,7 +92,7 @@ pub struct TrainConfig {
     pub ema: EmaConfig,
     /// Epochs that share their images, with embeddings on disk.
     pub reuse: ReuseConfig,
-    /// Scores on held-back samples along the way.
+    /// Scores on held-out samples along the way.
     pub validation: ValidationConfig,
     /// The synthetic images.
     pub generator: GeneratorConfig,

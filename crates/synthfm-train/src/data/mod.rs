@@ -205,7 +205,7 @@ impl BatchMaker {
         PromptKind::draw(&self.config.prompts, &mut rng)
     }
 
-    /// One of the held-back samples with prompts of one kind, and no corrections.
+    /// One of the held-out samples with prompts of one kind, and no corrections.
     pub(crate) fn held_out(&self, image: u64, kind: PromptKind) -> Batch {
         let mut rng = seeded_rng(self.config.seed, &["held out"]);
         let mut batch = Batch::empty(Corrections::draw(CorrectionConfig::default(), &mut rng));

@@ -213,8 +213,8 @@ struct Run<'a> {
     stop: Arc<AtomicBool>,
 }
 
-/// A task with its value in the map of labels.
-type Numbered<'a> = (u16, &'a Task);
+/// A task with its value in the map of labels; `None` beyond the last value that there is.
+type Numbered<'a> = (Option<u16>, &'a Task);
 
 /// The tasks that look at the same pixels in the same way.
 struct Sitting<'a> {
@@ -267,7 +267,8 @@ impl Run<'_> {
         outcomes: &mut BTreeMap<usize, Outcome>,
     ) -> Vec<Sitting<'t>> {
         let mut all: Vec<Sitting> = Vec::new();
-        for (number, task) in (1u16..).zip(tasks) {
+        for (n, task) in tasks.iter().enumerate() {
+            let number = u16::try_from(n + 1).ok();
             let mut view = task.view.clone();
             let positions = task.positions();
             match slice_of(&scan.content, view.plane, task.frame, &positions) {
@@ -425,10 +426,17 @@ impl Run<'_> {
             let picture = prompts_picture(&input.rgb, mask, prompts)?;
             write_rgb_png(&folder.join(overlay_name(task)), &picture)?;
         }
-        let label = map.is_some().then_some(number);
-        if let Some(map) = map {
-            map.add(input, mask, number, &task.id)?;
-        }
+        let label = match map {
+            None => None,
+            Some(map) => {
+                let most = u16::MAX;
+                let Some(label) = number else {
+                    bail!("--labels: the first {most} entries of an image have a value");
+                };
+                map.add(input, mask, label, &task.id)?;
+                Some(label)
+            }
+        };
         let (slice, axis) = input.place.slice().unzip();
         let warnings = input.info.warnings.iter().cloned().chain(notes);
         Ok(Done {

@@ -34,7 +34,7 @@ fn widest() -> Width {
 
 /// Runs `work` as compiled for the widest instruction set.
 ///
-/// Only what is inlined into `work` is compiled so: write it as `wide::run(#[inline(always)] || ...)`,
+/// Only what is inlined into `work` is compiled so: write it as `simd_dispatch::run(#[inline(always)] || ...)`,
 /// mark the functions that it calls `#[inline(always)]`, and write loops as `for`, since `for_each` and
 /// `fold` are functions of their own.
 #[cfg(target_arch = "x86_64")]

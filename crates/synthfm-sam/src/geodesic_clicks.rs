@@ -10,7 +10,7 @@
 //!   arrives;
 //! - the difference to the click's value, wherever the pixel is;
 //!
-//! and which kind of click is nearer. They are taken in four guides: the grey values at the resolution of the logits; at
+//! and which kind of click is nearer. They are taken in four guidance: the grey values at the resolution of the logits; at
 //! half of it, the grey values without noise and texture (a guided filter, He et al. 2013) and how textured a place is (the
 //! local standard deviation); and at a quarter of it, the grey values without small parts. The outline of a box counts as
 //! negative clicks for the geodesic distance. Models without these maps are SAM's, or older ones of ours.
@@ -88,7 +88,7 @@ const BROAD: Layout = Layout {
     at: 25,
     nearer: Some(35),
 };
-/// In the order of [`Guides`].
+/// In the order of [`GuidanceImages`].
 const LAYOUTS: [Layout; 4] = [FINE, PLAIN, TEXTURE, BROAD];
 /// Rows of the maps that are written together: whole cells of every guide.
 const BAND: usize = 4;
@@ -105,7 +105,7 @@ const HALF_MAPS: usize = BROAD.at - PLAIN.at;
 /// Values of the maps in a cell of the embedding, each as often as it differs.
 const CELL_VALUES: usize =
     FINER * FINER * FINE_MAPS + FINER * FINER / 4 * HALF_MAPS + MAPS - BROAD.at;
-/// Half the side, in cells of the coarse guides, of the windows of filter and texture.
+/// Half the side, in cells of the coarse guidance, of the windows of filter and texture.
 const WINDOW: usize = 2;
 /// Variance below which the guided filter takes a window for flat, and that in the broad guide.
 const FLAT: f32 = 0.05;
@@ -113,13 +113,13 @@ const BROADLY_FLAT: f32 = 0.1;
 
 /// Joins the maps with the image embedding and with the finest features.
 #[derive(Module, Debug)]
-pub(crate) struct ClickReach {
+pub(crate) struct GeodesicClicks {
     code: Conv,
     fine_in: Conv,
     fine_out: Conv,
 }
 
-impl ClickReach {
+impl GeodesicClicks {
     /// For embeddings of `dim` channels.
     pub(crate) fn new(dim: usize, device: &Device) -> Self {
         let fine = dim / 8;
@@ -133,7 +133,7 @@ impl ClickReach {
     /// The embedding with the maps added.
     ///
     /// # Shapes
-    /// [`ReachMaps::cells`], `[BN, g, g, CELL_VALUES]`, and `embedding` `[BN, g, g, C]` -> as `embedding`
+    /// [`GeodesicMaps::cells`], `[BN, g, g, CELL_VALUES]`, and `embedding` `[BN, g, g, C]` -> as `embedding`
     pub(crate) fn coarse_residual(
         &self,
         maps: Tensor<4>,
@@ -155,7 +155,7 @@ impl ClickReach {
     }
 }
 
-/// The weight of the maps at all pixels of a cell, `[1, 1, 16·MAPS, C]`, as that of [`ReachMaps::cells`]: pixels that share
+/// The weight of the maps at all pixels of a cell, `[1, 1, 16·MAPS, C]`, as that of [`GeodesicMaps::cells`]: pixels that share
 /// a value share the sum of their weights.
 fn weight_of_cells(weight: Tensor<4>) -> Tensor<4> {
     let channels = weight.dims()[3];
@@ -194,25 +194,25 @@ fn write_cells(maps: &[f32], cells: &mut [f32]) {
 
 /// The maps of objects on a grid of `m × m`, and of its `m/4 × m/4` cells; values 0 to 1.
 #[derive(Debug, Clone)]
-pub(crate) struct ReachMaps {
+pub(crate) struct GeodesicMaps {
     /// `[BN, m, m, MAPS]`
     pub(crate) full: Tensor<4>,
     /// The same values by cell of the embedding, without those that repeat others: `[BN, m/4, m/4, CELL_VALUES]`.
     pub(crate) cells: Tensor<4>,
 }
 
-/// The maps of every object: guides of the images, of a grid of `m × m`, and prompts of `BN` objects of an input of side
+/// The maps of every object: guidance of the images, of a grid of `m × m`, and prompts of `BN` objects of an input of side
 /// `image_size`.
-pub(crate) fn reach_maps(
-    guides: &[Guides],
+pub(crate) fn geodesic_maps(
+    guidance: &[GuidanceImages],
     prompts: &PromptBatch,
     image_of_object: &[usize],
     image_size: usize,
     device: &Device,
-) -> ReachMaps {
-    let (objects, m) = (image_of_object.len(), guides[0].side());
+) -> GeodesicMaps {
+    let (objects, m) = (image_of_object.len(), guidance[0].side());
     let prompts = HostPrompts::of(prompts, objects, m as f32 / image_size as f32);
-    let distances = SetDistances::of(&prompts, guides, image_of_object);
+    let distances = SetDistances::of(&prompts, guidance, image_of_object);
     let bands = m / BAND;
     let lens = [BAND * m * MAPS, bands * CELL_VALUES];
     let [maps, cells] = two_in_bands(objects * bands, lens, |i, [maps, cells], line| {
@@ -228,7 +228,7 @@ pub(crate) fn reach_maps(
         write_cells(maps, cells);
     });
     let cells = TensorData::new(cells, [objects, bands, bands, CELL_VALUES]);
-    ReachMaps {
+    GeodesicMaps {
         full: Tensor::from_data(TensorData::new(maps, [objects, m, m, MAPS]), device),
         cells: Tensor::from_data(cells, device),
     }
@@ -253,10 +253,10 @@ struct SetDistances {
 }
 
 impl SetDistances {
-    fn of(prompts: &HostPrompts, guides: &[Guides], image_of_object: &[usize]) -> Self {
+    fn of(prompts: &HostPrompts, guidance: &[GuidanceImages], image_of_object: &[usize]) -> Self {
         let mut places = vec![[None; 2]; image_of_object.len()];
         let mut groups: Vec<(usize, Vec<ClickSet>)> = Vec::new();
-        for image in 0..guides.len() {
+        for image in 0..guidance.len() {
             let objects = (0..image_of_object.len()).filter(|&i| image_of_object[i] == image);
             let sets = objects
                 .flat_map(|object| [true, false].map(|positive| ClickSet { object, positive }))
@@ -277,7 +277,7 @@ impl SetDistances {
                 task % KINDS,
             );
             let (image, sets) = &groups[group];
-            let (grid, layout) = (&guides[*image].grids[guide], &LAYOUTS[guide]);
+            let (grid, layout) = (&guidance[*image].grids[guide], &LAYOUTS[guide]);
             let cells = sets.iter().map(|&set| match kind {
                 0 => prompts.starts(set, grid, layout),
                 _ => prompts.clicked(set, grid, layout),
@@ -440,12 +440,12 @@ impl HostPrompts {
 
 /// An image as the distances see it, which depends on none of its prompts.
 #[derive(Debug)]
-pub(crate) struct Guides {
+pub(crate) struct GuidanceImages {
     /// In the order of [`LAYOUTS`]; the first is as fine as the logits.
     grids: [Grid; LAYOUTS.len()],
 }
 
-impl Guides {
+impl GuidanceImages {
     /// Of every image.
     ///
     /// # Shapes
@@ -707,8 +707,8 @@ mod tests {
         let device = Device::flex();
         let grey = TensorData::new(two_rooms(0.5), [1, 1, SIDE, SIDE]);
         let grey = Tensor::from_data(grey, &device);
-        let guides = Guides::of_images(grey);
-        let maps = reach_maps(&guides, prompts, &[0], 2 * SIDE, &device).full;
+        let guidance = GuidanceImages::of_images(grey);
+        let maps = geodesic_maps(&guidance, prompts, &[0], 2 * SIDE, &device).full;
         assert_eq!(maps.dims(), [1, SIDE, SIDE, MAPS]);
         maps.into_data().try_into_vec().unwrap()
     }
@@ -773,8 +773,9 @@ mod tests {
         let corners = TensorData::new(vec![4.5_f32, 6.5, 8.5, 16.5], [1, 4]);
         prompts.boxes = Some(Tensor::from_data(corners, &device));
         let grey = TensorData::new(two_rooms(0.5), [1, 1, SIDE, SIDE]);
-        let guides = Guides::of_images(Tensor::from_data(grey, &device));
-        let ReachMaps { full, cells } = reach_maps(&guides, &prompts, &[0], 2 * SIDE, &device);
+        let guidance = GuidanceImages::of_images(Tensor::from_data(grey, &device));
+        let GeodesicMaps { full, cells } =
+            geodesic_maps(&guidance, &prompts, &[0], 2 * SIDE, &device);
         let g = SIDE / FINER;
         assert_eq!(cells.dims(), [1, g, g, CELL_VALUES]);
         let full: Vec<f32> = full.into_data().iter::<f32>().collect();
@@ -803,7 +804,7 @@ mod tests {
         // More sets of clicks than are computed at once, on the second of two images and on the first.
         let image_of_object = [1, 1, 0, 1, 1, 1, 1, 1, 1];
         let images = [two_rooms(0.5), two_rooms(2.0)];
-        let guides = Guides::of_images(Tensor::from_data(
+        let guidance = GuidanceImages::of_images(Tensor::from_data(
             TensorData::new(images.concat(), [2, 1, SIDE, SIDE]),
             &device,
         ));
@@ -822,9 +823,10 @@ mod tests {
             )
         };
         let all: Vec<usize> = (0..image_of_object.len()).collect();
-        let together = reach_maps(&guides, &of(&all), &image_of_object, 2 * SIDE, &device).full;
+        let together =
+            geodesic_maps(&guidance, &of(&all), &image_of_object, 2 * SIDE, &device).full;
         for (i, &image) in image_of_object.iter().enumerate() {
-            let alone = reach_maps(&guides, &of(&[i]), &[image], 2 * SIDE, &device).full;
+            let alone = geodesic_maps(&guidance, &of(&[i]), &[image], 2 * SIDE, &device).full;
             let bits = |maps: Tensor<4>| -> Vec<u32> {
                 maps.into_data().iter::<f32>().map(f32::to_bits).collect()
             };

@@ -10,7 +10,7 @@ const LARGE_PART: f64 = 0.1;
 
 /// The 8-connected parts of `mask` that hold one of `clicks`. Where none does, the largest part and those at least a
 /// tenth as large. Clicks outside the image hold nothing.
-pub fn parts_at(mask: &Mask, clicks: &[Point2]) -> Mask {
+pub fn keep_clicked_components(mask: &Mask, clicks: &[Point2]) -> Mask {
     let parts = connected_components(mask, Connectivity::Eight);
     let mut keep = holding(mask, parts.labels(), parts.len(), clicks);
     if !keep.contains(&true) {
@@ -74,9 +74,12 @@ mod tests {
     fn the_clicked_part_stays() {
         let mask = mask_of_text(&["##....#", "##...##", "......#"]);
         let right = mask_of_text(&["......#", ".....##", "......#"]);
-        assert_eq!(parts_at(&mask, &[Point2::new(5.4, 0.6)]), right);
         assert_eq!(
-            parts_at(&mask, &[Point2::new(0.0, 0.0), Point2::new(6.0, 2.0)]),
+            keep_clicked_components(&mask, &[Point2::new(5.4, 0.6)]),
+            right
+        );
+        assert_eq!(
+            keep_clicked_components(&mask, &[Point2::new(0.0, 0.0), Point2::new(6.0, 2.0)]),
             mask
         );
     }
@@ -90,9 +93,12 @@ mod tests {
             vec![Point2::new(3.0, 3.0)],
             vec![Point2::new(-1.0, 99.0)],
         ] {
-            assert_eq!(parts_at(&mask, &clicks), want);
+            assert_eq!(keep_clicked_components(&mask, &clicks), want);
         }
-        assert_eq!(parts_at(&Mask::zeros(mask.size()), &[]).area(), 0);
+        assert_eq!(
+            keep_clicked_components(&Mask::zeros(mask.size()), &[]).area(),
+            0
+        );
     }
 
     #[test]
@@ -116,13 +122,13 @@ mod tests {
             area in 0usize..40,
         ) {
             let clicks = [Point2::new(x, y)];
-            let parts = parts_at(&mask, &clicks);
+            let parts = keep_clicked_components(&mask, &clicks);
             let filled = fill_holes(&mask, area, &clicks);
             for ((&part, &mid), &full) in parts.data().iter().zip(mask.data()).zip(filled.data()) {
                 prop_assert!(!part || mid);
                 prop_assert!(!mid || full);
             }
-            prop_assert_eq!(&parts_at(&parts, &clicks), &parts);
+            prop_assert_eq!(&keep_clicked_components(&parts, &clicks), &parts);
             prop_assert_eq!(&fill_holes(&filled, area, &clicks), &filled);
         }
     }
