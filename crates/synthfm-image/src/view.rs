@@ -16,6 +16,10 @@ const SOFT_TISSUE: &str = "abdomen";
 const AIR: [f32; 2] = [-1100.0, -850.0];
 /// Hounsfield units of soft tissue and fat.
 const TISSUE: [f32; 2] = [-200.0, 250.0];
+/// Values between lung and fat, which few voxels of a CT have.
+const GAP: [f32; 2] = [-600.0, -300.0];
+/// How much denser than there values lie around air.
+const PEAK: f64 = 2.0;
 /// Lowest value of a CT, with what scanners write outside of their field of view.
 const LOWEST: f32 = -4096.0;
 /// Highest value of a CT: metal, and the end of 16 bits.
@@ -191,10 +195,11 @@ struct Counts {
     finite: u64,
     air: u64,
     tissue: u64,
+    gap: u64,
     out_of_range: bool,
 }
 
-/// Whether values are Hounsfield units: nothing that says otherwise, air near -1000, and tissue around water.
+/// Whether values are Hounsfield units: nothing that says otherwise, a peak of air near -1000, and tissue around water.
 fn is_hounsfield(info: &ScanInfo, values: &[f32]) -> bool {
     if info
         .modality
@@ -209,6 +214,7 @@ fn is_hounsfield(info: &ScanInfo, values: &[f32]) -> bool {
             counts.finite += 1;
             counts.air += u64::from(within(v, AIR));
             counts.tissue += u64::from(within(v, TISSUE));
+            counts.gap += u64::from(within(v, GAP));
             counts.out_of_range |= !(LOWEST..=HIGHEST).contains(&v);
         }
         counts
@@ -217,19 +223,25 @@ fn is_hounsfield(info: &ScanInfo, values: &[f32]) -> bool {
         finite: a.finite + b.finite,
         air: a.air + b.air,
         tissue: a.tissue + b.tissue,
+        gap: a.gap + b.gap,
         out_of_range: a.out_of_range || b.out_of_range,
     };
     let Counts {
         finite,
         air,
         tissue,
+        gap,
         out_of_range,
     } = values
         .par_iter()
         .fold(Counts::default, count)
         .reduce(Counts::default, together);
     let enough = |n: u64| n as f64 >= LEAST_SHARE * finite as f64;
-    finite > 0 && !out_of_range && enough(air) && enough(tissue)
+    // Values that are spread evenly, or around zero, are as dense or denser between air and tissue.
+    let per_unit = |n: u64, [low, high]: [f32; 2]| n as f64 / f64::from(high - low);
+    let is_peak =
+        per_unit(air, AIR) >= PEAK * per_unit(gap, GAP) || info.modality.as_deref() == Some("CT");
+    finite > 0 && !out_of_range && enough(air) && enough(tissue) && is_peak
 }
 
 #[cfg(test)]
@@ -354,6 +366,18 @@ mod tests {
         assert!(!is(Some("MR"), &body(-1000.0, 40)));
         assert!(!is(None, &body(0.0, 40)), "no air");
         assert!(!is(None, &[-1000.0; 40]), "air alone");
+        let even: Vec<f32> = (-4096..=4094).step_by(7).map(|v| v as f32).collect();
+        assert!(!is(None, &even), "phases, spread evenly");
+        // A bell around 0 with a deviation of 500.
+        let bell: Vec<f32> = (-2000..=2000)
+            .step_by(10)
+            .flat_map(|v| {
+                let z = v as f32 / 500.0;
+                vec![v as f32; (200.0 * (-z * z / 2.0).exp()) as usize]
+            })
+            .collect();
+        assert!(!is(None, &bell), "velocities around 0");
+        assert!(is(Some("CT"), &even), "as the file says");
         assert!(!is(None, &[body(-1000.0, 40), vec![1e6]].concat()));
         assert!(!is(None, &[]));
         let values = body(-1000.0, 40);

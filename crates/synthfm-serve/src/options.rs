@@ -59,12 +59,19 @@ pub struct ModelRecord {
     /// For tables: `embedded`, or the name of the file or folder.
     pub name: String,
     /// Where it lies; `None` for the embedded one.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "lossy")]
     pub path: Option<PathBuf>,
     /// Hash of the weights, in hexadecimal digits.
     pub sha256: String,
     /// Side of the model's input in pixels.
     pub image_size: usize,
+}
+
+/// A path as text; what is no Unicode in it is replaced.
+#[expect(clippy::ref_option, reason = "serde calls it with the field")]
+fn lossy<S: serde::Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
+    let text = path.as_ref().map(|path| path.to_string_lossy());
+    text.serialize(serializer)
 }
 
 /// The terminal that the server was started from.

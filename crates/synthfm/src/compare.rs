@@ -12,7 +12,7 @@ use synthfm_synth::GeneratorConfig;
 use crate::cli::CompareArgs;
 use crate::generate::named_config;
 use crate::interrupt;
-use crate::output::{Session, VERSION, create_parent, usage};
+use crate::output::{Session, VERSION, create_parent, shown, usage};
 use crate::paths::Paths;
 use crate::progress::bar;
 
@@ -20,7 +20,7 @@ use crate::progress::bar;
 #[derive(Serialize)]
 struct RunRecord<'a> {
     synthfm: &'static str,
-    real: &'a [std::path::PathBuf],
+    real: Vec<String>,
     config: Option<&'a str>,
     generator: &'a GeneratorConfig,
 }
@@ -82,7 +82,7 @@ pub(crate) fn run(args: &CompareArgs, session: &Session) -> Result<()> {
     let comparison = comparison?;
     let record = RunRecord {
         synthfm: VERSION,
-        real: &args.real,
+        real: args.real.iter().map(|path| shown(path)).collect(),
         config: args.config.as_deref(),
         generator: &generator,
     };

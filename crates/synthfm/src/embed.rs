@@ -7,11 +7,12 @@ use crate::cache::CacheArgs;
 use crate::cli::EmbedArgs;
 use crate::input;
 use crate::model::Model;
-use crate::output::{Session, VERSION, create_parent};
+use crate::output::{Session, VERSION, create_parent, shown, usage};
 use crate::paths::Paths;
 use crate::predict::since_ms;
 use crate::progress::spinner;
 use synthfm_image::write_json;
+use synthfm_sam::describe_embedding;
 
 /// Writes the embedding and, beside it, what it was made from.
 pub(crate) fn run(args: &EmbedArgs, session: &Session) -> Result<()> {
@@ -21,6 +22,12 @@ pub(crate) fn run(args: &EmbedArgs, session: &Session) -> Result<()> {
         paths.read("--model", &path);
     }
     paths.write("-o", &args.out)?;
+    if args.out.is_file() && !describe_embedding(&args.out).is_ok_and(|found| found.is_some()) {
+        return Err(usage(format!(
+            "-o {} is no embedding and would be replaced: choose another name",
+            args.out.display()
+        )));
+    }
     let record_path = paths.record(
         "the record",
         &args.out.with_extension("json"),
@@ -41,7 +48,7 @@ pub(crate) fn run(args: &EmbedArgs, session: &Session) -> Result<()> {
     let (slice, axis) = input.place.slice().unzip();
     let record = json!({
         "synthfm": VERSION,
-        "input": args.input,
+        "input": shown(&args.input),
         "slice": slice,
         "axis": axis,
         "window": input.window,
@@ -51,7 +58,7 @@ pub(crate) fn run(args: &EmbedArgs, session: &Session) -> Result<()> {
         "encoder_sha256": encoder_sha256,
         "cache": CacheArgs::stats(&predictor),
         "precision": predictor.arithmetic().to_string(),
-        "embedding": args.out,
+        "embedding": shown(&args.out),
         "encode_ms": encode_ms,
     });
     write_json(&record_path, &record)?;

@@ -76,20 +76,22 @@ impl FromStr for Position {
     }
 }
 
+/// A number without hundreds of digits.
+fn short(v: f64) -> String {
+    if v.abs() < 1e9 {
+        v.to_string()
+    } else {
+        format!("{v:e}")
+    }
+}
+
 impl std::fmt::Display for Position {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let numbers: &[f64] = match self {
             Self::InPlane(numbers) => numbers,
             Self::InSpace(numbers) => numbers,
         };
-        let short = |v: &f64| {
-            if v.abs() < 1e9 {
-                v.to_string()
-            } else {
-                format!("{v:e}")
-            }
-        };
-        let all: Vec<String> = numbers.iter().map(short).collect();
+        let all: Vec<String> = numbers.iter().map(|&v| short(v)).collect();
         write!(f, "({})", all.join(", "))
     }
 }
@@ -185,8 +187,9 @@ pub(crate) fn slice_of(
         let nearest = (slice + 0.5).floor();
         if !(nearest >= 0.0 && nearest < count as f64) {
             return Err(usage(format!(
-                "the point {position} ({}) lies on {plane} slice {nearest}, and the volume has slices 0 to {}",
+                "the point {position} ({}) lies on {plane} slice {}, and the volume has slices 0 to {}",
                 frame.name(),
+                short(nearest),
                 count.saturating_sub(1)
             )));
         }

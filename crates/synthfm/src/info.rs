@@ -6,13 +6,14 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use synthfm_eval::dataset::Dataset;
+use synthfm_image::is_special;
 use synthfm_sam::{ModelFile, describe_embedding, devices};
 use synthfm_train::TrainConfig;
 
 use crate::cli::InfoArgs;
 use crate::generate::Record;
 use crate::models;
-use crate::output::{Session, VERSION};
+use crate::output::{Session, VERSION, usage};
 use crate::overrides::read_text;
 use crate::{info_results, info_scan};
 
@@ -23,6 +24,9 @@ pub(crate) type Facts = (Value, String);
 
 /// Tells what lies at a path; without one, which devices there are.
 pub(crate) fn run(args: &InfoArgs, session: &Session) -> Result<()> {
+    if args.out.is_none() && (args.view.slice.is_some() || args.view.window.is_some()) {
+        return Err(usage("--slice and --window are for the picture of --out"));
+    }
     let (value, text) = match &args.path {
         Some(path) if path.is_dir() => folder(path, args)?,
         Some(path) => file(path, args)?,
@@ -49,6 +53,12 @@ fn machine() -> Facts {
 }
 
 fn file(path: &Path, args: &InfoArgs) -> Result<Facts> {
+    if is_special(path) {
+        bail!(
+            "{}: a pipe or device, which cannot be read twice: write it to a file first",
+            path.display()
+        );
+    }
     let ending = path
         .extension()
         .and_then(|ending| ending.to_str())

@@ -21,11 +21,12 @@ const MAX_LINE_BYTES: u64 = 64 << 10;
 
 /// What a JSON file of ours, or one that we read, is; `None` for others.
 pub(crate) fn json(value: &Value) -> Option<Facts> {
-    let rules: [fn(&Value) -> Option<Facts>; 10] = [
+    let rules: [fn(&Value) -> Option<Facts>; 11] = [
         predictions,
         mask_record,
         embedding_record,
         comparison,
+        tests,
         coco,
         description,
         shard,
@@ -105,6 +106,19 @@ fn comparison(value: &Value) -> Option<Facts> {
     );
     Some((
         json!({ "kind": "comparison", "groups": groups, "synthetic_structures": structures }),
+        text,
+    ))
+}
+
+/// `comparison.json` of two reports.
+fn tests(value: &Value) -> Option<Facts> {
+    let comparisons = length(&value["comparisons"]).or_else(|| length(value))?;
+    let first = value["comparisons"].get(0).or_else(|| value.get(0))?;
+    first["p_holm"].as_f64()?;
+    let text =
+        format!("comparison of models: {comparisons} tests; the page beside it shows them\n");
+    Some((
+        json!({ "kind": "comparison of models", "comparisons": comparisons }),
         text,
     ))
 }
@@ -223,7 +237,7 @@ pub(crate) fn folder(path: &Path) -> Result<Option<Facts>> {
     if holds("manifest.jsonl") {
         return generated(path).map(Some);
     }
-    if holds("cases") && (holds("states.json") || holds("uploads")) {
+    if holds("uploads") && (holds("cases") || holds("states.json") || holds(".lock")) {
         return Ok(Some(annotations(path)));
     }
     Ok(None)

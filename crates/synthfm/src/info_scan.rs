@@ -17,7 +17,7 @@ use synthfm_image::{
 use crate::cli::InfoArgs;
 use crate::info::Facts;
 use crate::input::{self, View};
-use crate::output::create_parent;
+use crate::output::{check_png, create_parent, shown};
 use crate::paths::Paths;
 use crate::slice_picture::draw_axes;
 
@@ -42,6 +42,11 @@ pub(crate) fn run(path: &Path, args: &InfoArgs) -> Result<Facts> {
                 Some(Ok((segmentation, warnings))) if !segmentation.segments.is_empty() => {
                     Ok(of_segmentation(&segmentation, &warnings))
                 }
+                _ if error.to_string().contains("an RT Structure Set") => Ok((
+                    json!({ "kind": "RT Structure Set" }),
+                    "RT Structure Set (DICOM): contours, to be opened in a planning system or 3D Slicer\n"
+                        .to_owned(),
+                )),
                 _ => Err(error.into()),
             };
         }
@@ -52,6 +57,7 @@ pub(crate) fn run(path: &Path, args: &InfoArgs) -> Result<Facts> {
     };
     push_info(&mut value, &mut text, &scan.info, args.anonymous);
     if let Some(out) = &args.out {
+        check_png("--out", out)?;
         let mut paths = Paths::default();
         paths.read("the input", path);
         paths.write("--out", out)?;
@@ -59,8 +65,11 @@ pub(crate) fn run(path: &Path, args: &InfoArgs) -> Result<Facts> {
         create_parent(out)?;
         let input = input::of_scan(path, &scan, &View::from(&args.view))?;
         write_rgb_png(out, &draw_axes(&input, path))?;
-        let _ = writeln!(text, "picture of  {}", out.display());
-        value["out"] = json!(out);
+        let _ = writeln!(text, "picture     {}", out.display());
+        if let (Some([low, high]), Some(source)) = (input.window, &input.window_source) {
+            let _ = writeln!(text, "shown       {low} to {high}: {source}");
+        }
+        value["out"] = json!(shown(out));
         value["window"] = json!(input.window);
         value["window_source"] = json!(input.window_source);
     }

@@ -138,7 +138,7 @@ fn of_volume(path: &Path, volume: &Volume, info: ScanInfo, view: &View) -> Resul
         None => {
             let path = path.display();
             return Err(usage(format!(
-                "{path} is a volume of {count} {plane} slices: choose one with --slice (0 to {}), or give points in space",
+                "{path} is a volume of {count} {plane} slices: choose one with --slice (0 to {})",
                 count.saturating_sub(1)
             )));
         }

@@ -14,7 +14,7 @@ use crate::cli::{
     ExportArgs, ExportFormat, ModelsAction, ModelsArgs, OnnxInputKind, OnnxMasksKind,
 };
 use crate::model::{EMBEDDED, MODELS_VARIABLE, Model, registered};
-use crate::output::{Session, create_parent, usage};
+use crate::output::{Session, create_parent, shown, usage};
 use crate::paths::Paths;
 use crate::progress::{bar, spinner};
 
@@ -42,11 +42,11 @@ fn list(session: &Session) -> Result<()> {
         match ModelFile::open(&path).and_then(|file| file.report()) {
             Ok(report) => {
                 let _ = writeln!(text, "{name:<24} {}", one_line(&report));
-                all.push(json!({ "name": name, "path": path, "report": report }));
+                all.push(json!({ "name": name, "path": shown(&path), "report": report }));
             }
             Err(error) => {
                 let _ = writeln!(text, "{name:<24} unusable: {error}");
-                all.push(json!({ "name": name, "path": path, "error": error.to_string() }));
+                all.push(json!({ "name": name, "path": shown(&path), "error": error.to_string() }));
             }
         }
     }
@@ -250,7 +250,7 @@ fn export_onnx(args: &ExportArgs, model: &Model, session: &Session) -> Result<()
         .collect::<Result<Vec<_>>>()?;
     let outputs: Vec<_> = sizes
         .iter()
-        .map(|(path, bytes)| json!({ "output": path, "bytes": bytes }))
+        .map(|(path, bytes)| json!({ "output": shown(path), "bytes": bytes }))
         .collect();
     session.print(&outputs, || {
         sizes.iter().fold(String::new(), |mut text, (path, bytes)| {
@@ -264,7 +264,7 @@ fn export_onnx(args: &ExportArgs, model: &Model, session: &Session) -> Result<()
 fn print_written(output: &Path, session: &Session) -> Result<()> {
     let report = ModelFile::open(output)?.report()?;
     let bytes = std::fs::metadata(output)?.len();
-    let result = json!({ "output": output, "bytes": bytes, "report": report });
+    let result = json!({ "output": shown(output), "bytes": bytes, "report": report });
     session.print(&result, || {
         format!(
             "{}: {:.1} MB\n{}",

@@ -31,6 +31,23 @@ pub(crate) fn usage(message: impl Into<String>) -> anyhow::Error {
     UsageError(message.into()).into()
 }
 
+/// A path for results; what is no Unicode in it is replaced, for JSON holds nothing else.
+pub(crate) fn shown(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+/// Refuses a picture that would be written under the name of something else.
+pub(crate) fn check_png(flag: &str, path: &Path) -> Result<()> {
+    let ending = path.extension().unwrap_or_default();
+    if ending.eq_ignore_ascii_case("png") || synthfm_image::is_special(path) {
+        return Ok(());
+    }
+    Err(usage(format!(
+        "{flag} {}: a name that ends in .png expected",
+        path.display()
+    )))
+}
+
 /// The flags of every verb, in force.
 #[derive(Debug)]
 pub(crate) struct Session {

@@ -9,6 +9,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use synthfm_image::is_special;
 use toml::{Table, Value};
 
 use crate::output::usage;
@@ -24,6 +25,12 @@ pub(crate) fn read_toml(path: &Path) -> Result<Table> {
 
 /// Reads a text file of at most `limit` bytes.
 pub(crate) fn read_text(path: &Path, limit: u64) -> Result<String> {
+    if is_special(path) {
+        bail!(
+            "{}: a pipe or device: write it to a file first",
+            path.display()
+        );
+    }
     let bytes = fs::metadata(path)
         .with_context(|| path.display().to_string())?
         .len();

@@ -70,6 +70,11 @@ impl Paths {
 
     /// Adds a file that the command writes under a name that the user chose.
     pub(crate) fn write(&mut self, what: &str, path: &Path) -> Result<()> {
+        self.add(what, path, false)
+    }
+
+    /// See [`Self::write`]; `is_own` says that what is there was written by synthfm.
+    fn add(&mut self, what: &str, path: &Path, is_own: bool) -> Result<()> {
         if is_special(path) {
             return Ok(());
         }
@@ -82,7 +87,8 @@ impl Paths {
                 "{what} {shown} is {other}, which it would replace: choose another name"
             )));
         }
-        if let Some(folder) = path.exists().then(|| self.folder_of(path)).flatten() {
+        let foreign = path.exists() && !is_own;
+        if let Some(folder) = foreign.then(|| self.folder_of(path)).flatten() {
             return Err(usage(format!(
                 "{what} {shown} is a file in {folder}, which it would replace: choose another name"
             )));
@@ -132,13 +138,14 @@ impl Paths {
 
     /// Adds a file that the command writes under a fixed name, which must be free or an earlier result.
     pub(crate) fn fixed(&mut self, what: &str, path: &Path) -> Result<()> {
-        if path.exists() && !is_ours(path) {
+        let is_own = is_ours(path);
+        if path.exists() && !is_own {
             return Err(usage(format!(
                 "{what} {} was not written by synthfm and would be replaced: choose another place",
                 path.display()
             )));
         }
-        self.write(what, path)
+        self.add(what, path, is_own)
     }
 
     /// Adds a folder that the command fills. It must be absent or empty, apart from hidden files, or one that synthfm

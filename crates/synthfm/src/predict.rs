@@ -17,7 +17,7 @@ use crate::cli::PredictArgs;
 use crate::frame::{Corners, Frame, Position, Spot, region, slice_of, spot};
 use crate::input::{self, Input, View};
 use crate::model::Model;
-use crate::output::{Session, VERSION, create_parent, usage};
+use crate::output::{Session, VERSION, check_png, create_parent, shown, usage};
 use crate::paths::Paths;
 use crate::progress::spinner;
 use crate::{predict_volume, prompts_file};
@@ -33,6 +33,9 @@ const WHOLE_FRAME: f64 = 0.95;
 pub(crate) fn run(args: &PredictArgs, session: &Session) -> Result<()> {
     match &args.prompts {
         Some(file) => prompts_file::run(file, args, session),
+        None if args.labels || args.overlay_dir.is_some() => Err(usage(
+            "--labels and --overlay-dir are for --prompts; --overlay draws a single answer",
+        )),
         None if args.volume => predict_volume::run(args, session),
         None => one(args, session),
     }
@@ -263,6 +266,7 @@ pub(crate) fn check_paths(args: &PredictArgs) -> Result<Option<PathBuf>> {
         paths.write("--also", out)?;
     }
     if let Some(overlay) = &args.overlay {
+        check_png("--overlay", overlay)?;
         paths.write("--overlay", overlay)?;
     }
     let record = if is_special(&args.out) {
@@ -307,7 +311,7 @@ fn record(args: &PredictArgs, input: &Input, marks: &Marks, answer: &Answer) -> 
         "axis": axis,
         "window": input.window,
         "window_source": input.window_source,
-        "embedding": args.embedding,
+        "embedding": args.embedding.as_deref().map(shown),
         "multimask": args.multimask,
         "iou": answer.iou,
         "crop": window.map(|w| [w.left, w.top, w.size.width, w.size.height]),
@@ -327,7 +331,7 @@ pub(crate) fn volume_record(args: &PredictArgs, info: &ScanInfo, marks: &Marks) 
     let labels: Vec<u8> = positive.chain(args.negative.iter().map(|_| 0)).collect();
     json!({
         "synthfm": VERSION,
-        "input": args.input,
+        "input": shown(&args.input),
         "format": info.format.name(),
         "modality": info.modality,
         "frame": args.frame,
@@ -335,11 +339,11 @@ pub(crate) fn volume_record(args: &PredictArgs, info: &ScanInfo, marks: &Marks) 
         "point_labels": labels,
         "box": args.box_.map(|corners| corners.numbers()),
         "positions": marks,
-        "mask_prompt": args.mask_prompt,
-        "mask": args.out,
-        "also": args.also,
+        "mask_prompt": args.mask_prompt.as_deref().map(shown),
+        "mask": shown(&args.out),
+        "also": args.also.iter().map(|out| shown(out)).collect::<Vec<_>>(),
         "name": args.name,
-        "overlay": args.overlay,
+        "overlay": args.overlay.as_deref().map(shown),
     })
 }
 

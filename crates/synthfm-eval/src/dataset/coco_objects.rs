@@ -200,6 +200,10 @@ impl CocoImages {
         };
         let structures = categories.values().map(structure).collect();
         let (mut images, index, mut left_out) = listed_images(file.images);
+        if images.is_empty() {
+            let notes = left_out.notes().join("; ");
+            return Err(problem(path, format!("no image is listed ({notes})")));
+        }
         for _ in categories.len()..count {
             left_out.add("categories without id or name, or listed twice".to_owned());
         }

@@ -19,18 +19,35 @@ const MAX_MANIFEST_BYTES: u64 = 64 << 20;
 /// What we read of `dataset.json`; other keys are left alone.
 #[derive(Debug, Deserialize)]
 pub(super) struct Manifest {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "words")]
     pub(super) name: Option<String>,
     #[serde(default)]
     channel_names: BTreeMap<String, String>,
     labels: BTreeMap<String, Value>,
     pub(super) file_ending: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "words")]
     modality: Option<String>,
     #[serde(default)]
     pub(super) instances: bool,
     #[serde(default)]
     pub(super) cases: Vec<CaseEntry>,
+}
+
+/// A text; of a number its digits, and of a list or a map of texts, as the decathlon names modalities, the first.
+fn words<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> std::result::Result<Option<String>, D::Error> {
+    let first = |value: &Value| match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    };
+    let found = Value::deserialize(deserializer)?;
+    Ok(match &found {
+        Value::Array(list) => list.first().and_then(first),
+        Value::Object(map) => map.values().next().and_then(first),
+        other => first(other),
+    })
 }
 
 /// What is known of one case beside its files.
@@ -111,11 +128,16 @@ impl Manifest {
         let own = entry.and_then(|entry| entry.modality.as_deref());
         let channel = || self.channel_names.get("0").map(String::as_str);
         let stated = own.or(self.modality.as_deref()).or_else(channel);
-        match stated.unwrap_or("unknown").trim().to_uppercase().as_str() {
-            "MRI" => "MR".to_owned(),
-            "ULTRASOUND" => "US".to_owned(),
-            other => other.to_owned(),
-        }
+        modality_name(stated.unwrap_or("unknown"))
+    }
+}
+
+/// A modality in the words of the reports.
+pub(super) fn modality_name(stated: &str) -> String {
+    match stated.trim().to_uppercase().as_str() {
+        "MRI" => "MR".to_owned(),
+        "ULTRASOUND" => "US".to_owned(),
+        other => other.to_owned(),
     }
 }
 

@@ -13,6 +13,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use self::manifest::modality_name;
 use crate::Result;
 
 pub use layout::Layout;
@@ -93,6 +94,18 @@ impl Dataset {
     /// listed in [`Dataset::skipped`]; a folder in no known layout is an error that says what was expected.
     pub fn open(root: &Path) -> Result<Self> {
         Layout::detect(root)?.open(root)
+    }
+
+    /// Names the modality of cases after the channel that is read of them, where it was named after the first one.
+    #[must_use]
+    pub fn of_channel(mut self, channel: usize) -> Self {
+        let name = |number: usize| self.channels.get(number).map(|name| modality_name(name));
+        if let (Some(first), Some(read)) = (name(0), name(channel)) {
+            for case in self.cases.iter_mut().filter(|case| case.modality == first) {
+                case.modality.clone_from(&read);
+            }
+        }
+        self
     }
 
     /// The same for a folder of a known layout.

@@ -302,6 +302,12 @@ fn one_channel_of_several_is_read_and_named() {
     assert_eq!(first.views[0].labels, second.views[0].labels);
     let error = load(2).unwrap_err().to_string();
     assert!(error.contains("channel 2 does not exist"), "{error}");
+    // MSD's own names say little; nnU-Net's may be modalities.
+    let mut named = foreign("msd_4d");
+    named.channels = vec!["CT".to_owned(), "mri".to_owned()];
+    named.cases[0].modality = "CT".to_owned();
+    assert_eq!(named.clone().of_channel(1).cases[0].modality, "MR");
+    assert_eq!(named.of_channel(0).cases[0].modality, "CT");
 }
 
 #[test]

@@ -100,7 +100,10 @@ impl Folder {
             if total <= self.max_bytes {
                 break;
             }
-            remove(&entry.path)?;
+            // A file of another kind may have a name like ours.
+            if super::file::describe_embedding(&entry.path).is_ok_and(|found| found.is_some()) {
+                remove(&entry.path)?;
+            }
             total -= entry.bytes;
         }
         Ok(())

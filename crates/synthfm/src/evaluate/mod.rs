@@ -21,7 +21,7 @@ use synthfm_serve::ModelRecord;
 
 use crate::interrupt;
 use crate::model::Model;
-use crate::output::{Session, VERSION, usage};
+use crate::output::{Session, VERSION, shown, usage};
 use crate::paths::{Paths, is_ours, read_record};
 use crate::progress::Counter;
 use synthfm_image::create_folder;
@@ -35,7 +35,7 @@ const MAX_JOBS: usize = 8;
 #[derive(Serialize)]
 struct RunRecord<'a> {
     synthfm: &'static str,
-    data: &'a [PathBuf],
+    data: Vec<String>,
     layouts: Vec<Layout>,
     /// The models as they were named, floors included.
     asked: &'a [String],
@@ -47,7 +47,7 @@ struct RunRecord<'a> {
     seconds: f64,
     rows_from_earlier_run: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
-    replayed: Option<&'a PathBuf>,
+    replayed: Option<String>,
 }
 
 /// Evaluates, writes the report and prints the tables; or compares two reports.
@@ -73,7 +73,7 @@ pub(crate) fn run(args: &EvaluateArgs, session: &Session) -> Result<()> {
     let started = Instant::now();
     let mut record = RunRecord {
         synthfm: VERSION,
-        data: &args.data,
+        data: args.data.iter().map(|path| shown(path)).collect(),
         layouts: datasets.iter().map(|dataset| dataset.layout).collect(),
         asked: &args.model,
         models: Vec::new(),
@@ -83,7 +83,7 @@ pub(crate) fn run(args: &EvaluateArgs, session: &Session) -> Result<()> {
         views: args.views.to_string(),
         seconds: 0.0,
         rows_from_earlier_run: 0,
-        replayed: args.replay.as_ref(),
+        replayed: args.replay.as_deref().map(shown),
     };
     let segmenters = segmenters(args, &mut record, session)?;
     let run = RunOptions {
@@ -239,6 +239,7 @@ fn open(args: &EvaluateArgs) -> Result<Vec<Dataset>> {
             Some(layout) => Dataset::open_as(path, layout)?,
             None => Dataset::open(path)?,
         };
+        dataset = dataset.of_channel(args.channel);
         let name = dataset.name.clone();
         let mut number = 1;
         while !taken.insert(dataset.name.clone()) {

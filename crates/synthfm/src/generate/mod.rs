@@ -26,7 +26,7 @@ use toml::Table;
 
 use crate::cli::{Format, GenerateArgs};
 use crate::interrupt;
-use crate::output::{Session, VERSION, create_parent, usage};
+use crate::output::{Session, VERSION, check_png, create_parent, shown, usage};
 use crate::overrides::{read_text, read_toml, resolve};
 use crate::paths::Paths;
 use folder::Folder;
@@ -76,7 +76,10 @@ fn check_paths(args: &GenerateArgs) -> Result<()> {
         }
     }
     match &args.preview {
-        Some(preview) => paths.write("--preview", preview),
+        Some(preview) => {
+            check_png("--preview", preview)?;
+            paths.write("--preview", preview)
+        }
         None => Ok(()),
     }
 }
@@ -106,8 +109,8 @@ fn generate(args: &GenerateArgs, session: &Session) -> Result<()> {
         write_sheet(path, &config, args.seed, first, &stop)?;
         let _ = writeln!(text, "{}: contact sheet", path.display());
     }
-    result["out"] = json!(args.out);
-    result["preview"] = json!(args.preview);
+    result["out"] = json!(args.out.as_deref().map(shown));
+    result["preview"] = json!(args.preview.as_deref().map(shown));
     result["samples"] = json!([share.start, share.end]);
     session.print(&result, || text)
 }
@@ -213,7 +216,7 @@ fn render_again(path: &Path, args: &GenerateArgs, session: &Session) -> Result<(
         let tile = preview::tile(&params, &sample)?;
         write_rgb_png(sheet, &preview::sheet(&[tile])?)?;
     }
-    let result = json!({ "out": args.out, "preview": args.preview, "seed": params.seed, "index": params.index });
+    let result = json!({ "out": args.out.as_deref().map(shown), "preview": args.preview.as_deref().map(shown), "seed": params.seed, "index": params.index });
     session.print(&result, || {
         format!("rendered seed {}, index {}", params.seed, params.index)
     })

@@ -124,7 +124,9 @@ pub(super) fn read(file: &Path) -> Result<Vec<Value>> {
         )
     };
     let text = read_text(file, MAX_PROMPTS_BYTES).with_context(expected)?;
-    let entries: Vec<Value> = serde_json::from_str(&text).with_context(expected)?;
+    // Programs of Windows put a mark in front.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let entries: Vec<Value> = serde_json::from_str(text).with_context(expected)?;
     if entries.is_empty() {
         bail!("{}: the list is empty", file.display());
     }
@@ -145,10 +147,10 @@ pub(super) fn plan(
     outcomes: &mut BTreeMap<usize, Outcome>,
 ) -> Groups {
     let mut groups = Groups::new();
-    let mut taken = BTreeSet::new();
+    let mut taken = Taken::default();
     for (index, value) in entries.iter().enumerate() {
         match task(index, value, args, &mut taken) {
-            Ok((image, task)) => groups.entry(args.input.join(image)).or_default().push(task),
+            Ok((image, task)) => groups.entry(image).or_default().push(task),
             Err(error) => {
                 outcomes.insert(index, Outcome::failed(&error));
             }
@@ -157,19 +159,90 @@ pub(super) fn plan(
     groups
 }
 
+/// Names that entries before have taken.
+#[derive(Default)]
+struct Taken {
+    /// Of files, without their endings.
+    names: BTreeSet<String>,
+    /// The image of each map of labels.
+    labels: BTreeMap<String, PathBuf>,
+}
+
+impl Taken {
+    /// Takes the names of what an entry is written to.
+    fn take(&mut self, image: &Path, output: &str, args: &PredictArgs) -> Result<()> {
+        if self.names.contains(output) || self.labels.contains_key(output) {
+            bail!("another entry is written to {output} already: choose another id");
+        }
+        if args.labels {
+            let name = labels_name(image)?;
+            if name == output || self.names.contains(&name) {
+                bail!("{name} is the name of the image's map of labels: choose another id");
+            }
+            let other = self.labels.entry(name).or_insert_with(|| image.to_owned());
+            if other != image {
+                bail!(
+                    "the map of labels would be that of {} too: give one of the images another name",
+                    other.display()
+                );
+            }
+        }
+        if args.overlay_dir.is_some() {
+            self.names.insert(format!("{output}{OVERLAY}"));
+        }
+        self.names.insert(output.to_owned());
+        Ok(())
+    }
+}
+
+/// What each field holds, for messages; serde's name types, and not always fields.
+fn check_fields(value: &Value) -> Result<()> {
+    type Rule = (&'static str, fn(&Value) -> bool, &'static str);
+    fn numbers(value: &Value) -> bool {
+        value
+            .as_array()
+            .is_some_and(|list| list.iter().all(Value::is_number))
+    }
+    fn points(value: &Value) -> bool {
+        value
+            .as_array()
+            .is_some_and(|list| list.iter().all(numbers))
+    }
+    const RULES: [Rule; 9] = [
+        ("image", Value::is_string, "the name of a file"),
+        ("points", points, "a list of [x, y] or [x, y, z]"),
+        ("point_labels", numbers, "a list of 1 and 0"),
+        ("box", numbers, "four numbers, or six in space"),
+        ("slice", Value::is_u64, "a whole number from 0"),
+        ("axis", Value::is_string, "axial, coronal or sagittal"),
+        ("window", Value::is_string, "a text as for --window"),
+        ("frame", Value::is_string, "voxel, display, lps or ras"),
+        ("mask", Value::is_string, "the name of a file"),
+    ];
+    for (name, holds, expected) in RULES {
+        if let Some(found) = value.get(name).filter(|found| !found.is_null())
+            && !holds(found)
+        {
+            let found: String = found.to_string().chars().take(60).collect();
+            bail!("{name}: {expected} expected, got {found}");
+        }
+    }
+    Ok(())
+}
+
 /// The task of an entry and its image.
 fn task(
     index: usize,
     value: &Value,
     args: &PredictArgs,
-    taken: &mut BTreeSet<String>,
+    taken: &mut Taken,
 ) -> Result<(PathBuf, Task)> {
+    check_fields(value)?;
     let entry = Entry::deserialize(value)?;
     let points = points(&entry)?;
+    let image = args.input.join(&entry.image);
     let output = format!("{}__{}", stem_of(&entry.image)?, checked(&entry.id)?);
-    if !taken.insert(output.clone()) {
-        bail!("another entry is written to {output} already: choose another id");
-    }
+    taken.take(&image, &output, args)?;
     let shared = View::from(&args.view);
     let task = Task {
         entry: index,
@@ -186,7 +259,7 @@ fn task(
         output,
         id: entry.id,
     };
-    Ok((entry.image, task))
+    Ok((image, task))
 }
 
 fn points(entry: &Entry) -> Result<Vec<(Position, bool)>> {
@@ -206,8 +279,16 @@ fn points(entry: &Entry) -> Result<Vec<(Position, bool)>> {
     Ok(entry.points.iter().copied().zip(labels).collect())
 }
 
+/// What the name of a picture of an entry has after that of its mask.
+pub(super) const OVERLAY: &str = ".overlay";
+
+/// The map of labels of an image, without its ending.
+pub(super) fn labels_name(image: &Path) -> Result<String> {
+    Ok(format!("{}__labels", stem_of(image)?))
+}
+
 /// The name of an image without the ending of its format.
-pub(super) fn stem_of(image: &Path) -> Result<String> {
+fn stem_of(image: &Path) -> Result<String> {
     let Some(name) = image.file_name() else {
         bail!("image {}: not the name of a file", image.display());
     };
@@ -251,7 +332,7 @@ mod tests {
     }
 
     fn parse(value: &Value) -> Result<(PathBuf, Task)> {
-        task(0, value, &args(), &mut BTreeSet::new())
+        task(0, value, &args(), &mut Taken::default())
     }
 
     #[test]
@@ -259,7 +340,7 @@ mod tests {
         let value = json!({ "image": "d/a.nii.gz", "id": 3, "points": [[1, 2.5], [3, 4, 5]], "point_labels": [1, 0],
                             "box": [0, 1, 2, 3], "frame": "display", "slice": 7, "axis": "coronal", "window": "400,40" });
         let (image, task) = parse(&value).unwrap();
-        assert_eq!(image, Path::new("d/a.nii.gz"));
+        assert_eq!(image, Path::new("./d/a.nii.gz"));
         assert_eq!(task.output, "a__3");
         assert_eq!(
             task.points,
@@ -316,6 +397,22 @@ mod tests {
                 "points: x,y or x,y,z",
             ),
             (
+                json!({ "image": "a.png", "id": "b", "points": [[1, "2"]] }),
+                "points: a list of [x, y]",
+            ),
+            (
+                json!({ "image": "a.png", "id": "b", "slice": "5" }),
+                "slice: a whole number from 0 expected, got \"5\"",
+            ),
+            (
+                json!({ "image": "a.png", "id": "b", "slice": -1 }),
+                "slice: a whole",
+            ),
+            (
+                json!({ "image": "a.png", "id": "b", "window": [400, 40] }),
+                "window: a text",
+            ),
+            (
                 json!({ "image": "a.png", "id": "b", "box": [1, 2, 3] }),
                 "box: 4 numbers",
             ),
@@ -340,10 +437,29 @@ mod tests {
 
     #[test]
     fn two_entries_never_share_a_file() {
-        let mut taken = BTreeSet::new();
+        let mut taken = Taken::default();
         let value = json!({ "image": "a.png", "id": "b", "points": [[1, 2]] });
         assert!(task(0, &value, &args(), &mut taken).is_ok());
         let error = task(1, &value, &args(), &mut taken).err().unwrap();
         assert!(error.to_string().contains("another id"));
+        // Maps of labels and pictures have names too.
+        let mut args = args();
+        (args.labels, args.overlay_dir) = (true, Some("o".into()));
+        let mut taken = Taken::default();
+        let mut refused = |image: &str, id: &str| {
+            let value = json!({ "image": image, "id": id, "points": [[1, 2]] });
+            let found = task(0, &value, &args, &mut taken);
+            found.err().map(|error| error.to_string())
+        };
+        assert_eq!(refused("a.png", "b"), None);
+        assert_eq!(refused("a.png", "c"), None);
+        for (image, id, part) in [
+            ("a.png", "labels", "another id"),
+            ("a.png", "b.overlay", "another id"),
+            ("other/a.png", "d", "another name"),
+        ] {
+            let error = refused(image, id).unwrap();
+            assert!(error.contains(part), "{error}");
+        }
     }
 }

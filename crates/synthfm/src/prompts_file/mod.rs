@@ -22,7 +22,7 @@ use synthfm_image::{
 };
 use synthfm_sam::{Predictor, Prompts};
 
-use self::entry::{Groups, Task, plan, read, stem_of};
+use self::entry::{Groups, OVERLAY, Task, labels_name, plan, read};
 use self::labels::Labels;
 use crate::cache::CacheArgs;
 use crate::cli::PredictArgs;
@@ -30,7 +30,7 @@ use crate::frame::slice_of;
 use crate::input::{self, Input, View};
 use crate::interrupt;
 use crate::model::Model;
-use crate::output::{Session, VERSION, usage};
+use crate::output::{Session, VERSION, shown, usage};
 use crate::paths::Paths;
 use crate::predict::{
     Marks, check_output, doubts, output_of, place_prompts, prompts_picture, since_ms,
@@ -132,19 +132,14 @@ pub(crate) fn run(file: &Path, args: &PredictArgs, session: &Session) -> Result<
         "model": model.record()?,
         "precision": predictor.arithmetic().to_string(),
         "cache": CacheArgs::stats(&predictor),
-        "prompts": file,
-        "input": args.input,
+        "prompts": shown(file),
+        "input": shown(&args.input),
         "multimask": args.multimask,
     });
     if args.labels {
         about["labels"] = json!(maps);
     }
     report(about, &entries, outcomes, args, session)
-}
-
-/// The map of labels of an image, without its ending.
-fn labels_name(image: &Path) -> Result<String> {
-    Ok(format!("{}__labels", stem_of(image)?))
 }
 
 /// Compares what is read and written.
@@ -201,8 +196,8 @@ fn check_paths(file: &Path, groups: &Groups, args: &PredictArgs) -> Result<()> {
 }
 
 fn overlay_name(task: &Task) -> String {
-    // Masks may be PNG files of the same name in the same folder.
-    format!("{}.overlay.png", task.output)
+    // Masks may be PNG files in the same folder.
+    format!("{}{OVERLAY}.png", task.output)
 }
 
 /// What all entries share.

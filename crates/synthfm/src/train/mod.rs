@@ -17,7 +17,7 @@ use toml::Table;
 use crate::allocator;
 use crate::cli::TrainArgs;
 use crate::interrupt;
-use crate::output::Session;
+use crate::output::{Session, shown};
 use crate::overrides::{read_toml, resolve};
 use crate::paths::Paths;
 use crate::progress::bar;
@@ -80,7 +80,8 @@ pub(crate) fn run(args: &TrainArgs, session: &Session) -> Result<()> {
             args.out.display()
         );
     }
-    let result = json!({ "out": args.out, "steps": outcome.step, "model": outcome.model });
+    let result =
+        json!({ "out": shown(&args.out), "steps": outcome.step, "model": shown(&outcome.model) });
     session.print(&result, || {
         format!(
             "{}: trained for {} steps",

@@ -92,3 +92,82 @@ fn everything_that_is_written_is_described() {
     fs::create_dir(at("empty")).unwrap();
     synthfm(folder.path(), &["info", "empty"]).fails(1, &["empty", "neither a data set"]);
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn odd_names_and_pipes_end_nothing() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    use std::process::Command;
+
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    picture(&at("a.png"));
+    let latin = OsStr::from_bytes(b"b\xe9.png");
+    fs::copy(at("a.png"), folder.path().join(latin)).unwrap();
+    let line = |args: &[&OsStr]| {
+        let mut command = crate::common::command(folder.path(), &[]);
+        crate::common::finish(command.args(args))
+    };
+    let words = |text: &'static str| text.split(' ').map(OsStr::new);
+    let mut predict: Vec<&OsStr> = words("predict --point=30,20 --json -o").collect();
+    let mask = OsStr::from_bytes(b"m\xe9.png");
+    predict.extend([mask, latin]);
+    let record = line(&predict).ok().json();
+    assert_eq!(record["input"], "b\u{fffd}.png");
+    assert!(folder.path().join(mask).is_file());
+    let mut embed: Vec<&OsStr> = words("embed -o e.safetensors --json").collect();
+    embed.push(latin);
+    assert_eq!(line(&embed).ok().json()["input"], "b\u{fffd}.png");
+
+    let made = Command::new("mkfifo").arg(at("pipe")).status().unwrap();
+    assert!(made.success());
+    for args in [
+        &["info", "pipe"][..],
+        &["predict", ".", "--prompts=pipe", "-o=out"],
+    ] {
+        synthfm(folder.path(), args).fails(1, &["pipe"]);
+    }
+}
+
+#[test]
+fn pictures_and_embeddings_replace_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    picture(&at("a.png"));
+    for name in ["v.nii.gz", "m.safetensors", "d.json"] {
+        fs::write(at(name), name).unwrap();
+    }
+    let lines: [&[&str]; 4] = [
+        &["info", "a.png", "--out=v.nii.gz"],
+        &[
+            "predict",
+            "a.png",
+            "--point=30,20",
+            "-o=x.png",
+            "--overlay=v.nii.gz",
+        ],
+        &["generate", "--count=1", "--size=128", "--preview=d.json"],
+        &["embed", "a.png", "-o=m.safetensors"],
+    ];
+    for line in lines {
+        synthfm(folder.path(), line).fails(2, &[]);
+    }
+    for name in ["v.nii.gz", "m.safetensors", "d.json"] {
+        assert_eq!(fs::read_to_string(at(name)).unwrap(), name);
+    }
+    // What is asked for beside a prompts file, without one.
+    let args = ["predict", "a.png", "--point=1,1", "-o=x.png", "--labels"];
+    synthfm(folder.path(), &args).fails(2, &["--prompts"]);
+    synthfm(folder.path(), &["info", "a.png", "--window=400,40"]).fails(2, &["--out"]);
+    // An earlier list of results may be replaced, also below the images.
+    let entries = json!([{ "image": "a.png", "id": "x", "points": [[30, 20]] }]);
+    fs::write(at("p.json"), format!("\u{feff}{entries}")).unwrap();
+    for _ in 0..2 {
+        synthfm(
+            folder.path(),
+            &["predict", ".", "--prompts=p.json", "-o=out"],
+        )
+        .ok();
+    }
+}

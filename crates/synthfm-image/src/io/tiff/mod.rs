@@ -179,7 +179,7 @@ fn choose(
             };
             notes.push(format!(
                 "a stack of {}: volume {number} of {volumes} was taken, counted by channels, then frames; `--series` \
-                 takes another number",
+                 on the command line takes another",
                 stack.words()
             ));
             let wanted = stack.pages_of(number - 1);
