@@ -95,7 +95,7 @@ async function picture(page) {
   say("a scribble prompts; what was painted outlives it");
 
   const { name, bytes } = await exported(page, "png");
-  assert.match(name, /^fetal_head_0000\.png$/);
+  assert.match(name, /^fetal_head_0000_label\.png$/, "never the name of the image");
   assert(bytes.subarray(1, 4).equals(Buffer.from("PNG")));
   assert.equal((await exported(page, "png-masks")).bytes.subarray(0, 2).toString(), "PK");
   const coco = JSON.parse((await exported(page, "coco")).bytes);
@@ -164,7 +164,7 @@ async function volume(page) {
   await screenshot(page, "volume");
 
   const { name, bytes } = await exported(page, "nifti");
-  assert.equal(name, "ellipsoid.nii.gz");
+  assert.equal(name, "ellipsoid_label.nii.gz");
   const raw = gunzipSync(bytes);
   assert.deepEqual(
     [1, 2, 3].map((n) => raw.readInt16LE(40 + 2 * n)),
@@ -304,8 +304,10 @@ try {
   assert.deepEqual(page.errors, []);
   await errors(page);
   await second(page, browser, server.url);
+  const before = await page.evaluate(() => window.synthfm.study.id);
   await page.click("#done");
-  await page.waitForFunction(() => /Labels are in/.test(document.getElementById("export-text").textContent));
+  await page.waitForFunction(() => /Its labels are in/.test(document.getElementById("said").textContent));
+  await page.waitForFunction((id) => window.synthfm.study.id !== id && window.synthfm.active.slice, before);
   say("a case that is done has its label file");
   await otherHands(page, browser, server.url);
   const { code } = await server.stop();

@@ -38,11 +38,19 @@ export async function startBrowser() {
   return chromium.launch({ executablePath, headless: true, args: FLAGS });
 }
 
+/** A browser of its own that can be killed as a whole. */
+export async function startKillable() {
+  const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
+  const running = await chromium.launchServer({ executablePath, headless: true, args: FLAGS });
+  const browser = await chromium.connect(running.wsEndpoint());
+  return { browser, kill: () => running.kill() };
+}
+
 /** Takes the page's files from a folder instead of the binary (PAGE=crates/synthfm-serve/src/page), to work on them. */
 async function takePageFrom(page, folder, index) {
   const names = { "/": index };
   await page.route(
-    ({ pathname }) => pathname === "/" || /^\/(js\/)?[a-z]+\.(js|css|svg)$/.test(pathname),
+    ({ pathname }) => pathname === "/" || /^\/((js|texts)\/)?[a-z]+\.(js|css|svg|json)$/.test(pathname),
     (route) => {
       const { pathname } = new URL(route.request().url());
       return route.fulfill({ path: join(folder, names[pathname] ?? pathname) });

@@ -14,6 +14,7 @@ use super::desk::{OpenCase, OpenCases};
 use super::engine::Engine;
 use super::error::{ApiError, ApiResult};
 use super::events::Events;
+use super::labels::LabelLists;
 use super::sessions::Sessions;
 use crate::ModelRecord;
 
@@ -28,6 +29,7 @@ pub(super) struct App {
     pub(super) model: ModelRecord,
     pub(super) catalog: Catalog,
     pub(super) desk: OpenCases,
+    pub(super) labels: LabelLists,
     pub(super) sessions: Arc<Sessions>,
     pub(super) events: Arc<Events>,
     pub(super) engine: Engine,
@@ -37,6 +39,8 @@ pub(super) struct App {
     pub(super) reading_uploads: Arc<Semaphore>,
     /// Turns of requests that copy a slice; one is held until its work ends, even if its client has gone.
     pub(super) copying_slices: Arc<Semaphore>,
+    /// The place for exporting all cases.
+    pub(super) exporting: Semaphore,
     /// Becomes true when the server is to end.
     pub(super) stopped: tokio::sync::watch::Receiver<bool>,
 }

@@ -11,8 +11,9 @@ use tokio::sync::{OnceCell, Semaphore};
 use super::annotation::{Store, content_of};
 use super::catalog::Case;
 use super::error::{ApiError, ApiResult};
+use super::labels::{Label, LabelLists};
 use super::reading::reading;
-use super::reference::Reference;
+use super::reference::{Reference, manifest, manifest_names, manifest_of};
 use super::study::Study;
 
 /// Bytes of images in memory before those that nobody has open go.
@@ -35,6 +36,37 @@ pub(super) struct OpenCase {
     propagation: Mutex<Option<Arc<AtomicBool>>>,
     /// What whoever opens the case should know.
     notes: Vec<String>,
+    data_set: DataSet,
+}
+
+/// What the data set that a case belongs to says of it.
+#[derive(Debug, Default)]
+struct DataSet {
+    /// The folder of its `dataset.json` below the opened folder; empty where there is none.
+    place: String,
+    /// Names by value.
+    labels: BTreeMap<u16, String>,
+    /// The kind of image.
+    modality: Option<String>,
+}
+
+impl DataSet {
+    fn of(image: &Path, root: &Path) -> Self {
+        let Some(manifest_path) = manifest_of(image) else {
+            return Self::default();
+        };
+        let folder = manifest_path.parent().unwrap_or(root);
+        let below = folder.strip_prefix(root).unwrap_or(Path::new(".."));
+        let place = below.iter().map(|part| part.to_string_lossy());
+        let manifest = manifest(image).unwrap_or_default();
+        let channels = manifest.get("channel_names").or(manifest.get("modality"));
+        let modality = channels.and_then(|channels| channels.get("0")?.as_str());
+        Self {
+            place: place.collect::<Vec<_>>().join("/"),
+            labels: manifest_names(image),
+            modality: modality.map(str::to_owned),
+        }
+    }
 }
 
 /// The folder of the annotation of an image with this content. Where the folder of the case belongs to other pixels under
@@ -62,7 +94,7 @@ impl OpenCase {
         if case.identity().is_some() && study.identity().as_deref() != case.identity() {
             return Err(ApiError::conflict(
                 "moved",
-                "the folder has changed: start the server again, so that annotations stay with their images",
+                "the folder has changed: open the case again in a moment, when the list of cases is up to date",
             ));
         }
         let content = case.identity().map(|_| study.content());
@@ -85,6 +117,11 @@ impl OpenCase {
             synthfm_image::tell(&format!("note: {}: {note}", case.name));
         }
         let groups = store.annotation().last_group();
+        let data_set = if case.uploaded {
+            DataSet::default()
+        } else {
+            DataSet::of(&file, case.root())
+        };
         Ok(Self {
             case,
             study: Arc::new(study),
@@ -93,12 +130,29 @@ impl OpenCase {
             groups: AtomicU64::new(groups),
             propagation: Mutex::new(None),
             notes,
+            data_set,
         })
     }
 
     /// What whoever opens the case should know.
     pub(super) fn notes(&self) -> &[String] {
         &self.notes
+    }
+
+    /// Names the data set for the lists of labels.
+    pub(super) fn data_set(&self) -> &str {
+        &self.data_set.place
+    }
+
+    /// The structures that every case of the data set may have.
+    pub(super) fn labels(&self, lists: &LabelLists) -> Vec<Label> {
+        lists.of(&self.data_set.place, &self.data_set.labels)
+    }
+
+    /// The kind of image, such as `CT` or `MR`, as its file or its data set calls it.
+    pub(super) fn modality(&self) -> Option<&str> {
+        let own = self.study.info().and_then(|info| info.modality.as_deref());
+        own.or(self.data_set.modality.as_deref())
     }
 
     /// Names the image for the embeddings of its slices: the case, and which volume of its file it is.

@@ -17,6 +17,8 @@ const BEHIND: usize = 256;
 /// Silence after which a sign of life is sent, which also renews the page's lease.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
 
+/// Time after which a browser asks for another stream where one has broken off.
+const COME_BACK: Duration = Duration::from_secs(1);
 /// Time that a stream lasts; browsers open another one by themselves.
 const LONGEST: Duration = Duration::from_hours(1);
 
@@ -24,7 +26,8 @@ const LONGEST: Duration = Duration::from_hours(1);
 #[derive(Debug, Clone)]
 struct Notice {
     kind: &'static str,
-    case: String,
+    /// The case that it is about; everybody is told where there is none.
+    case: Option<String>,
     text: Arc<str>,
 }
 
@@ -46,7 +49,17 @@ impl Events {
         // Nobody may listen.
         let _ = self.sender.send(Notice {
             kind,
-            case: case.to_owned(),
+            case: Some(case.to_owned()),
+            text: value.to_string().into(),
+        });
+    }
+
+    /// Tells all pages.
+    pub(super) fn send_to_all(&self, kind: &'static str, value: &Value) {
+        // Nobody may listen.
+        let _ = self.sender.send(Notice {
+            kind,
+            case: None,
             text: value.to_string().into(),
         });
     }
@@ -58,12 +71,14 @@ impl Events {
         sessions: Arc<Sessions>,
         stopped: tokio::sync::watch::Receiver<bool>,
     ) -> Sse<impl Stream<Item = Result<Event, Infallible>> + use<>> {
+        sessions.attach(&session);
         let listener = Listener {
             notices: self.sender.subscribe(),
             session,
             sessions,
             stopped,
             until: Instant::now() + LONGEST,
+            greeted: false,
         };
         let events = stream::unfold(listener, |mut listener| async {
             let event = listener.next().await?;
@@ -79,10 +94,21 @@ struct Listener {
     sessions: Arc<Sessions>,
     stopped: tokio::sync::watch::Receiver<bool>,
     until: Instant,
+    /// Whether the browser was told how soon to come back when the stream breaks off.
+    greeted: bool,
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.sessions.detach(&self.session);
+    }
 }
 
 impl Listener {
     async fn next(&mut self) -> Option<Event> {
+        if !std::mem::replace(&mut self.greeted, true) {
+            return Some(Event::default().event("alive").data("{}").retry(COME_BACK));
+        }
         loop {
             if *self.stopped.borrow() || Instant::now() > self.until {
                 return None;
@@ -96,12 +122,17 @@ impl Listener {
                 }
             };
             match notice {
-                Ok(notice) if self.sessions.shows(&self.session, &notice.case) => {
+                Ok(notice) if self.concerns(&notice) => {
                     return Some(Event::default().event(notice.kind).data(&*notice.text));
                 }
                 Ok(_) | Err(RecvError::Lagged(_)) => {}
                 Err(RecvError::Closed) => return None,
             }
         }
+    }
+
+    fn concerns(&self, notice: &Notice) -> bool {
+        let shows = |case: &String| self.sessions.shows(&self.session, case);
+        notice.case.as_ref().is_none_or(shows)
     }
 }

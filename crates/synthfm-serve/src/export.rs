@@ -118,7 +118,7 @@ pub(super) fn file(
     }
     let (ending, kind, bytes) = match format {
         // Values stay the structures' numbers, also where there is one structure alone.
-        "png" => (".png", "image/png", label_png(annotation)?),
+        "png" => ("_label.png", "image/png", label_png(annotation)?),
         "png-masks" => ("_masks.zip", "application/zip", png_masks(annotation)?),
         "nifti-masks" => (
             "_masks.zip",
@@ -160,7 +160,7 @@ fn label_map(
     let (Some(format), Some(info)) = (MaskFormat::of_name(format), open.study.info()) else {
         return Err(ApiError::bad("this format is not known"));
     };
-    let name = format!("{}{}", open.case.stem(), format.ending());
+    let name = label_name(&open.case.stem(), format.ending());
     let labels = annotation.labels();
     let labels = if open.study.is_picture() {
         LabelFile::Map(map(&labels)?)
@@ -182,6 +182,15 @@ fn label_map(
         bytes,
         notes,
     })
+}
+
+/// The name of a label file: never that of the image, beside which it may be put.
+fn label_name(stem: &str, ending: &str) -> String {
+    let says_so = [".seg", ".rtstruct"]
+        .iter()
+        .any(|own| ending.starts_with(own));
+    let what = if says_so { "" } else { "_label" };
+    format!("{stem}{what}{ending}")
 }
 
 fn segment(structure: &Structure) -> Segment {
@@ -240,7 +249,7 @@ pub(super) fn write_labels(
 
 /// The first of the case's names that no other case or program has taken.
 fn free_stem(folder: &Path, open: &OpenCase, ending: &str) -> Result<String> {
-    let (stem, id) = (open.case.stem(), &open.case.id);
+    let (stem, id) = (open.case.label_stem(), &open.case.id);
     let names = [
         stem.clone(),
         format!("{stem}-{}", &id[..4.min(id.len())]),

@@ -10,12 +10,15 @@ mod app;
 mod assets;
 mod catalog;
 mod desk;
+mod directions;
 mod engine;
 mod error;
 mod events;
 mod export;
 mod guard;
 mod http;
+mod labels;
+mod nnunet;
 mod options;
 mod palette;
 mod reading;
@@ -30,6 +33,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use axum::Router;
@@ -49,6 +53,7 @@ use engine::Engine;
 use error::ApiError;
 use events::Events;
 use guard::Guard;
+use labels::LabelLists;
 use sessions::{Sessions, random_text};
 
 /// The folder of annotations where the command line names none.
@@ -61,8 +66,11 @@ const FILE_THREADS: usize = 32;
 const READING_UPLOADS: usize = 2;
 /// Slices that are copied for clients at once.
 const COPYING_SLICES: usize = 16;
+/// Pause between two looks at the opened folder, and how many times longer than a look it is at least.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+const LOOK_SHARE: u32 = 20;
 /// Time for the work of these threads once the server has stopped. What is saved is on the disk by then.
-const LAST_WORK: std::time::Duration = std::time::Duration::from_secs(1);
+const LAST_WORK: Duration = Duration::from_secs(1);
 
 /// Version of the program, for its answers and files.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -132,6 +140,7 @@ async fn annotator(
             "note: no image found ({endings}); files can be dropped into the page"
         ));
     }
+    let labels = LabelLists::open(options.labels.as_deref(), &folders.work)?;
     let (predictor, model) = open_model()?;
     let events = Arc::new(Events::new());
     let (stopped, watch) = watch::channel(false);
@@ -139,6 +148,7 @@ async fn annotator(
         title: title(options),
         model,
         catalog,
+        labels,
         desk: OpenCases::new(folders.work.join("cases"), options.max_file_bytes),
         sessions: Arc::new(Sessions::default()),
         engine: Engine::start(&predictor, Arc::clone(&events))?,
@@ -147,12 +157,48 @@ async fn annotator(
         max_file_bytes: options.max_file_bytes,
         reading_uploads: Arc::new(Semaphore::new(READING_UPLOADS)),
         copying_slices: Arc::new(Semaphore::new(COPYING_SLICES)),
+        exporting: Semaphore::new(1),
         stopped: watch,
     });
+    tokio::spawn(watch_folder(Arc::clone(&app)));
     let router = api::router(Arc::clone(&app)).merge(assets::annotator());
     serve(listener, router, &options.listen, (stop, stopped), terminal).await?;
     app.desk.close();
     Ok(())
+}
+
+/// Lists the opened folder again when files in it have changed and are no longer changing, and tells the pages.
+async fn watch_folder(app: Arc<App>) {
+    let look = |app: &Arc<App>| {
+        let app = Arc::clone(app);
+        tokio::task::spawn_blocking(move || app.catalog.signature())
+    };
+    let mut listed = look(&app).await.ok().flatten();
+    let mut before = listed;
+    while listed.is_some() {
+        let started = Instant::now();
+        let found = look(&app).await.ok().flatten();
+        let pause = LOOK_EVERY.max(started.elapsed() * LOOK_SHARE);
+        if found != listed && found == before && found.is_some() {
+            let catalog = Arc::clone(&app);
+            let changed = tokio::task::spawn_blocking(move || catalog.catalog.refresh()).await;
+            match changed {
+                Ok(Ok(true)) => app.events.send_to_all("cases", &json!({})),
+                Ok(Err(error)) => synthfm_image::tell(&format!(
+                    "warning: {}",
+                    synthfm_image::one_line(error.as_ref())
+                )),
+                Ok(Ok(false)) | Err(_) => {}
+            }
+            listed = found;
+        }
+        before = found;
+        let mut stopped = app.stopped.clone();
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+        }
+    }
 }
 
 /// Serves a router behind the guard until the flag is set, after saying where; then tells the watch.

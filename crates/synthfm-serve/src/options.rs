@@ -30,6 +30,8 @@ pub struct ServeOptions {
     pub work: Option<PathBuf>,
     /// Largest file that is uploaded or opened.
     pub max_file_bytes: u64,
+    /// A file with the structures that every case has; by default those of `dataset.json` or of the first case.
+    pub labels: Option<PathBuf>,
 }
 
 /// The blinded review.

@@ -14,6 +14,7 @@ use synthfm_image::{LabelFile, LabelVolume, Mask, ReadOptions, read_labels};
 
 use super::annotation::{Annotation, BitVolume, Place, PlaneName, Runs};
 use super::catalog::{Case, ENDINGS, inside};
+use super::labels::named_values;
 use super::study::Study;
 
 /// The uploaded reference in a case's folder.
@@ -214,29 +215,26 @@ fn candidates(image: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Names of the labels in the `dataset.json` above an image's folder, by value.
+/// The `dataset.json` that speaks of an image: in the folder above the image's, as nnU-Net has it, or beside the image.
+pub(super) fn manifest_of(image: &Path) -> Option<PathBuf> {
+    let folders = [2, 1].into_iter().filter_map(|n| image.ancestors().nth(n));
+    let mut manifests = folders.map(|folder| folder.join("dataset.json"));
+    manifests.find(|path| path.is_file())
+}
+
+/// The manifest of an image, read; `None` where there is none or it is not JSON.
+pub(super) fn manifest(image: &Path) -> Option<serde_json::Value> {
+    let path = manifest_of(image)?;
+    if fs::metadata(&path).ok()?.len() > MAX_MANIFEST_BYTES {
+        return None;
+    }
+    serde_json::from_slice(&fs::read(path).ok()?).ok()
+}
+
+/// Names of the labels in the manifest of an image, by value.
 pub(super) fn manifest_names(image: &Path) -> BTreeMap<u16, String> {
-    let path = image
-        .ancestors()
-        .nth(2)
-        .map(|root| root.join("dataset.json"));
-    let read = || -> Option<BTreeMap<String, serde_json::Value>> {
-        let path = path?;
-        if fs::metadata(&path).ok()?.len() > MAX_MANIFEST_BYTES {
-            return None;
-        }
-        let manifest: serde_json::Value = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
-        serde_json::from_value(manifest.get("labels")?.clone()).ok()
-    };
-    let label = |(name, value): (String, serde_json::Value)| {
-        let value = u16::try_from(value.as_u64()?).ok()?;
-        (value > 0 && name != "ignore").then_some((value, name))
-    };
-    read()
-        .unwrap_or_default()
-        .into_iter()
-        .filter_map(label)
-        .collect()
+    let manifest = manifest(image).unwrap_or_default();
+    named_values(manifest.get("labels").unwrap_or(&serde_json::Value::Null))
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! Who works on what: a session per window of a browser or per program, each with a lease.
 //!
 //! A case is changed by one session at a time. A session that is not heard of for the time of its lease ends, and its
-//! case is free; one that comes back must open its case again, and is told if another has it.
+//! case is free; one that comes back must open its case again, and is told if another has it. A page holds a stream of
+//! events open; when that breaks off because the browser has ended, the lease ends within seconds.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,6 +17,8 @@ use super::error::{ApiError, ApiResult};
 
 /// Time that a session lasts without a sign of life. Browsers wake a hidden page once a minute.
 pub(super) const LEASE: Duration = Duration::from_secs(150);
+/// Time that a session lasts once the stream of its events has broken off; a browser asks for another one within a second.
+const GRACE: Duration = Duration::from_secs(5);
 /// Sessions at once.
 const MAX_SESSIONS: usize = 64;
 
@@ -23,6 +26,8 @@ const MAX_SESSIONS: usize = 64;
 struct Session {
     until: Instant,
     case: Option<CaseId>,
+    /// Streams of events that are open.
+    streams: usize,
 }
 
 /// All sessions.
@@ -44,6 +49,7 @@ impl Sessions {
         let session = Session {
             until: Instant::now() + LEASE,
             case: None,
+            streams: 0,
         };
         sessions.insert(id.clone(), session);
         Ok(id)
@@ -57,6 +63,23 @@ impl Sessions {
                 Ok(())
             }
             None => Err(unknown()),
+        }
+    }
+
+    /// A stream of events has begun.
+    pub(super) fn attach(&self, id: &str) {
+        if let Some(session) = self.alive().get_mut(id) {
+            session.streams += 1;
+        }
+    }
+
+    /// A stream of events has ended; after the last one the session has [`GRACE`] to come back.
+    pub(super) fn detach(&self, id: &str) {
+        if let Some(session) = self.alive().get_mut(id) {
+            session.streams = session.streams.saturating_sub(1);
+            if session.streams == 0 {
+                session.until = session.until.min(Instant::now() + GRACE);
+            }
         }
     }
 
@@ -175,6 +198,26 @@ mod tests {
             (code(sessions.require(&b, &other)), sessions.len()),
             ("no_session", 1)
         );
+    }
+
+    #[test]
+    fn a_page_that_is_gone_lets_its_case_go_soon() {
+        let sessions = Sessions::default();
+        let id = sessions.create().unwrap();
+        let left = |sessions: &Sessions| {
+            let sessions = sessions.alive();
+            sessions[&id]
+                .until
+                .saturating_duration_since(Instant::now())
+        };
+        sessions.attach(&id);
+        sessions.attach(&id);
+        sessions.detach(&id);
+        assert!(left(&sessions) > GRACE, "another stream is open");
+        sessions.detach(&id);
+        assert!(left(&sessions) <= GRACE);
+        sessions.renew(&id).unwrap();
+        assert!(left(&sessions) > GRACE, "it has come back");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use synthfm_image::{
 };
 
 use super::annotation::PlaneName;
+use super::directions;
 
 /// Longest side of a slice: what a browser's canvas shows.
 const MAX_SIDE: usize = 16_384;
@@ -53,8 +54,11 @@ enum Pixels {
 /// `intensity = offset + step * value` for the 16-bit values of the page.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(super) struct Scale {
+    /// The lowest value.
     offset: f32,
     step: f32,
+    /// The highest value.
+    high: f32,
 }
 
 /// What a plane of the image is like.
@@ -64,10 +68,17 @@ pub(super) struct PlaneInfo {
     slices: usize,
     height: usize,
     width: usize,
-    /// Between rows and between columns.
+    /// Between rows and between columns; both 1 where it is not known.
     spacing_mm: [f64; 2],
     /// Where slice numbers lead: L, R, P, A, S or I, as in [`VolumeGeometry::axis_codes`].
     along: char,
+    /// Array indices `i, j, k` of the first pixel of slice 0.
+    first_voxel: [usize; 3],
+    /// How they change from a column to the next, from a row to the next, and from a slice to the next.
+    voxel_steps: [[i64; 3]; 3],
+    /// Where the left, right, upper and lower edge lead in the patient: L, R, P, A, S or I, with a second or third letter
+    /// where the axis is oblique; `None` where the file does not say.
+    letters: Option<[String; 4]>,
 }
 
 impl Study {
@@ -144,6 +155,7 @@ impl Study {
                 scale: Scale {
                     offset: 0.0,
                     step: 1.0,
+                    high: 255.0,
                 },
                 info: None,
                 volumes: None,
@@ -254,11 +266,56 @@ impl Study {
                 slices: self.grid.slice_count(plane),
                 height,
                 width,
-                spacing_mm: self.grid.slice_spacing_mm(plane),
+                spacing_mm: self
+                    .pixel_spacing_mm()
+                    .unwrap_or_else(|| self.grid.slice_spacing_mm(plane)),
                 along: along.unwrap_or('S'),
+                first_voxel: directions::first_voxel(&self.grid, plane),
+                voxel_steps: directions::voxel_steps(&self.grid, plane),
+                letters: self
+                    .has_place()
+                    .then(|| directions::letters(&self.grid, plane)),
             }
         };
         shown.map(info).collect()
+    }
+
+    /// Whether it is known where the voxels lie in the patient.
+    fn has_place(&self) -> bool {
+        !self.is_picture && self.grid.states_place()
+    }
+
+    /// LPS millimetres of array indices, where the file says so.
+    pub(super) fn patient_from_voxel(&self) -> Option<[[f64; 4]; 3]> {
+        self.has_place().then(|| self.grid.patient_from_voxel())
+    }
+
+    /// Where the array's axes lead, as in [`VolumeGeometry::axis_codes`].
+    pub(super) fn axes(&self) -> Option<String> {
+        self.has_place().then(|| self.grid.axis_codes())
+    }
+
+    /// Of a picture: the distances between its rows and columns, where the file says so.
+    fn pixel_spacing_mm(&self) -> Option<[f64; 2]> {
+        let info = self.info.as_ref().filter(|_| self.is_picture)?;
+        info.pixel_spacing_mm
+            .filter(|spacing| spacing.iter().all(|mm| mm.is_finite() && *mm > 0.0))
+    }
+
+    /// Whether distances are in millimetres rather than in pixels.
+    pub(super) fn has_spacing(&self) -> bool {
+        !self.is_picture || self.pixel_spacing_mm().is_some()
+    }
+
+    /// Black and white as the file itself recommends.
+    pub(super) fn own_window(&self) -> Option<[f32; 2]> {
+        let info = self.info.as_ref()?;
+        let windows = info
+            .windows
+            .iter()
+            .chain(info.slice_windows.iter().flatten());
+        let recommends = windows.count() > 0;
+        recommends.then_some(self.window)
     }
 
     /// Refuses slices that are not there.
@@ -327,6 +384,7 @@ impl Scale {
             return Self {
                 offset: 0.0,
                 step: 1.0,
+                high: 1.0,
             };
         }
         let exact = high - low <= STEPS && finite().all(|v| v.fract() == 0.0);
@@ -336,7 +394,11 @@ impl Scale {
         } else {
             wide as f32
         };
-        Self { offset: low, step }
+        Self {
+            offset: low,
+            step,
+            high,
+        }
     }
 
     /// The nearest step; what is not finite is the lowest.

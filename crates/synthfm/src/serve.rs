@@ -39,6 +39,9 @@ pub(crate) struct ServeArgs {
     /// Folder for annotations, uploads and label files [default: synthfm-annotations beside or in PATH]
     #[arg(long, value_name = "DIR")]
     pub(crate) work: Option<PathBuf>,
+    /// File with the structures that every case has, in JSON or TOML [default: dataset.json, or the first case]
+    #[arg(long, value_name = "FILE", conflicts_with = "review")]
+    pub(crate) labels: Option<PathBuf>,
     /// Largest file that is uploaded or opened, in MiB
     #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(1..=65_536))]
     pub(crate) max_file: u64,
@@ -94,6 +97,7 @@ pub(crate) fn run(args: &ServeArgs, session: &Session) -> Result<()> {
         listen: args.listen(),
         work: args.work.clone(),
         max_file_bytes,
+        labels: args.labels.clone(),
     };
     let open_model = || {
         let model = Model::open(args.model.as_deref())?;

@@ -6,20 +6,21 @@
 //! and the journal ([`store`]) replays steps instead of keeping states.
 
 mod bits;
+mod fill;
 mod plane;
 mod step;
 mod store;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 use synthfm_image::{LabelVolume, Mask, VolumeGeometry};
 
 pub(crate) use bits::BitVolume;
-pub(crate) use plane::PlaneName;
+pub(crate) use plane::{Direction, PlaneName};
 /// Run lengths of a mask of known size.
 pub(crate) type Runs = Vec<u32>;
 
@@ -27,7 +28,7 @@ pub(crate) use step::{Change, Place, SlicePrompts, Step};
 pub(crate) use store::{ABOUT, Store, content_of};
 
 /// Structures on one case.
-pub(crate) const MAX_STRUCTURES: usize = 64;
+pub(crate) const MAX_STRUCTURES: usize = 128;
 /// Characters of a structure's name.
 pub(crate) const MAX_NAME: usize = 64;
 /// Steps that can be undone; older ones are forgotten.
@@ -146,16 +147,30 @@ impl Annotation {
         }
     }
 
-    /// An identifier that no structure has had.
-    pub(crate) fn free_id(&self) -> u16 {
+    /// The identifiers of all structures, also of those that undoing could bring back.
+    pub(crate) fn used_ids(&self) -> BTreeSet<u16> {
         let listed = self.structures.iter().map(|s| s.id);
         let steps = self.undo.iter().chain(&self.redo);
         let once = steps
             .flat_map(|step| &step.changes)
             .flat_map(Change::structure_ids);
         let masked = self.masks.keys().copied();
-        let last = listed.chain(masked).chain(once).max();
-        last.map_or(1, |id| id.saturating_add(1))
+        listed.chain(masked).chain(once).collect()
+    }
+
+    /// Whether a structure has voxels.
+    pub(crate) fn is_marked(&self, id: u16) -> bool {
+        self.masks.get(&id).is_some_and(|bits| bits.count() > 0)
+    }
+
+    /// For each structure, in each plane the slices that a person has worked on.
+    pub(crate) fn by_hand(&self) -> BTreeMap<u16, [Vec<usize>; 3]> {
+        let mut found: BTreeMap<u16, [Vec<usize>; 3]> = BTreeMap::new();
+        for (place, _) in self.prompts.iter().filter(|(_, p)| p.is_by_hand()) {
+            let planes = found.entry(place.structure).or_default();
+            planes[place.plane as usize].push(place.index);
+        }
+        found
     }
 
     /// The voxels of a structure; `None` where it has none.

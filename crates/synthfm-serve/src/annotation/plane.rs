@@ -16,6 +16,24 @@ impl PlaneName {
     pub(crate) const ALL: [Self; 3] = [Self::Axial, Self::Coronal, Self::Sagittal];
 }
 
+/// Towards higher or lower slice numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Direction {
+    Up,
+    Down,
+}
+
+impl Direction {
+    /// The slices from `index` on, which is the first, to the end of `count`.
+    pub(crate) fn slices(self, index: usize, count: usize) -> Vec<usize> {
+        match self {
+            Self::Up => (index..count).collect(),
+            Self::Down => (0..=index).rev().collect(),
+        }
+    }
+}
+
 impl From<PlaneName> for Plane {
     fn from(name: PlaneName) -> Self {
         match name {

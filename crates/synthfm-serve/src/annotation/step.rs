@@ -38,6 +38,23 @@ pub(crate) struct SlicePrompts {
     /// Carried over from this neighbouring slice.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) from: Option<usize>,
+    /// Filled in between slices that were marked.
+    #[serde(skip_serializing_if = "is_false")]
+    pub(crate) filled: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+const fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+impl SlicePrompts {
+    /// Whether a person has worked on the slice, by prompts or by painting.
+    pub(crate) fn is_by_hand(&self) -> bool {
+        let painted = !self.added.is_empty() || !self.removed.is_empty();
+        let prompted = !self.points.is_empty() || self.box_.is_some();
+        (painted || prompted) && self.from.is_none() && !self.filled
+    }
 }
 
 /// Something that became something else.
@@ -176,6 +193,7 @@ impl Annotation {
         if self.progress == Progress::New && step.changes.iter().any(marks) {
             self.progress = Progress::Started;
         }
+        self.reopen();
         self.redo.clear();
         self.undo.push(step);
         let steps = self.undo.len();
@@ -184,6 +202,13 @@ impl Annotation {
         }
         self.revision += 1;
         Ok(())
+    }
+
+    /// A case that was done and is changed is to be looked at again: its label file is that of before.
+    fn reopen(&mut self) {
+        if self.progress == Progress::Done {
+            self.progress = Progress::Started;
+        }
     }
 
     /// Takes the last step back, with all of its group; what it was.
@@ -200,6 +225,7 @@ impl Annotation {
                 break;
             }
         }
+        self.reopen();
         self.revision += 1;
         Ok(what)
     }
@@ -218,6 +244,7 @@ impl Annotation {
                 break;
             }
         }
+        self.reopen();
         self.revision += 1;
         Ok(what)
     }

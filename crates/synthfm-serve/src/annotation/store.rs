@@ -25,7 +25,7 @@ pub(crate) const ABOUT: &str = "case.json";
 const JOURNAL: &str = "journal.jsonl";
 const SNAPSHOT: &str = "snapshot.json";
 /// Raised when older programs could not read the files any more.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// A journal of this size is replaced by a snapshot when the case is opened or closed.
 const LONG_JOURNAL_BYTES: u64 = 4 << 20;
 /// One of this size is replaced while the case is open.
@@ -383,8 +383,8 @@ fn ensure_room(step: &Step) -> Result<()> {
 
 fn check_case(format: u32, shape: [usize; 3], grid: &VolumeGeometry) -> Result<()> {
     ensure!(
-        format == FORMAT,
-        "written in format {format} by another version of synthfm; this one reads format {FORMAT}"
+        (1..=FORMAT).contains(&format),
+        "written in format {format} by another version of synthfm; this one reads formats 1 to {FORMAT}"
     );
     let found = grid.shape();
     ensure!(

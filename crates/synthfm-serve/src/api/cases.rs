@@ -2,20 +2,24 @@
 
 use std::sync::Arc;
 
+use anyhow::Context;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::require_session;
-use crate::annotation::{PlaneName, Progress, Structure};
+use crate::annotation::{Annotation, PlaneName, Progress, Structure};
 use crate::app::App;
 use crate::desk::OpenCase;
 use crate::error::{ApiError, ApiResult};
 use crate::export;
+use crate::labels::{Label, LabelLists, keys};
 use crate::palette;
-use crate::reference::manifest_names;
 use crate::respond::{self, Json};
+
+/// Seconds that one request may report.
+const MOST_SECONDS: f64 = 3600.0;
 
 pub(super) async fn list(State(app): State<Arc<App>>) -> axum::response::Response {
     respond::json(&json!({ "cases": app.catalog.summaries() }))
@@ -46,9 +50,15 @@ pub(super) async fn open(
         app.desk.choose_volume(&case, volume)?;
     }
     let open = app.case(&case).await?;
-    app.change(&open, |open, store| {
-        if store.annotation().revision() == 0 && store.annotation().structures().is_empty() {
-            store.seed(first_structures(open))?;
+    let lists = Arc::clone(&app);
+    app.change(&open, move |open, store| {
+        let annotation = store.annotation();
+        if annotation.revision() == 0 && annotation.structures().is_empty() {
+            store.seed(first_structures(&open.labels(&lists.labels)))?;
+        } else if annotation.revision() > 0 && open.labels(&lists.labels).is_empty() {
+            lists
+                .labels
+                .begin(open.data_set(), annotation.structures())?;
         }
         Ok(())
     })
@@ -63,50 +73,59 @@ pub(super) async fn details(State(app): State<Arc<App>>, Path(case): Path<String
 
 async fn describe(app: &Arc<App>, open: Arc<OpenCase>) -> ApiResult {
     // Counting voxels takes a while for large volumes.
-    let description = app.change(&open, |open, store| {
-        Ok(description(open, store.annotation()))
+    let lists = Arc::clone(app);
+    let description = app.change(&open, move |open, store| {
+        Ok(description(open, store.annotation(), &lists.labels))
     });
     Ok(respond::json(&description.await?))
 }
 
-/// The structures that the data set names, or one to begin with.
-fn first_structures(open: &OpenCase) -> Vec<Structure> {
-    let names = open.case.file().map(|file| manifest_names(&file));
-    let named = names
-        .unwrap_or_default()
-        .into_iter()
-        .take(palette::COLOURS.len());
-    let mut structures: Vec<Structure> = named
-        .map(|(value, name)| Structure {
-            id: value,
-            name,
-            colour: palette::colour(value).to_owned(),
-        })
-        .filter(|structure| structure.check().is_ok())
-        .collect();
-    if structures.is_empty() {
-        structures.push(Structure {
+/// The structures of the list, or one to begin with.
+fn first_structures(list: &[Label]) -> Vec<Structure> {
+    if list.is_empty() {
+        return vec![Structure {
             id: 1,
             name: "structure 1".to_owned(),
             colour: palette::colour(1).to_owned(),
-        });
+        }];
     }
-    structures
+    list.iter().map(Label::structure).collect()
 }
 
-fn description(open: &OpenCase, annotation: &crate::annotation::Annotation) -> Value {
-    let study = &open.study;
-    let extents = annotation.extents();
-    let structure = |s: &Structure| {
-        let (voxels, slices) = extents.get(&s.id).cloned().unwrap_or_default();
-        let slices: serde_json::Map<String, Value> = PlaneName::ALL
-            .iter()
-            .zip(slices)
-            .map(|(plane, slices)| (plane.to_string(), json!(slices)))
-            .collect();
-        json!({ "id": s.id, "name": s.name, "colour": s.colour, "voxels": voxels, "slices": slices })
+/// The structures of a case for the page, with the digits that choose them.
+pub(super) fn listed(open: &OpenCase, annotation: &Annotation, lists: &LabelLists) -> Value {
+    let structures = annotation.structures();
+    let keys = keys(structures, &open.labels(lists));
+    let structure = |(s, key): (&Structure, Option<u8>)| {
+        let Structure { id, name, colour } = s;
+        json!({ "id": id, "name": name, "colour": colour, "key": key })
     };
-    let structures: Vec<Value> = annotation.structures().iter().map(structure).collect();
+    structures.iter().zip(keys).map(structure).collect()
+}
+
+/// What the structures cover: voxels, and by plane the slices with a mask and those that a person has worked on.
+fn covered(annotation: &Annotation, structures: &mut Value) {
+    let (extents, by_hand) = (annotation.extents(), annotation.by_hand());
+    let by_plane = |slices: [Vec<usize>; 3]| -> Value {
+        let planes = PlaneName::ALL.iter().zip(slices);
+        planes
+            .map(|(plane, slices)| (plane.to_string(), json!(slices)))
+            .collect::<serde_json::Map<_, _>>()
+            .into()
+    };
+    for structure in structures.as_array_mut().into_iter().flatten() {
+        let id = structure["id"].as_u64().unwrap_or_default() as u16;
+        let (voxels, slices) = extents.get(&id).cloned().unwrap_or_default();
+        structure["voxels"] = json!(voxels);
+        structure["slices"] = by_plane(slices);
+        structure["by_hand"] = by_plane(by_hand.get(&id).cloned().unwrap_or_default());
+    }
+}
+
+fn description(open: &OpenCase, annotation: &Annotation, lists: &LabelLists) -> Value {
+    let study = &open.study;
+    let mut structures = listed(open, annotation, lists);
+    covered(annotation, &mut structures);
     let [undo, redo] = annotation.next_steps();
     json!({
         "id": open.case.id,
@@ -116,13 +135,19 @@ fn description(open: &OpenCase, annotation: &crate::annotation::Annotation) -> V
         "volumes": study.volumes(),
         "picture": study.is_picture(),
         "colour": study.is_colour(),
+        "modality": open.modality(),
         "window": study.window(),
+        "own_window": study.own_window(),
         "scale": study.scale(),
         "planes": study.planes(),
+        "in_mm": study.has_spacing(),
+        "patient_from_voxel": study.patient_from_voxel(),
+        "axes": study.axes(),
         "revision": annotation.revision(),
         "undo": undo,
         "redo": redo,
         "structures": structures,
+        "labels": open.labels(lists),
         "reference": open.reference().map(|reference| reference.labels()),
         "formats": export::formats_for(study),
     })
@@ -166,4 +191,32 @@ pub(super) async fn set_state(
         })
         .await?;
     Ok(respond::json(&json!({ "state": next.state, "file": file })))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Spent {
+    seconds: f64,
+}
+
+/// Adds to the time that people have spent on a case.
+pub(super) async fn add_time(
+    State(app): State<Arc<App>>,
+    Path(case): Path<String>,
+    headers: HeaderMap,
+    Json(spent): Json<Spent>,
+) -> ApiResult {
+    require_session(&app, &headers)?;
+    if !(0.0..=MOST_SECONDS).contains(&spent.seconds) {
+        return Err(ApiError::bad(format!(
+            "seconds: 0 to {MOST_SECONDS} expected"
+        )));
+    }
+    if app.catalog.get(&case).is_none() {
+        return Err(ApiError::missing("there is no such case"));
+    }
+    let catalog = Arc::clone(&app);
+    let work = tokio::task::spawn_blocking(move || catalog.catalog.add_time(&case, spent.seconds));
+    let seconds = work.await.context("the time was not noted")??;
+    Ok(respond::json(&json!({ "seconds": seconds })))
 }

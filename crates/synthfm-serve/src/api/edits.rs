@@ -1,5 +1,6 @@
 //! Changes by hand: brush and eraser, clearing, structures, undo and redo.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
@@ -11,10 +12,11 @@ use synthfm_image::Mask;
 use super::bad;
 use super::predict::marked;
 use crate::annotation::{
-    Annotation, Change, Place, PlaneName, SlicePrompts, Step, Store, Structure,
+    Annotation, Change, Direction, Place, PlaneName, SlicePrompts, Step, Store, Structure,
 };
 use crate::app::App;
 use crate::error::{ApiError, ApiResult};
+use crate::labels::Label;
 use crate::palette;
 use crate::respond::{self, Json};
 
@@ -97,6 +99,7 @@ fn painted(
     }
     prompts.added = added.to_run_lengths();
     prompts.removed = removed.to_run_lengths();
+    (prompts.from, prompts.filled) = (None, false);
     Ok((mask, prompts))
 }
 
@@ -109,9 +112,12 @@ pub(super) struct Clearing {
     plane: Option<PlaneName>,
     #[serde(default)]
     index: Option<usize>,
+    /// All slices from `index` on are cleared, that one too.
+    #[serde(default)]
+    direction: Option<Direction>,
 }
 
-/// Takes the mask and the prompts of a structure away, on a slice or everywhere.
+/// Takes the mask and the prompts of a structure away, on a slice, from a slice on, or everywhere.
 pub(super) async fn clear(
     State(app): State<Arc<App>>,
     Path(case): Path<String>,
@@ -119,24 +125,36 @@ pub(super) async fn clear(
     Json(clearing): Json<Clearing>,
 ) -> ApiResult {
     let open = app.case_to_change(&case, &headers).await?;
-    let place = match (clearing.plane, clearing.index) {
+    let Clearing {
+        structure,
+        plane,
+        index,
+        direction,
+    } = clearing;
+    let place = match (plane, index) {
         (Some(plane), Some(index)) => {
             open.study.check(plane, index).map_err(bad)?;
-            Some((plane, index))
+            Some(Place {
+                structure,
+                plane,
+                index,
+            })
         }
-        (None, None) => None,
+        (None, None) if direction.is_none() => None,
         _ => {
             return Err(bad(
-                "plane and index belong together; leave both out to clear everywhere",
+                "plane and index belong together, and a direction needs both; leave all out to clear everywhere",
             ));
         }
     };
     let answer = app.change(&open, move |_, store| {
-        store
-            .annotation()
-            .structure(clearing.structure)
-            .map_err(bad)?;
-        let changes = emptied(store.annotation(), clearing.structure, place)?;
+        let annotation = store.annotation();
+        annotation.structure(structure).map_err(bad)?;
+        let changes = match (place, direction) {
+            (Some(place), Some(direction)) => annotation.cleared_from(place, direction)?,
+            (Some(place), None) => annotation.emptied([place])?,
+            (None, _) => emptied_everywhere(annotation, structure)?,
+        };
         if !changes.is_empty() {
             store.apply(Step::new("clear", changes))?;
         }
@@ -145,45 +163,22 @@ pub(super) async fn clear(
     Ok(respond::json(&answer.await?))
 }
 
-/// Changes that leave a structure without a voxel on a slice, or without any. Undoing them, the last first, ends with
-/// the axial slices, which hold every voxel, so that those of other planes may overlap them.
-fn emptied(
-    annotation: &Annotation,
-    structure: u16,
-    place: Option<(PlaneName, usize)>,
-) -> ApiResult<Vec<Change>> {
-    let grid = annotation.grid();
-    let mut places: Vec<Place> = if let Some((plane, index)) = place {
-        vec![Place {
-            structure,
-            plane,
-            index,
-        }]
-    } else {
-        let axial = annotation.extents().remove(&structure);
-        let slices = axial.map(|(_, [axial, ..])| axial).unwrap_or_default();
-        let at = |index| Place {
-            structure,
-            plane: PlaneName::Axial,
-            index,
-        };
-        slices.into_iter().map(at).collect()
+/// Changes that leave a structure without any voxel. Undoing them, the last first, ends with the axial slices, which hold
+/// every voxel, so that those of other planes may overlap them.
+fn emptied_everywhere(annotation: &Annotation, structure: u16) -> ApiResult<Vec<Change>> {
+    let axial = annotation.extents().remove(&structure);
+    let slices = axial.map(|(_, [axial, ..])| axial).unwrap_or_default();
+    let at = |index| Place {
+        structure,
+        plane: PlaneName::Axial,
+        index,
     };
-    if place.is_none() {
-        let prompted = annotation.all_prompts().map(|(place, _)| place);
-        places.extend(prompted.filter(|place| place.structure == structure));
-        places.sort();
-        places.dedup();
-    }
-    let mut changes = Vec::new();
-    for place in places {
-        let area = grid.slice_size(place.plane.into()).area();
-        let before = annotation.slice_runs(place)?;
-        if before.len() > 1 || annotation.prompts(place).is_some() {
-            changes.push(annotation.mask_change(place, vec![area as u32], None)?);
-        }
-    }
-    Ok(changes)
+    let mut places: Vec<Place> = slices.into_iter().map(at).collect();
+    let prompted = annotation.all_prompts().map(|(place, _)| place);
+    places.extend(prompted.filter(|place| place.structure == structure));
+    places.sort();
+    places.dedup();
+    Ok(annotation.emptied(places)?)
 }
 
 #[derive(Debug, Deserialize)]
@@ -211,21 +206,31 @@ pub(super) async fn structures(
     Json(listing): Json<Listing>,
 ) -> ApiResult {
     let open = app.case_to_change(&case, &headers).await?;
-    let answer = app.change(&open, move |_, store| {
+    let labels = Arc::clone(&app);
+    let answer = app.change(&open, move |open, store| {
+        let list = open.labels(&labels.labels);
         let before = store.annotation().structures().to_vec();
-        let after = resolved(store.annotation(), listing.structures)?;
+        let after = resolved(store.annotation(), listing.structures, &list)?;
         if after != before {
             let what = match after.len().cmp(&before.len()) {
                 std::cmp::Ordering::Greater => "new structure",
                 std::cmp::Ordering::Less => "delete structure",
                 std::cmp::Ordering::Equal => "change structure",
             };
+            let changes = vec![Change::Structures {
+                before: before.clone(),
+                after: after.clone(),
+            }];
             store
-                .apply(Step::new(what, vec![Change::Structures { before, after }]))
+                .apply(Step::new(what, changes))
                 .map_err(|error| bad_step(&error))?;
+            let is_empty = |id| !store.annotation().is_marked(id);
+            labels
+                .labels
+                .learn(open.data_set(), &before, &after, is_empty)?;
         }
         let mut answer = history(store);
-        answer["structures"] = json!(store.annotation().structures());
+        answer["structures"] = super::cases::listed(open, store.annotation(), &labels.labels);
         Ok(answer)
     });
     Ok(respond::json(&answer.await?))
@@ -236,26 +241,40 @@ fn bad_step(error: &anyhow::Error) -> ApiError {
     ApiError::bad(synthfm_image::one_line(error.as_ref()))
 }
 
-/// The listed structures, new ones with an identifier and a colour.
-fn resolved(annotation: &Annotation, listed: Vec<Listed>) -> ApiResult<Vec<Structure>> {
-    let mut free = annotation.free_id();
+/// The listed structures, new ones with an identifier and a colour: those of their label where the list of all cases has
+/// one of the name.
+fn resolved(
+    annotation: &Annotation,
+    listed: Vec<Listed>,
+    list: &[Label],
+) -> ApiResult<Vec<Structure>> {
+    let mut used = annotation.used_ids();
+    // Values of the list are for its own labels.
+    let taken: BTreeSet<u16> = list.iter().map(|label| label.value).collect();
     let mut after: Vec<Structure> = Vec::new();
     for Listed { id, name, colour } in listed {
-        let id = if let Some(id) = id {
-            annotation.structure(id).map_err(bad)?.id
-        } else {
-            free = free
-                .checked_add(1)
-                .ok_or_else(|| bad("no identifier is left"))?;
-            free - 1
+        let name = name.trim().to_owned();
+        let label = list.iter().find(|label| label.name == name);
+        let id = match (id, label) {
+            (Some(id), _) => annotation.structure(id).map_err(bad)?.id,
+            (None, Some(label)) if !used.contains(&label.value) => label.value,
+            (None, _) => (1..=u16::MAX)
+                .find(|id| !used.contains(id) && !taken.contains(id))
+                .ok_or_else(|| bad("no identifier is left"))?,
         };
+        used.insert(id);
         if after.iter().any(|other| other.id == id) {
             return Err(bad(format!("structure {id} is listed twice")));
         }
+        let own = label
+            .filter(|_| colour.is_none())
+            .map(|label| label.colour.clone());
         let structure = Structure {
             id,
-            name: name.trim().to_owned(),
-            colour: colour.unwrap_or_else(|| palette::colour(id).to_owned()),
+            name,
+            colour: own
+                .or(colour)
+                .unwrap_or_else(|| palette::colour(id).to_owned()),
         };
         structure.check().map_err(bad)?;
         after.push(structure);
@@ -288,7 +307,8 @@ async fn step_in_history(
     step: fn(&mut Store) -> anyhow::Result<String>,
 ) -> ApiResult {
     let open = app.case_to_change(&case, &headers).await?;
-    let answer = app.change(&open, move |_, store| {
+    let labels = Arc::clone(&app);
+    let answer = app.change(&open, move |open, store| {
         let next = store.annotation().next_steps();
         if next == [None, None] {
             return Err(ApiError::conflict(
@@ -302,14 +322,14 @@ async fn step_in_history(
         })?;
         let mut answer = history(store);
         answer["what"] = json!(what);
-        answer["structures"] = json!(store.annotation().structures());
+        answer["structures"] = super::cases::listed(open, store.annotation(), &labels.labels);
         Ok(answer)
     });
     Ok(respond::json(&answer.await?))
 }
 
 /// What a page is told about the steps.
-fn history(store: &Store) -> Value {
+pub(super) fn history(store: &Store) -> Value {
     let annotation = store.annotation();
     let [undo, redo] = annotation.next_steps();
     json!({

@@ -1,8 +1,10 @@
 //! The annotator's interface for pages and programs; `page/openapi.json` describes it.
 
 mod cases;
+mod dataset;
 mod edits;
 mod files;
+mod fill;
 mod predict;
 mod propagate;
 mod slices;
@@ -48,6 +50,8 @@ fn routes() -> Vec<(&'static str, MethodRouter<Arc<App>>)> {
         ("/api/cases/{case}/predict", post(predict::predict)),
         ("/api/cases/{case}/edit", post(edits::edit)),
         ("/api/cases/{case}/clear", post(edits::clear)),
+        ("/api/cases/{case}/interpolate", post(fill::interpolate)),
+        ("/api/cases/{case}/copy", post(fill::copy)),
         ("/api/cases/{case}/undo", post(edits::undo)),
         ("/api/cases/{case}/redo", post(edits::redo)),
         (
@@ -60,6 +64,8 @@ fn routes() -> Vec<(&'static str, MethodRouter<Arc<App>>)> {
             get(slices::reference).put(files::reference),
         ),
         ("/api/cases/{case}/export", get(files::export)),
+        ("/api/cases/{case}/time", post(cases::add_time)),
+        ("/api/export", get(dataset::export_all)),
         ("/api/uploads", put(files::upload)),
     ]
 }

@@ -227,6 +227,7 @@ fn merged(annotation: &Annotation, asking: &PredictRequest, window: [f32; 2]) ->
         box_: asking.box_,
         window: Some(window),
         from: None,
+        filled: false,
         ..before
     }
 }

@@ -16,7 +16,7 @@ use synthfm_sam::{MaskOutput, Prompts};
 
 use super::bad;
 use super::predict::marked;
-use crate::annotation::{Place, PlaneName, SlicePrompts, Step};
+use crate::annotation::{Direction, Place, PlaneName, SlicePrompts, Step};
 use crate::app::App;
 use crate::desk::OpenCase;
 use crate::engine::{ImageKey, Purpose};
@@ -30,14 +30,6 @@ const LEAST_SHARE: f64 = 0.35;
 const LEAST_AGREEMENT: f64 = 0.5;
 /// Masks of fewer pixels are not carried on.
 const LEAST_AREA: usize = 12;
-
-/// Towards higher or lower slice numbers.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Direction {
-    Up,
-    Down,
-}
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -133,10 +125,8 @@ impl PropagateRequest {
     /// The slices to go through, of `count`.
     fn slices(&self, count: usize) -> Vec<usize> {
         let most = self.count.unwrap_or(count);
-        match self.direction {
-            Direction::Up => (self.index + 1..count).take(most).collect(),
-            Direction::Down => (0..self.index).rev().take(most).collect(),
-        }
+        let ahead = self.direction.slices(self.index, count);
+        ahead.into_iter().skip(1).take(most).collect()
     }
 }
 

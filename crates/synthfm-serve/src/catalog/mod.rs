@@ -5,6 +5,7 @@
 
 mod identity;
 mod search;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,6 +17,7 @@ use serde::Serialize;
 
 use super::annotation::Progress;
 use synthfm_image::write_json;
+pub(super) use watch::{Signature, signature};
 
 /// Endings of files that are listed.
 pub(super) const ENDINGS: [&str; 16] = [
@@ -40,6 +42,7 @@ const LABEL_FOLDERS: [&str; 10] = [
 const MAX_CASES: usize = 20_000;
 const MAX_DEPTH: usize = 12;
 const STATES: &str = "states.json";
+const TIMES: &str = "times.json";
 
 /// An identifier of a case: 16 hexadecimal digits of the hash of its place.
 pub(super) type CaseId = String;
@@ -114,6 +117,13 @@ impl Case {
         inside(&self.root, &self.path)
     }
 
+    /// What a label file of the case is called: as the image, without the number of its channel (nnU-Net's `_0000`).
+    pub(super) fn label_stem(&self) -> String {
+        let stem = self.stem();
+        let channel = stem.strip_suffix("_0000").filter(|rest| !rest.is_empty());
+        channel.map(str::to_owned).unwrap_or(stem)
+    }
+
     /// The name of the file without its ending, in characters that every file system takes.
     pub(super) fn stem(&self) -> String {
         if self.identity.is_some() {
@@ -135,11 +145,16 @@ pub(super) struct CaseSummary {
     pub(super) uploaded: bool,
     pub(super) bytes: u64,
     pub(super) state: Progress,
+    /// Time that people have spent on it.
+    pub(super) seconds: f64,
 }
 
 /// All cases in order, with their states.
 #[derive(Debug)]
 pub(super) struct Catalog {
+    /// What was opened.
+    path: Option<PathBuf>,
+    max_bytes: u64,
     /// Where states are kept.
     work: PathBuf,
     inner: Mutex<Inner>,
@@ -149,6 +164,8 @@ pub(super) struct Catalog {
 struct Inner {
     cases: Vec<Case>,
     states: BTreeMap<CaseId, Progress>,
+    /// Seconds of work.
+    times: BTreeMap<CaseId, f64>,
     /// Files that were left out, for the note at the start.
     left_out: usize,
 }
@@ -167,10 +184,8 @@ impl Catalog {
         }
         inner.list_uploads(uploads)?;
         let states = work.join(STATES);
-        if let Ok(text) = fs::read(&states) {
-            inner.states = serde_json::from_slice(&text)
-                .with_context(|| format!("reading {}", states.display()))?;
-        }
+        inner.states = kept(&states)?;
+        inner.times = kept(&work.join(TIMES))?;
         let annotations = work.join("cases");
         if inner.migrate(&annotations)? {
             write_json(&states, &inner.states)?;
@@ -178,9 +193,43 @@ impl Catalog {
         identity::settle_copies(&mut inner.cases, &annotations);
         identity::note_orphans(&mut inner.cases, &annotations);
         Ok(Self {
+            path: path.map(Path::to_owned),
+            max_bytes,
             work: work.to_owned(),
             inner: Mutex::new(inner),
         })
+    }
+
+    /// Lists the opened folder again; whether other cases are in it now. Uploads stay.
+    pub(super) fn refresh(&self) -> Result<bool> {
+        let Some(path) = &self.path else {
+            return Ok(false);
+        };
+        let mut found = Inner::default();
+        found.list(path, &self.work, self.max_bytes)?;
+        let annotations = self.work.join("cases");
+        let mut inner = self.lock();
+        let uploads = inner.cases.iter().filter(|case| case.uploaded).cloned();
+        found.cases.extend(uploads);
+        identity::settle_copies(&mut found.cases, &annotations);
+        let ids = |cases: &[Case]| -> Vec<CaseId> { cases.iter().map(|c| c.id.clone()).collect() };
+        let differs = ids(&found.cases) != ids(&inner.cases);
+        if differs {
+            identity::note_orphans(&mut found.cases, &annotations);
+        } else {
+            // Numbers of DICOM series may have changed, notes of the start have not.
+            for (new, old) in found.cases.iter_mut().zip(&inner.cases) {
+                new.note.clone_from(&old.note);
+            }
+        }
+        (inner.cases, inner.left_out) = (found.cases, found.left_out);
+        Ok(differs)
+    }
+
+    /// What the opened folder looks like at this moment; `None` where there is none.
+    pub(super) fn signature(&self) -> Option<Signature> {
+        let path = self.path.as_deref().filter(|path| path.is_dir())?;
+        signature(path, &self.work).ok()
     }
 
     /// Files that were not listed because there are too many or because they lie elsewhere.
@@ -196,8 +245,16 @@ impl Catalog {
             uploaded: case.uploaded,
             bytes: case.bytes,
             state: inner.states.get(&case.id).copied().unwrap_or_default(),
+            seconds: inner.times.get(&case.id).copied().unwrap_or_default(),
         };
         inner.cases.iter().map(summary).collect()
+    }
+
+    /// The cases that are done.
+    pub(super) fn done(&self) -> Vec<Case> {
+        let inner = self.lock();
+        let is_done = |case: &&Case| inner.states.get(&case.id) == Some(&Progress::Done);
+        inner.cases.iter().filter(is_done).cloned().collect()
     }
 
     pub(super) fn get(&self, id: &str) -> Option<Case> {
@@ -229,6 +286,16 @@ impl Catalog {
         Ok(())
     }
 
+    /// Adds to the time that was spent on a case; all of it in seconds.
+    pub(super) fn add_time(&self, id: &str, seconds: f64) -> Result<f64> {
+        let mut inner = self.lock();
+        let spent = inner.times.entry(id.to_owned()).or_default();
+        *spent += seconds;
+        let spent = *spent;
+        write_json(&self.work.join(TIMES), &inner.times)?;
+        Ok(spent)
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -238,6 +305,16 @@ impl Inner {
     /// Whether annotations of an earlier version were given to cases.
     fn migrate(&mut self, annotations: &Path) -> Result<bool> {
         identity::migrate(&mut self.cases, annotations, &mut self.states)
+    }
+}
+
+/// What earlier runs kept in a file of the work folder, if they did.
+fn kept<T: serde::de::DeserializeOwned + Default>(path: &Path) -> Result<T> {
+    match fs::read(path) {
+        Ok(text) => {
+            serde_json::from_slice(&text).with_context(|| format!("reading {}", path.display()))
+        }
+        Err(_) => Ok(T::default()),
     }
 }
 
@@ -308,6 +385,7 @@ pub(super) fn plain(name: &str) -> String {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "halves are exact")]
 mod tests {
     use super::*;
 
@@ -413,6 +491,29 @@ mod tests {
         let all = list();
         assert!(all.len() > 1, "{all:?}");
         assert_eq!(all.iter().filter(|case| case.id == first.id).count(), 1);
+    }
+
+    #[test]
+    fn files_that_come_later_are_found_and_times_add_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        touch(&root.join("a.png"));
+        let work = root.join("work");
+        fs::create_dir(&work).unwrap();
+        let open = || Catalog::open(Some(&root), &work, &work.join("uploads"), 1 << 20).unwrap();
+        let catalog = open();
+        assert!(!catalog.refresh().unwrap());
+        let id = catalog.summaries()[0].id.clone();
+        catalog.set_state(&id, Progress::Done).unwrap();
+        assert_eq!(catalog.add_time(&id, 1.5).unwrap(), 1.5);
+        touch(&root.join("b/c_0000.png"));
+        assert!(catalog.refresh().unwrap());
+        assert_eq!(names(&catalog), ["a.png", "b/c_0000.png"]);
+        assert_eq!(catalog.done().len(), 1);
+        let added = catalog.get(&catalog.summaries()[1].id).unwrap();
+        assert_eq!(added.label_stem(), "c");
+        assert_eq!(catalog.add_time(&id, 2.0).unwrap(), 3.5);
+        assert_eq!(open().summaries()[0].seconds, 3.5);
     }
 
     #[cfg(unix)]

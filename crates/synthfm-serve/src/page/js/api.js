@@ -1,5 +1,7 @@
 // Talking to the server: JSON calls with a session, errors as sentences, events.
 
+import { known as text } from "./texts.js";
+
 /** An answer other than the one hoped for; `message` is a sentence for people, `code` a word for programs. */
 export class ApiError extends Error {
   constructor(status, code, message) {
@@ -10,9 +12,39 @@ export class ApiError extends Error {
 }
 
 let session = null;
+let source = null;
+/** Called when a session has begun in place of one that had ended; the promise while that is so. */
+let revive = null;
+let reviving = null;
 
-/** Sends a request and gives the response, or throws an ApiError. */
-async function send(method, path, { body, kind, signal, keepalive } = {}) {
+/** Sends a request and gives the response, or throws an ApiError. A session that has ended is replaced, unless `final`. */
+async function send(method, path, options = {}) {
+  const used = session;
+  try {
+    return await sendOnce(method, path, options);
+  } catch (error) {
+    if (error.code !== "no_session" || !revive || options.keepalive || options.final) throw error;
+    // Another request may have begun a session meanwhile.
+    if (used === session) await again();
+    return sendOnce(method, path, options);
+  }
+}
+
+/** One new session, however many ask for it. */
+function again() {
+  reviving ??= (async () => {
+    try {
+      await startSession();
+      connect();
+      await revive();
+    } finally {
+      reviving = null;
+    }
+  })();
+  return reviving;
+}
+
+async function sendOnce(method, path, { body, kind, signal, keepalive } = {}) {
   const headers = {};
   if (session) headers["x-session"] = session;
   if (kind) headers["content-type"] = kind;
@@ -21,7 +53,7 @@ async function send(method, path, { body, kind, signal, keepalive } = {}) {
     response = await fetch(path, { method, headers, body, signal, keepalive });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new ApiError(0, "offline", "The server does not answer. Is it still running?");
+    throw new ApiError(0, "offline", text("status.offline", "The server does not answer. Is it still running?"));
   }
   if (response.ok) return response;
   let answer = {};
@@ -72,22 +104,34 @@ export async function download(path) {
 
 /** Starts a session, which ends when the page is left. */
 export async function startSession() {
-  session = (await call("POST", "/api/sessions")).session;
+  const response = await sendOnce("POST", "/api/sessions", { body: "{}", kind: "application/json" });
+  session = (await response.json()).session;
 }
 
-/** Keeps the session alive, and tells `listeners` (by kind of event) what happens; calls `lost` when it is over. */
-export function listen(listeners, lost) {
-  const source = new EventSource(`/api/events?session=${session}`);
+let listeners = {};
+
+/** The stream of events; the browser takes it up again where it breaks off, as long as the session lasts. */
+function connect() {
+  source?.close();
+  source = new EventSource(`/api/events?session=${session}`);
   for (const [kind, listener] of Object.entries(listeners)) {
     source.addEventListener(kind, (event) => listener(JSON.parse(event.data)));
   }
-  setInterval(async () => {
-    try {
-      await call("POST", `/api/sessions/${session}`);
-    } catch (error) {
-      if (error.code === "no_session") lost();
-    }
-  }, 40_000);
+  source.addEventListener("error", (event) => {
+    if (event.target.readyState !== EventSource.CLOSED || event.target !== source) return;
+    setTimeout(() => again().catch(() => {}), 1000);
+  });
+}
+
+/**
+ * Keeps the session alive, and tells `known` (by kind of event) what happens. `begunAgain` is called where the session had
+ * ended, for instance because this computer slept, and another one has begun.
+ */
+export function listen(known, begunAgain) {
+  listeners = known;
+  revive = begunAgain;
+  connect();
+  setInterval(() => call("POST", `/api/sessions/${session}`).catch(() => {}), 40_000);
   addEventListener("pagehide", () => {
     source.close();
     fetch(`/api/sessions/${session}`, { method: "DELETE", keepalive: true }).catch(() => {});

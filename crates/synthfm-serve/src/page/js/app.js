@@ -3,12 +3,16 @@
 import { call, download, listen, put, startSession } from "./api.js";
 import { act } from "./commands.js";
 import { Encoding } from "./encoding.js";
+import { Flow } from "./flow.js";
 import { fromPatient, toPatient } from "./geometry.js";
 import { describeKeys, listenToKeys } from "./keys.js";
-import { byId, fillPresets, radios, showCases, showStructures, showTools } from "./panels.js";
+import { byId, radios, showStructures, showTools } from "./panels.js";
+import { inWords, patientOf, sliceInMm, voxelOf } from "./place.js";
 import { Propagation } from "./propagation.js";
 import { Study } from "./study.js";
+import { chooseLanguage, known, language, languages, loadTexts, number, t } from "./texts.js";
 import { View } from "./view.js";
+import { Volume } from "./volume.js";
 import { Windowing } from "./windowing.js";
 
 const SETTINGS_KEY = "synthfm-settings";
@@ -24,35 +28,43 @@ class App {
       outlines: true,
       marks: true,
       preview: false,
+      magnifier: false,
+      layout: "axial",
       ...JSON.parse(localStorage.getItem(SETTINGS_KEY) ?? "{}"),
       // Whoever comes back begins with positive clicks.
       positive: true,
     };
-    this.cases = [];
     this.study = null;
+    this.opening = 0;
     this.views = [new View(document.querySelector(".view"), this)];
     this.active = this.views[0];
-    this.layout = "axial";
+    this.layout = this.settings.layout;
     this.spaceHeld = false;
     this.windowing = new Windowing(this);
     this.encoding = new Encoding(this);
     this.propagation = new Propagation(this);
+    this.volume = new Volume(this);
+    this.flow = new Flow(this);
+  }
+
+  get cases() {
+    return this.flow.cases;
   }
 
   async start() {
     byId("title").textContent = this.info.title;
-    byId("notice").textContent = this.info.notice;
-    byId("research").textContent = this.info.notice;
     describeKeys(byId("help-keys"));
     this.connect();
     this.showSettings();
-    await this.loadCases();
+    await this.flow.load();
     listen(
       {
         encode: (event) => this.encoding.event(event),
         propagate: (event) => this.propagation.event(event),
+        cases: () => this.flow.changed(),
+        export: (event) => this.flow.exportEvent(event),
       },
-      () => this.lost(),
+      () => this.cameBack(),
     );
     const wanted = location.hash.slice(1);
     const first =
@@ -62,31 +74,22 @@ class App {
 
   // Cases -------------------------------------------------------------------------------------------------------------
 
-  async loadCases() {
-    this.cases = (await call("GET", "/api/cases")).cases;
-    this.showCases();
-  }
-
-  showCases() {
-    showCases(this.cases, this.study?.id, byId("case-filter").value, (id) => {
-      // On a narrow page the list lies over the image.
-      if (matchMedia("(max-width: 1000px)").matches) this.toggleCases(true);
-      this.open(id);
-    });
-  }
-
   async open(id, takeOver = false, volume = null) {
-    const item = this.cases.find((c) => c.id === id);
-    byId("status").textContent = `Opening ${item?.name ?? ""}…`;
+    const item = this.flow.item(id);
+    this.opening += 1;
+    const { opening } = this;
+    // What was done last must have arrived before the case is another's.
+    await this.study?.queue;
+    this.flow.report();
+    byId("status").textContent = t("case.opening", { name: item?.name ?? "" });
     try {
       const details = await call("POST", `/api/cases/${id}/open`, { take_over: takeOver, volume });
-      this.show(new Study(details));
+      // A later wish has come meanwhile.
+      if (opening === this.opening) this.show(new Study(details));
     } catch (error) {
       byId("status").textContent = "";
       if (error.code === "taken") {
-        if (await this.ask(`${item?.name}: ${error.message}. Take it over? The other window can then only look.`)) {
-          await this.open(id, true, volume);
-        }
+        if (await this.ask(t("case.taken", { name: item?.name ?? "" }))) await this.open(id, true, volume);
         return;
       }
       this.views[0].message(error.message);
@@ -94,18 +97,26 @@ class App {
     }
   }
 
+  /** The session had ended, and another one has begun: takes the case up again. */
+  async cameBack() {
+    const { study } = this;
+    if (!study) return;
+    const body = { take_over: false, volume: study.details.volumes?.shown ?? null };
+    const details = await call("POST", `/api/cases/${study.id}/open`, body, { final: true });
+    if (details.revision !== study.details.revision) this.show(new Study(details));
+    this.say(t("status.back"));
+  }
+
   /** Of a file with several volumes, which of them is looked at; the masks lie on all of them. */
-  showVolumes({ id, volumes }) {
+  showVolumes({ volumes }) {
     byId("volumes").hidden = !volumes;
     if (!volumes) return;
-    const options = Array.from({ length: volumes.count }, (_, n) => new Option(`${n + 1} of ${volumes.count}`, n + 1));
+    const { count } = volumes;
+    const options = Array.from({ length: count }, (_, n) => new Option(t("volume.of", { n: n + 1, count }), n + 1));
     const select = byId("volume");
     select.replaceChildren(...options);
     select.value = volumes.shown;
-    select.onchange = async () => {
-      await this.study.queue;
-      await this.open(id, false, Number(select.value));
-    };
+    select.onchange = () => this.open(this.study.id, false, Number(select.value));
   }
 
   show(study) {
@@ -114,6 +125,7 @@ class App {
     history.replaceState(null, "", `#${study.id}`);
     document.title = `${study.details.name} – synthfm`;
     byId("case-name").textContent = study.details.name;
+    byId("case-name").title = study.details.name;
     this.showVolumes(study.details);
     byId("empty").hidden = true;
     byId("done").disabled = false;
@@ -121,14 +133,15 @@ class App {
     byId("propagate-text").textContent = "";
     byId("export-text").textContent = study.details.note ?? "";
     byId("reference-text").textContent = "";
+    byId("where").textContent = "";
     study.addEventListener("change", (event) => this.changed(event.detail?.begun));
     study.addEventListener("details", () => this.showDetails());
     study.addEventListener("status", () => this.showStatus());
     study.addEventListener("problem", (event) => this.problem(event.detail));
     byId("format").replaceChildren(...study.details.formats.map(({ id, label }) => new Option(label, id)));
-    fillPresets(this.info.windows, study.details);
-    this.setLayout(study.details.planes.length > 1 && this.layout !== "axial" ? this.layout : "axial");
-    this.windowing.show("image");
+    this.windowing.begin();
+    const planes = study.details.planes.length;
+    this.setLayout(planes > 1 ? this.settings.layout : "axial");
     this.showDetails();
     this.showStatus();
     if (study.details.reference) study.refresh();
@@ -136,29 +149,16 @@ class App {
 
   async upload(files) {
     for (const file of files) {
-      byId("status").textContent = `Sending ${file.name}…`;
+      byId("status").textContent = t("sending", { name: file.name });
       try {
         const added = await put(`/api/uploads?name=${encodeURIComponent(file.name)}`, file);
-        await this.loadCases();
+        await this.flow.load();
         await this.open(added.id);
       } catch (error) {
         byId("status").textContent = "";
         this.complain(`${file.name}: ${error.message}`);
       }
     }
-  }
-
-  step(by) {
-    const at = this.cases.findIndex(({ id }) => id === this.study?.id);
-    const next = this.cases[at + by];
-    if (next) this.open(next.id);
-  }
-
-  async toggleDone() {
-    const { study } = this;
-    const done = study.details.state === "done";
-    const answer = await study.setState(done ? "started" : "done");
-    if (answer?.file) byId("export-text").textContent = `Labels are in ${answer.file}`;
   }
 
   // Views -------------------------------------------------------------------------------------------------------------
@@ -193,6 +193,12 @@ class App {
     this.showPlanes(planes);
   }
 
+  /** A layout that a person has chosen stays for the next cases. */
+  chooseLayout(layout) {
+    this.setLayout(layout);
+    this.set({ layout });
+  }
+
   /** The middle of the slices that are marked, if any. */
   annotatedSlice(plane) {
     const marked = this.study.structures.flatMap(({ slices }) => slices?.[plane] ?? []);
@@ -202,9 +208,12 @@ class App {
   showPlanes(planes) {
     const element = byId("planes");
     element.hidden = planes.length < 2;
-    const items = planes.map((id) => ({ id, name: id, title: `${id} plane (C)` }));
-    items.push({ id: "all", name: "all three", title: "All planes (C)" });
-    radios(element, items, this.layout, (id) => this.setLayout(id));
+    const items = planes.map((id) => {
+      const name = t(`plane.${id}`);
+      return { id, name, title: t("plane.title", { plane: name }) };
+    });
+    items.push({ id: "all", name: t("plane.all"), title: t("plane.all.title") });
+    radios(element, items, this.layout, (id) => this.chooseLayout(id));
   }
 
   shown() {
@@ -224,13 +233,21 @@ class App {
   scrolled(view) {
     const { planeInfo, index, plane } = view;
     const slider = view.element.querySelector(".slice");
+    const values = { plane: t(`plane.${plane}`), index, last: planeInfo.slices - 1 };
     slider.hidden = planeInfo.slices < 2;
     slider.max = planeInfo.slices - 1;
     slider.value = index;
-    slider.setAttribute("aria-valuetext", `slice ${index} of ${planeInfo.slices}`);
-    const text = planeInfo.slices > 1 ? `${plane} ${index} / ${planeInfo.slices - 1}` : "";
+    slider.setAttribute("aria-label", t("view.slider", values));
+    const isVolume = planeInfo.slices > 1;
+    const millimetres = isVolume ? sliceInMm(this.study.details, planeInfo, index) : null;
+    const text = isVolume ? [t("view.slice", values), millimetres].filter(Boolean).join("  ·  ") : "";
+    slider.setAttribute("aria-valuetext", text);
     view.element.querySelector(".view-label").textContent = text;
-    view.canvas.setAttribute("aria-label", text ? `Slice ${index} of the ${plane} plane` : "Image");
+    view.canvas.setAttribute("aria-label", isVolume ? t("view.slice.long", values) : t("view.picture"));
+    const edges = planeInfo.letters ?? ["", "", "", ""];
+    ["left", "right", "top", "bottom"].forEach((side, n) => {
+      view.element.querySelector(`.edge.${side}`).textContent = edges[n];
+    });
     this.study.sliceDice = null;
     this.showScore();
     this.encoding.soon(view);
@@ -262,7 +279,7 @@ class App {
     const [col, row] = at.map(Math.round);
     const value = view.slice.at(col, row);
     const shown = Array.isArray(value) ? value.join(", ") : Number(value.toPrecision(6));
-    text.textContent = `(${col}, ${row})  ${shown}`;
+    text.textContent = `${this.placeInWords(view, [col, row])}   ${shown}`;
     if (event?.shiftKey && this.shown().length > 1) {
       const position = toPatient(view.planeInfo, view.index, [col, row]);
       for (const other of this.shown()) {
@@ -273,24 +290,40 @@ class App {
     }
   }
 
+  /** Array indices and millimetres of a pixel; of a picture the pixel alone. */
+  placeInWords({ planeInfo, index }, [x, y]) {
+    const { details } = this.study;
+    if (details.picture) return t("view.pixel", { x, y });
+    const voxel = voxelOf(planeInfo, index, [x, y]);
+    const [i, j, k] = voxel;
+    const position = patientOf(details, voxel);
+    const texts = [t("view.voxel", { i, j, k })];
+    if (position) texts.push(`${inWords(position)} mm`);
+    return texts.join("   ");
+  }
+
   // What is said --------------------------------------------------------------------------------------------------------
 
   showDetails() {
     const { study } = this;
     const { undo, redo, state, reference } = study.details;
-    for (const [id, next, word] of [
-      ["undo", undo, "Undo"],
-      ["redo", redo, "Redo"],
+    for (const [id, next] of [
+      ["undo", undo],
+      ["redo", redo],
     ]) {
       const button = byId(id);
       button.disabled = !next;
-      button.title = `${next ? `${word}: ${next}` : `Nothing to ${id}`} (${id === "undo" ? "Ctrl+Z" : "Ctrl+Shift+Z"})`;
+      const what = known(`step.${next}`, next);
+      const text = next ? t(`${id}.what`, { what }) : t(`${id}.none`);
+      button.title = `${text} (${id === "undo" ? "Ctrl+Z" : "Ctrl+Shift+Z"})`;
     }
-    byId("done").textContent = state === "done" ? "Not done after all" : "Mark as done";
+    const isDone = state === "done";
+    byId("done").textContent = t(isDone ? "done.undo" : "done.next");
+    byId("done").title = t(isDone ? "done.undo.title" : "done.title");
     byId("reference-row").hidden = !reference;
-    const item = this.cases.find(({ id }) => id === study.id);
+    const item = this.flow.item();
     if (item && item.state !== state) item.state = state;
-    this.showCases();
+    this.flow.show();
     this.showScore();
     showStructures(study, {
       select: (id) => study.select(id),
@@ -298,11 +331,19 @@ class App {
       recolour: (id, colour) => this.relist(id, { colour }),
       hide: (id) => this.hide(id),
       remove: (id) => this.removeStructure(id),
+      put: ({ name, colour }) => this.putLabel(name, colour),
     });
   }
 
   relist(id, change) {
     return this.study.setStructures(this.study.structures.map((s) => (s.id === id ? { ...s, ...change } : s)));
+  }
+
+  /** Puts a label of the data set on this case. */
+  async putLabel(name, colour) {
+    const { study } = this;
+    if (!(await study.setStructures([...study.structures, { name, colour }]))) return;
+    study.select(study.structures.find((structure) => structure.name === name).id);
   }
 
   hide(id) {
@@ -319,10 +360,10 @@ class App {
   showScore() {
     const { study } = this;
     const score = study?.scores.get(study.current);
-    const part = (name, value) => (typeof value === "number" ? `${name} ${value.toFixed(3)}` : null);
+    const part = (name, value) => (typeof value === "number" ? `${t(name)} ${number(value, 3)}` : null);
     const texts = [
-      part("DSC slice", study?.sliceDice),
-      part(study?.details.picture ? "DSC" : "DSC volume", score?.dice),
+      part("score.slice", study?.sliceDice),
+      part(study?.details.picture ? "score" : "score.volume", score?.dice),
     ];
     byId("score").textContent = texts.filter(Boolean).join("   ");
   }
@@ -332,16 +373,18 @@ class App {
     const element = byId("status");
     element.className = `status ${busy ? "busy" : failed ? "failed" : "saved"}`;
     element.dataset.state = busy ? "saving" : failed ? "failed" : "saved";
-    element.textContent = busy ? "Saving…" : failed ? "Not saved" : details.revision ? "Saved" : "Nothing marked yet";
+    element.textContent = t(`status.${busy ? "saving" : failed ? "failed" : this.savedWord(details)}`);
     element.title = failed ?? "";
   }
 
+  /** Whether anything was marked, in a word; it is on the disk in either case. */
+  savedWord({ revision }) {
+    if (!revision) return "nothing";
+    return this.study.structures.some(({ voxels }) => voxels > 0) ? "saved" : "empty";
+  }
+
   problem({ message, code, at }) {
-    if (code === "no_session") {
-      this.lost();
-      return;
-    }
-    if (code === "not_open") this.ask(`${message}`).then((yes) => yes && this.open(this.study.id, true));
+    if (code === "not_open") this.ask(t("case.taken.over")).then((yes) => yes && this.open(this.study.id, true));
     const view = this.shown().find((v) => at && v.plane === at.plane && v.index === at.index) ?? this.active;
     this.complain(message, view, at?.point);
   }
@@ -364,9 +407,15 @@ class App {
     }, BUBBLE_MS);
   }
 
-  lost() {
-    byId("status").className = "status failed";
-    byId("status").textContent = "Session ended: load the page again";
+  /** Good news at the lower edge of the image, for a while. */
+  say(text) {
+    const element = byId("said");
+    element.textContent = text;
+    element.hidden = false;
+    clearTimeout(this.saidTimer);
+    this.saidTimer = setTimeout(() => {
+      element.hidden = true;
+    }, BUBBLE_MS);
   }
 
   ask(text) {
@@ -395,6 +444,7 @@ class App {
     byId("outlines").checked = settings.outlines;
     byId("marks").checked = settings.marks;
     byId("preview").checked = settings.preview;
+    byId("magnifier").checked = settings.magnifier;
     if (!settings.preview) this.study?.preview(this.active.plane, this.active.index, null);
     byId("views").dataset.tool = settings.tool;
   }
@@ -407,10 +457,16 @@ class App {
   connect() {
     this.connectSlider(this.views[0]);
     const on = (id, kind, action) => byId(id).addEventListener(kind, action);
-    on("case-filter", "input", () => this.showCases());
+    on("case-filter", "input", () => this.flow.show());
+    on("previous", "click", () => this.flow.step(-1));
+    on("next", "click", () => this.flow.step(1));
+    on("skip-case", "click", () => this.flow.skip());
+    on("export-all", "click", () => this.flow.exportAll());
     on("upload", "change", (event) => this.upload([...event.target.files]).then(() => (event.target.value = "")));
     on("toggle-cases", "click", () => this.toggleCases());
-    on("done", "click", () => this.toggleDone());
+    on("done", "click", () =>
+      this.study?.details.state === "done" ? this.flow.notDone() : this.flow.doneAndNext(),
+    );
     on("help-button", "click", () => byId("help").showModal());
     on("sign", "click", () => this.set({ positive: !this.settings.positive }));
     on("brush", "input", (event) => this.set({ brush: Number(event.target.value) }));
@@ -421,6 +477,11 @@ class App {
     on("propagate-up", "click", () => this.propagation.start("up"));
     on("propagate-down", "click", () => this.propagation.start("down"));
     on("propagate-stop", "click", () => this.propagation.stop());
+    on("interpolate", "click", () => this.volume.interpolate());
+    on("copy-up", "click", () => this.volume.copy(1));
+    on("copy-down", "click", () => this.volume.copy(-1));
+    on("clear-up", "click", () => this.volume.clearFrom("up"));
+    on("clear-down", "click", () => this.volume.clearFrom("down"));
     on("window-preset", "change", (event) => this.study && this.windowing.choose(event.target.value));
     for (const id of ["window-width", "window-level"]) {
       on(
@@ -428,13 +489,15 @@ class App {
         "change",
         () =>
           this.study &&
-          this.windowing.set(Number(byId("window-width").value), Number(byId("window-level").value), "own"),
+          this.windowing.set(Number(byId("window-width").value), Number(byId("window-level").value)),
       );
     }
     on("opacity", "input", (event) => this.set({ opacity: Number(event.target.value) }));
     on("outlines", "change", (event) => this.set({ outlines: event.target.checked }));
     on("marks", "change", (event) => this.set({ marks: event.target.checked }));
     on("preview", "change", (event) => this.set({ preview: event.target.checked }));
+    on("magnifier", "change", (event) => this.set({ magnifier: event.target.checked }));
+    this.connectDialogs();
     on("reference", "change", (event) => {
       this.study.showReference = event.target.checked;
       this.changed();
@@ -464,6 +527,22 @@ class App {
     if (narrow.matches) this.toggleCases(true);
   }
 
+  connectDialogs() {
+    const select = byId("language");
+    select.replaceChildren(...Object.entries(languages).map(([id, name]) => new Option(name, id)));
+    select.value = language;
+    select.addEventListener("change", () => chooseLanguage(select.value));
+    // Y and N answer a question as well as the buttons.
+    byId("ask").addEventListener("keydown", (event) => {
+      const answer = { y: "yes", j: "yes", n: "no" }[event.key.toLowerCase()];
+      if (!answer || event.repeat) return;
+      // The key is spent: it means something else on the page.
+      event.stopPropagation();
+      event.preventDefault();
+      byId("ask").close(answer);
+    });
+  }
+
   toggleCases(hide) {
     const hidden = document.body.classList.toggle("no-cases", hide);
     byId("toggle-cases").setAttribute("aria-expanded", String(!hidden));
@@ -474,12 +553,12 @@ class App {
     input.value = "";
     if (!file || !this.study) return;
     const text = byId("reference-text");
-    text.textContent = `Sending ${file.name}…`;
+    text.textContent = t("sending", { name: file.name });
     try {
       await put(`/api/cases/${this.study.id}/reference?name=${encodeURIComponent(file.name)}`, file);
       this.study.references.clear();
       await this.study.refresh();
-      text.textContent = `Compared with ${file.name}`;
+      text.textContent = t("reference.loaded", { name: file.name });
     } catch (error) {
       text.textContent = `${file.name}: ${error.message}`;
     }
@@ -490,7 +569,8 @@ class App {
     try {
       await this.study.queue;
       const { name, notes } = await download(`/api/cases/${this.study.id}/export?format=${byId("format").value}`);
-      text.textContent = notes ? `Saved ${name}: ${notes}` : `Saved ${name}`;
+      const said = t("export.saved", { name });
+      text.textContent = notes ? `${said}: ${notes}` : said;
     } catch (error) {
       text.textContent = error.message;
     }
@@ -499,6 +579,7 @@ class App {
 
 async function begin() {
   try {
+    await loadTexts();
     await startSession();
     const app = new App(await call("GET", "/api/info"));
     // For tests and the curious.

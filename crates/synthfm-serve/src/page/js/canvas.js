@@ -3,6 +3,9 @@
 const POSITIVE = "#3ddc84";
 const NEGATIVE = "#ff5a5a";
 const BOX = "#ffffff";
+/** The magnifier: how much larger, and its radius. */
+const LENS = 3;
+const LENS_PX = 90;
 
 /** Paints one view. `frame` maps pixels to the screen: x = left + sx (column + 0.5). */
 export function paint(context, frame, scene) {
@@ -12,6 +15,15 @@ export function paint(context, frame, scene) {
   context.fillStyle = "#000";
   context.fillRect(0, 0, width, height);
   if (!scene.picture) return;
+  paintLayers(context, frame, scene);
+  if (scene.ruler) ruler(context, frame, scene.ruler, scene.ratio);
+  if (scene.cursor) cross(context, place(frame, scene.cursor), scene.ratio);
+  if (scene.pointer) pointer(context, frame, scene.pointer, scene.ratio);
+  if (scene.magnified) magnifier(context, frame, scene);
+}
+
+/** The slice, masks, outlines and prompts. */
+function paintLayers(context, frame, scene) {
   const { left, top, sx, sy } = frame;
   context.setTransform(sx, 0, 0, sy, left, top);
   // From a size on where single pixels are worked on, they are seen as they are.
@@ -41,8 +53,64 @@ export function paint(context, frame, scene) {
   }
   for (const line of scene.lines) guide(context, frame, line, scene.ratio);
   if (scene.prompts) prompts(context, frame, scene.prompts, scene.ratio);
-  if (scene.cursor) cross(context, place(frame, scene.cursor), scene.ratio);
-  if (scene.pointer) pointer(context, frame, scene.pointer, scene.ratio);
+}
+
+/** What lies under the pointer, larger, in a disc. */
+function magnifier(context, frame, scene) {
+  const [x, y] = place(frame, scene.magnified);
+  const radius = LENS_PX * scene.ratio;
+  const { left, top, sx, sy } = frame;
+  const larger = {
+    ...frame,
+    left: x + LENS * (left - x),
+    top: y + LENS * (top - y),
+    sx: LENS * sx,
+    sy: LENS * sy,
+  };
+  context.save();
+  context.beginPath();
+  context.arc(x, y, radius, 0, 2 * Math.PI);
+  context.clip();
+  context.fillStyle = "#000";
+  context.fillRect(x - radius, y - radius, 2 * radius, 2 * radius);
+  paintLayers(context, larger, scene);
+  context.restore();
+  context.beginPath();
+  context.arc(x, y, radius, 0, 2 * Math.PI);
+  context.lineWidth = 2 * scene.ratio;
+  context.strokeStyle = "#fff";
+  context.stroke();
+  // The pixel that a click would take.
+  context.lineWidth = scene.ratio;
+  context.strokeRect(x - (LENS * sx) / 2, y - (LENS * sy) / 2, LENS * sx, LENS * sy);
+}
+
+/** A measured distance. */
+function ruler(context, frame, { from, to, text }, ratio) {
+  const [a, b] = [place(frame, from), place(frame, to)];
+  for (const [colour, lineWidth] of [
+    ["rgba(0, 0, 0, 0.7)", 4],
+    ["#ffe94d", 2],
+  ]) {
+    context.strokeStyle = colour;
+    context.lineWidth = lineWidth * ratio;
+    context.beginPath();
+    context.moveTo(...a);
+    context.lineTo(...b);
+    for (const [x, y] of [a, b]) {
+      context.moveTo(x + 4 * ratio, y);
+      context.arc(x, y, 4 * ratio, 0, 2 * Math.PI);
+    }
+    context.stroke();
+  }
+  context.font = `600 ${14 * ratio}px system-ui, "DejaVu Sans", sans-serif`;
+  context.textAlign = "center";
+  context.lineWidth = 4 * ratio;
+  context.strokeStyle = "rgba(0, 0, 0, 0.8)";
+  context.fillStyle = "#ffe94d";
+  const [x, y] = [(a[0] + b[0]) / 2, (a[1] + b[1]) / 2 - 8 * ratio];
+  context.strokeText(text, x, y);
+  context.fillText(text, x, y);
 }
 
 function strokeOutline(context, frame, mask, colour, lineWidth) {

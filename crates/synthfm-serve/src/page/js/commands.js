@@ -14,16 +14,25 @@ export function act(app, name, event) {
     preview: () => app.set({ preview: !app.settings.preview }),
     "brush-size": () =>
       app.set({ brush: Math.max(0.5, Math.min(60, app.settings.brush * (event.key === "]" ? 1.25 : 0.8))) }),
-    case: () => app.step(event.shiftKey ? -1 : 1),
+    magnifier: () => app.set({ magnifier: !app.settings.magnifier }),
+    case: () => app.flow.step(event.shiftKey ? -1 : 1),
+    skip: () => app.flow.skip(),
     escape: () => {
       byId("bubble").hidden = true;
       app.propagation.stop();
-      for (const other of app.shown()) other.tool.cancel();
+      for (const other of app.shown()) {
+        other.ruler = null;
+        other.tool.cancel();
+      }
     },
   };
   if (always[name]) return always[name]();
   if (!study) return false;
   return {
+    done: () => app.flow.doneAndNext(),
+    interpolate: () => app.volume.interpolate(),
+    copy: () => app.volume.copy(event.shiftKey ? -1 : 1),
+    clear: () => app.volume.clearFrom(event.key === "PageUp" ? "up" : "down"),
     undo: () => study.step("undo"),
     redo: () => study.step("redo"),
     reset: () => study.clear(view.plane, view.index),
@@ -32,7 +41,7 @@ export function act(app, name, event) {
     add: () => study.addStructure(),
     next: () => nextStructure(app),
     choose: () => {
-      const chosen = study.structures[Number(event.key) - 1];
+      const chosen = study.structures.find(({ key }) => key === Number(event.key));
       if (chosen) study.select(chosen.id);
     },
     visibility: () => toggleVisibility(app),
@@ -41,7 +50,7 @@ export function act(app, name, event) {
     propagate: () => app.propagation.start(event.key === "." ? "up" : "down"),
     plane: () => nextLayout(app),
     fit: () => app.shown().forEach((other) => other.fit()),
-    zoom: () => view.zoomBy(event.key === "-" ? 0.8 : 1.25),
+    zoom: () => view.glideBy(event.key === "-" ? 0.8 : 1.25),
     export: () => app.export(),
   }[name]();
 }
@@ -94,5 +103,5 @@ function nextLayout(app) {
   const planes = app.study.details.planes.map(({ name }) => name);
   if (planes.length < 2) return;
   const all = [...planes, "all"];
-  app.setLayout(all[(all.indexOf(app.layout) + 1) % all.length]);
+  app.chooseLayout(all[(all.indexOf(app.layout) + 1) % all.length]);
 }

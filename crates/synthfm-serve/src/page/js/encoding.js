@@ -2,6 +2,7 @@
 
 import { call } from "./api.js";
 import { byId } from "./panels.js";
+import { t } from "./texts.js";
 
 const LOOK_MS = 120;
 
@@ -28,8 +29,7 @@ export class Encoding {
           };
           await call("POST", `/api/cases/${study.id}/encode`, body);
         } catch (error) {
-          if (error.code === "no_session") this.app.lost();
-          else if (this.app.study === study)
+          if (this.app.study === study)
             this.app.problem({ message: error.message, code: error.code, at: { plane, index } });
         }
       },
@@ -44,7 +44,7 @@ export class Encoding {
     const [box, bar] = [byId("encoding"), byId("encoding-bar")];
     if (state === "running") {
       const started = performance.now();
-      byId("encoding-text").textContent = "Encoding";
+      byId("encoding-text").textContent = t("encoding");
       const turn = () => {
         const share = (performance.now() - started) / Math.max(expected, 1);
         bar.value = 100 * (share < 0.9 ? share : 1 - 0.1 * Math.exp(0.9 - share));
@@ -55,7 +55,7 @@ export class Encoding {
     } else {
       if (state === "failed") this.app.problem({ message: error, at: { plane, index } });
       bar.value = 100;
-      byId("encoding-text").textContent = state === "failed" ? "Not encoded" : "Ready";
+      byId("encoding-text").textContent = t(state === "failed" ? "encoding.failed" : "encoding.ready");
       this.timer = setTimeout(() => {
         box.hidden = true;
       }, 800);

@@ -5,8 +5,8 @@ const DRAG_PX = 4;
 
 /**
  * Calls `on.begin(at, how)`, `on.move(at)`, `on.end(at)`, `on.cancel()` for the tool, and `on.hover(at, event)`,
- * `on.leave()`, `on.pan(dx, dy)`, `on.zoom(factor, at)`, `on.windowing(dx, dy, finished)`, `on.scroll(steps)`.
- * Positions are CSS pixels of the canvas; `how` is { negative, time }.
+ * `on.leave()`, `on.pan(dx, dy)`, `on.zoom(factor, at)` (at once), `on.glide(factor, at)` (smoothly),
+ * `on.windowing(dx, dy, finished)`, `on.scroll(steps)`. Positions are CSS pixels of the canvas; `how` is { negative, time }.
  */
 export class Gestures {
   constructor(canvas, on, options) {
@@ -116,7 +116,7 @@ export class Gestures {
     event.preventDefault();
     const pixels = event.deltaY * (event.deltaMode === 1 ? 33 : 1);
     if (event.ctrlKey || event.metaKey || !this.options.scrolls()) {
-      this.on.zoom(Math.exp(-pixels / 400), this.at(event));
+      this.on.glide(Math.exp(-pixels / 400), this.at(event));
       return;
     }
     // A notch of a wheel is one slice; a trackpad's small steps add up.

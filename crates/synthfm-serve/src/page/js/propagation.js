@@ -2,6 +2,7 @@
 
 import { call } from "./api.js";
 import { byId } from "./panels.js";
+import { known, t } from "./texts.js";
 
 export class Propagation {
   constructor(app) {
@@ -22,7 +23,7 @@ export class Propagation {
       const body = { structure: study.current, plane, index, direction, count, window: study.window };
       this.show(true);
       Object.assign(this, { planned: null, carried: 0 });
-      text.textContent = "Propagating…";
+      text.textContent = t("propagation.running");
       const { slices } = await call("POST", `/api/cases/${study.id}/propagate`, body);
       this.planned = slices;
     } catch (error) {
@@ -38,12 +39,15 @@ export class Propagation {
     if (event.progress === "slice") {
       study.take(event);
       this.carried += 1;
-      byId("propagate-text").textContent = `Slice ${event.index} (${this.carried} of ${this.planned ?? "…"})`;
+      const { index } = event;
+      const values = { index, n: this.carried, count: this.planned ?? "…" };
+      byId("propagate-text").textContent = t("propagation.slice", values);
       if (this.app.active.plane === event.plane) this.app.active.turn(event.index);
     } else {
       this.show(false);
-      byId("propagate-text").textContent =
-        `${event.done} ${event.done === 1 ? "slice" : "slices"} done; ${event.reason}.`;
+      const reason = known(`why.${event.why}`, event.reason, { slice: event.slice });
+      const name = event.done === 1 ? "propagation.done.one" : "propagation.done";
+      byId("propagate-text").textContent = t(name, { count: event.done, reason });
       study.refresh();
     }
   }

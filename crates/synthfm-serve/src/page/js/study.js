@@ -3,6 +3,7 @@
 import { ApiError, call } from "./api.js";
 import { SliceMask, encode } from "./masks.js";
 import { Slices } from "./slices.js";
+import { t } from "./texts.js";
 
 const DETAILS_AFTER_MS = 500;
 
@@ -119,10 +120,24 @@ export class Study extends EventTarget {
 
   // Changes -------------------------------------------------------------------------------------------------------
 
-  /** Runs a request that changes the annotation; the page says "saved" when none is left. */
-  async saving(work, at) {
+  /** Something that ends in a change; the page does not say "saved" meanwhile. */
+  async working(work) {
     this.busy += 1;
     this.tell("status");
+    try {
+      return await work();
+    } finally {
+      this.busy -= 1;
+      this.tell("status");
+    }
+  }
+
+  /** Runs a request that changes the annotation; null where it failed. */
+  saving(work, at) {
+    return this.working(() => this.attempt(work, at));
+  }
+
+  async attempt(work, at) {
     try {
       const answer = await work();
       this.failed = null;
@@ -132,15 +147,13 @@ export class Study extends EventTarget {
       this.failed = error.message;
       this.tell("problem", { message: error.message, at, code: error.code });
       return null;
-    } finally {
-      this.busy -= 1;
-      this.tell("status");
     }
   }
 
   /** Like saving, but after the changes before it. */
   inOrder(work, at) {
-    const next = this.queue.then(() => this.saving(work, at));
+    const before = this.queue;
+    const next = this.saving(() => before.then(work), at);
     this.queue = next.catch(() => {});
     return next;
   }
@@ -149,7 +162,7 @@ export class Study extends EventTarget {
   predict(plane, index, prompts, what, begun) {
     const structure = this.current;
     if (structure === null) {
-      this.tell("problem", { message: "There is no structure to mark: add one first.", at: { plane, index } });
+      this.tell("problem", { message: t("structure.none"), at: { plane, index } });
       return this.queue;
     }
     const place = this.place(plane, index);
@@ -238,15 +251,34 @@ export class Study extends EventTarget {
   take(answer, begun) {
     this.enter(this.place(answer.plane, answer.index), answer.structure, answer.runs, answer.prompts);
     this.sliceDice = answer.slice_dice ?? null;
+    this.note(answer);
     this.history(answer);
     if (this.details.planes.length > 1) this.forget(answer.plane);
     this.tell("change", { begun });
     this.refreshSoon();
   }
 
+  /** Notes whether a slice has a mask now and was worked on by hand; the server's figures follow. */
+  note({ structure, plane, index, runs, prompts }) {
+    const known = this.structure(structure);
+    if (!known) return;
+    const given = prompts && (prompts.points.length || prompts.box || prompts.added || prompts.removed);
+    const byHand = given && !prompts.filled && (prompts.from ?? null) === null;
+    for (const [field, on] of [
+      ["slices", runs.length > 1],
+      ["by_hand", byHand],
+    ]) {
+      const planes = (known[field] ??= {});
+      const others = (planes[plane] ?? []).filter((n) => n !== index);
+      planes[plane] = on ? [...others, index] : others;
+    }
+    if (runs.length > 1) known.voxels ||= 1;
+  }
+
   history({ undo, redo, revision, state }) {
     Object.assign(this.details, { undo, redo, revision, state });
     this.tell("details");
+    this.tell("status");
   }
 
   /** Sends the pixels of a stroke. */
@@ -259,9 +291,9 @@ export class Study extends EventTarget {
     });
   }
 
-  /** Takes mask and prompts of the current structure away: on a slice, or everywhere. */
-  async clear(plane, index) {
-    const body = plane === undefined ? { structure: this.current } : { structure: this.current, plane, index };
+  /** Takes mask and prompts of the current structure away: on a slice, from it on in a direction, or everywhere. */
+  async clear(plane, index, direction) {
+    const body = { structure: this.current, plane, index, direction };
     const answer = await this.inOrder(() => call("POST", `/api/cases/${this.id}/clear`, body), { plane, index });
     this.afterStep(answer);
   }
@@ -288,7 +320,7 @@ export class Study extends EventTarget {
   }
 
   async setStructures(list) {
-    const structures = list.map(({ id, name, colour }) => (id ? { id, name, colour } : { name }));
+    const structures = list.map(({ id, name, colour }) => ({ id, name, colour }));
     const work = () => call("PUT", `/api/cases/${this.id}/structures`, { structures });
     const answer = await this.inOrder(work);
     if (!answer) return false;
@@ -299,8 +331,22 @@ export class Study extends EventTarget {
   }
 
   async addStructure(name) {
-    const text = name || `structure ${this.structures.length + 1}`;
+    const text = name || this.freeName();
     if (await this.setStructures([...this.structures, { name: text }])) this.select(this.structures.at(-1).id);
+  }
+
+  /** A name that no structure and no label has. */
+  freeName() {
+    const names = [...this.structures, ...this.details.labels].map(({ name }) => name);
+    let n = this.structures.length + 1;
+    while (names.includes(t("structure.new", { n }))) n += 1;
+    return t("structure.new", { n });
+  }
+
+  /** Labels of the data set that are not on this case. */
+  get absent() {
+    const names = new Set(this.structures.map(({ name }) => name));
+    return this.details.labels.filter(({ name }) => !names.has(name));
   }
 
   select(id) {
@@ -332,6 +378,7 @@ export class Study extends EventTarget {
       const details = await call("GET", `/api/cases/${this.id}`);
       if (details.revision < this.details.revision) return;
       this.details.structures = details.structures;
+      this.details.labels = details.labels;
       this.details.reference = details.reference;
       if (details.reference) {
         const { scores } = await call("GET", `/api/cases/${this.id}/scores`);

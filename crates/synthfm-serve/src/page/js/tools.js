@@ -1,19 +1,22 @@
 // The tools: what the pointer does to the current structure on a slice.
 
 import { sample, stroke } from "./masks.js";
+import { lengthOf } from "./place.js";
 import { emptyPrompts } from "./study.js";
+import { number, t } from "./texts.js";
 
 /** Points that one scribble gives, and their distance on the screen. */
 const SCRIBBLE_POINTS = 6;
 const SCRIBBLE_SPACING_PX = 40;
 
 export const TOOLS = [
-  { id: "point", key: "P", name: "Point", hint: "Click on the structure; right click beside it" },
-  { id: "box", key: "B", name: "Box", hint: "Drag a box around the structure" },
-  { id: "scribble", key: "S", name: "Scribble", hint: "Draw a line along the inside of the structure" },
-  { id: "brush", key: "D", name: "Brush", hint: "Paint; [ and ] change the size" },
-  { id: "eraser", key: "X", name: "Eraser", hint: "Erase; [ and ] change the size" },
-  { id: "hand", key: "M", name: "Move", hint: "Drag the image; wheel or pinch to zoom" },
+  { id: "point", key: "P" },
+  { id: "box", key: "B" },
+  { id: "scribble", key: "S" },
+  { id: "brush", key: "D" },
+  { id: "eraser", key: "X" },
+  { id: "ruler", key: "L" },
+  { id: "hand", key: "M" },
 ];
 
 /** What a person is doing with a tool on one view. */
@@ -37,7 +40,7 @@ export class Tool {
     const { tool } = this.settings;
     const positive = negative ? !this.settings.positive : this.settings.positive;
     this.doing = { tool, positive, from: at, line: [at], time };
-    if (negative && ["box", "hand"].includes(tool)) this.doing.tool = "point";
+    if (negative && ["box", "hand", "ruler"].includes(tool)) this.doing.tool = "point";
     if (this.paints()) this.startPainting(negative);
     this.move(at);
   }
@@ -89,15 +92,35 @@ export class Tool {
     const { doing } = this;
     this.doing = null;
     if (!doing) return;
+    if (doing.tool === "ruler") {
+      this.measure(doing.from, at);
+      return;
+    }
     const { study, plane, index } = this.view;
     // What was marked here before must be known first.
-    const place = study.place(plane, index);
-    if (!place.loaded) await place.ready;
+    await study.working(async () => {
+      const place = study.place(plane, index);
+      if (!place.loaded) await place.ready;
+    });
     if (doing.tool === "point") this.click(at, doing.positive, time);
     else if (doing.tool === "box") this.box(doing.from, at, time);
     else if (doing.tool === "scribble") this.scribble(doing.line, doing.positive, time);
     else if (doing.covered?.includes(1)) this.finishPainting(study, plane, index, doing);
     this.view.repaint();
+  }
+
+  /** Leaves the ruler on the slice; a click takes it away. */
+  measure(from, to) {
+    const { view } = this;
+    const ruler = this.ruler(from, to);
+    view.ruler = ruler.length > 0 ? { ...ruler, plane: view.plane, index: view.index } : null;
+    view.repaint();
+  }
+
+  ruler(from, to) {
+    const { planeInfo, study } = this.view;
+    const length = lengthOf(planeInfo, from, to);
+    return { from, to, length, text: `${number(length, 1)} ${study.details.in_mm ? "mm" : "px"}` };
   }
 
   click(at, positive, time) {
@@ -118,7 +141,7 @@ export class Tool {
     const [p, q] = [inside(a), inside(b)];
     const box = [Math.min(p[0], q[0]), Math.min(p[1], q[1]), Math.max(p[0], q[0]), Math.max(p[1], q[1])].map(round);
     if (box[2] - box[0] < 2 || box[3] - box[1] < 2) {
-      this.view.complain("Drag a box around the structure: press at one corner, release at the other.", b);
+      this.view.complain(t("view.box.small"), b);
       return;
     }
     const prompts = this.prompts();
@@ -140,7 +163,7 @@ export class Tool {
 
   finishPainting(study, plane, index, { covered, erase }) {
     if (study.current === null) {
-      this.view.complain("There is no structure to paint: add one first.", null);
+      this.view.complain(t("structure.none"), null);
       return;
     }
     // Shown at once; the server's answer takes its place.
@@ -163,6 +186,7 @@ export class Tool {
       const [a, b] = [doing.from, doing.line.at(-1)];
       return { box: [Math.min(a[0], b[0]), Math.min(a[1], b[1]), Math.max(a[0], b[0]), Math.max(a[1], b[1])] };
     }
+    if (doing.tool === "ruler") return { ruler: this.ruler(doing.from, doing.line.at(-1)) };
     if (doing.tool === "scribble") return { line: doing.line, positive: doing.positive };
     return { covered: doing.canvas, brush: brush && { ...brush, at: doing.line.at(-1) }, colour };
   }

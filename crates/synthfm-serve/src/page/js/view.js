@@ -1,11 +1,14 @@
 // One view of the study: a canvas that shows a slice of a plane, with zoom, pan and the tools.
 
 import { paint } from "./canvas.js";
+import { paintMarks } from "./volume.js";
 import { Gestures } from "./gestures.js";
 import { Tool } from "./tools.js";
 
 const GUIDES = { axial: "#ff6b6b", coronal: "#5ad17a", sagittal: "#ffd84d" };
 const MAX_ZOOM = 40;
+/** Time in which a zoom covers most of its way. */
+const ZOOM_MS = 60;
 
 export class View {
   /** `owner` gives `settings` and is told `moved(view, at)`, `scrolled(view)`. */
@@ -21,6 +24,8 @@ export class View {
     this.pan = [0, 0];
     this.hovered = null;
     this.cursor = null;
+    this.ruler = null;
+    this.zooming = null;
     this.slice = null;
     this.wanted = 0;
     this.begun = null;
@@ -63,7 +68,7 @@ export class View {
           const inside = this.contains(this.hovered) ? this.hovered : null;
           this.study.preview(this.plane, this.index, inside);
         }
-        if (this.tool.scene()) this.repaint();
+        if (this.tool.scene() || this.settings.magnifier) this.repaint();
       },
       leave: () => {
         this.hovered = null;
@@ -73,6 +78,7 @@ export class View {
       },
       pan: (dx, dy) => this.panBy(dx, dy),
       zoom: (factor, at) => this.zoomBy(factor, at),
+      glide: (factor, at) => this.glideBy(factor, at),
       windowing: (dx, dy, finished) => this.owner.windowing.drag(dx, dy, finished),
       scroll: (steps) => this.scrollBy(steps),
     };
@@ -84,6 +90,7 @@ export class View {
     this.plane = plane;
     this.slice = null;
     this.cursor = null;
+    this.ruler = null;
     this.tool.doing = null;
     this.index = Math.floor((this.planeInfo.slices - 1) / 2);
     this.fit();
@@ -170,6 +177,7 @@ export class View {
   }
 
   fit() {
+    this.zooming = null;
     this.zoom = 1;
     this.pan = [0, 0];
     this.repaint();
@@ -178,6 +186,28 @@ export class View {
   panBy(dx, dy) {
     this.pan = [this.pan[0] + dx, this.pan[1] + dy];
     this.repaint();
+  }
+
+  /** Zooms smoothly; further steps add up. */
+  glideBy(factor, at) {
+    if (matchMedia("(prefers-reduced-motion: reduce)").matches) {
+      this.zoomBy(factor, at);
+      return;
+    }
+    const begins = this.zooming === null;
+    this.zooming = { left: (this.zooming?.left ?? 1) * factor, at, time: this.zooming?.time ?? performance.now() };
+    if (begins) requestAnimationFrame((now) => this.glide(now));
+  }
+
+  glide(now) {
+    if (!this.zooming) return;
+    const { left, at, time } = this.zooming;
+    const share = 1 - Math.exp(-Math.max(now - time, 8) / ZOOM_MS);
+    const near = Math.abs(Math.log(left)) < 0.004;
+    const step = near ? left : left ** share;
+    this.zoomBy(step, at);
+    this.zooming = near ? null : { left: left / step, at, time: now };
+    if (!near) requestAnimationFrame((next) => this.glide(next));
   }
 
   /** Zooms so that what lies at `at` stays there. */
@@ -223,6 +253,7 @@ export class View {
       return;
     }
     paint(this.context, this.frame(), this.scene());
+    paintMarks(this);
   }
 
   scene() {
@@ -236,6 +267,7 @@ export class View {
     }));
     // The current structure lies on top.
     masks.sort((a, b) => a.current - b.current);
+    const pointer = this.tool.scene();
     return {
       picture: this.slice?.picture(study.window),
       masks,
@@ -243,12 +275,19 @@ export class View {
       outlines: settings.outlines,
       reference: study.reference(plane, index),
       prompts: study.hidden.has(study.current) || !settings.marks ? null : entries.get(study.current)?.prompts,
-      pointer: this.tool.scene(),
+      pointer,
       cursor: this.cursor,
+      ruler: pointer?.ruler ?? this.shownRuler(),
+      magnified: settings.magnifier && this.hovered && this.contains(this.hovered) ? this.hovered : null,
       preview: this.previewMask(),
       lines: this.owner.guides(this).map((line) => ({ ...line, colour: GUIDES[line.plane] })),
       ratio: devicePixelRatio,
     };
+  }
+
+  shownRuler() {
+    const { ruler, plane, index } = this;
+    return ruler?.plane === plane && ruler?.index === index ? ruler : null;
   }
 
   previewMask() {

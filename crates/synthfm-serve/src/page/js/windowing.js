@@ -1,56 +1,113 @@
-// Window and level: by drag, by name, by numbers.
+// Window and level: by drag, by name, by numbers; what was chosen stays for the next cases of the same kind.
 
 import { byId } from "./panels.js";
+import { t } from "./texts.js";
+
+const KEPT_KEY = "synthfm-windows";
+const CT = /^(CT|computed)/i;
 
 export class Windowing {
   constructor(app) {
     this.app = app;
+    this.preset = "auto";
+    this.kept = JSON.parse(localStorage.getItem(KEPT_KEY) ?? "{}");
+  }
+
+  get details() {
+    return this.app.study.details;
+  }
+
+  /** Images of one kind share a window: those of one modality, pictures apart from volumes. */
+  get kind() {
+    const { modality, picture, colour } = this.details;
+    return [modality?.toUpperCase() ?? "", picture ? "picture" : "volume", colour ? "colour" : "grey"].join(" ");
+  }
+
+  get isCt() {
+    return CT.test(this.details.modality ?? "");
+  }
+
+  /** Hounsfield units mean the same in every case; other values only by what is automatic. */
+  get base() {
+    const [low, high] = this.details.window;
+    return this.isCt ? [0, 1] : [low, high];
+  }
+
+  /** The names that an image can be shown by: radiology's windows for CT and where the modality is not known. */
+  presets() {
+    const { picture, colour, modality, own_window: own } = this.details;
+    const names = own ? ["own"] : ["auto"];
+    if (!colour) names.push("range");
+    const named = !picture && (this.isCt || !modality) ? this.app.info.windows.map(({ name }) => name) : [];
+    return [...names, ...named, "hand"];
+  }
+
+  /** Begins with a case: its window is what was chosen last for its kind. */
+  begin() {
+    const names = this.presets();
+    const label = (name) => {
+      const known = this.app.info.windows.find((window) => window.name === name);
+      return known ? `${t(`window.${name}`)} ${known.width}/${known.level}` : t(`window.${name}`);
+    };
+    byId("window-preset").replaceChildren(...names.map((name) => new Option(label(name), name)));
+    const kept = this.kept[this.kind];
+    if (kept?.preset === "hand") {
+      const [low, high] = this.base;
+      this.app.study.window = kept.window.map((share) => Math.fround(low + share * (high - low)));
+      this.preset = "hand";
+    } else {
+      this.choose(names.includes(kept?.preset) ? kept.preset : names[0], false);
+    }
+    this.show();
+  }
+
+  keep() {
+    const [low, high] = this.base;
+    const window = this.app.study.window.map((value) => (value - low) / (high - low));
+    this.kept[this.kind] = { preset: this.preset, window };
+    localStorage.setItem(KEPT_KEY, JSON.stringify(this.kept));
   }
 
   /** A drag of the right button: across for width, down for level. */
   drag(dx, dy, finished) {
     if (!this.app.study) return;
     const [low, high] = this.app.study.window;
-    const base = this.app.study.details.window;
+    const base = this.details.window;
     const speed = Math.max((base[1] - base[0]) / 300, (high - low) / 400);
     const width = Math.max(high - low + dx * speed, speed / 8, Number.EPSILON);
-    const level = (low + high) / 2 + dy * speed;
-    this.set(width, level, "own", finished);
+    this.set(width, (low + high) / 2 + dy * speed, finished);
   }
 
-  set(width, level, preset, finished = true) {
-    const limits = [level - width / 2, level + width / 2].map(Math.fround);
-    if (!(Number.isFinite(limits[0]) && Number.isFinite(limits[1]) && limits[0] < limits[1])) return;
-    this.app.study.window = limits;
-    this.show(preset);
-    this.app.changed();
-    if (finished) for (const view of this.app.shown()) this.app.encoding.soon(view);
+  /** A window by hand. */
+  set(width, level, finished = true) {
+    this.apply(level - width / 2, level + width / 2, "hand", finished);
   }
 
-  choose(name) {
-    const { details } = this.app.study;
+  choose(name, finished = true) {
+    const { window, scale } = this.details;
     const preset = this.app.info.windows.find((w) => w.name === name);
-    if (preset) this.set(preset.width, preset.level, name);
-    else if (name === "range") {
-      const { offset, step } = details.scale;
-      let high = offset + step;
-      for (const view of this.app.shown()) {
-        for (const value of view.slice?.values ?? []) high = Math.max(high, offset + step * value);
-      }
-      this.set(high - offset, (high + offset) / 2, name);
-    } else {
-      const [low, high] = details.window;
-      this.app.study.window = [low, high];
-      this.show("image");
-      this.app.changed();
-      for (const view of this.app.shown()) this.app.encoding.soon(view);
-    }
+    if (preset) this.apply(preset.level - preset.width / 2, preset.level + preset.width / 2, name, finished);
+    else if (name === "range") this.apply(scale.offset, Math.max(scale.high, scale.offset + scale.step), name, finished);
+    else if (name === "hand") this.apply(...this.app.study.window, name, finished);
+    else this.apply(...window, name, finished);
   }
 
-  show(preset) {
+  apply(low, high, preset, finished) {
+    const limits = [low, high].map(Math.fround);
+    if (!(limits.every(Number.isFinite) && limits[0] < limits[1])) return;
+    this.app.study.window = limits;
+    this.preset = preset;
+    this.show();
+    this.app.changed();
+    if (!finished) return;
+    this.keep();
+    for (const view of this.app.shown()) this.app.encoding.soon(view);
+  }
+
+  show() {
     const [low, high] = this.app.study.window;
     const short = (value) => Number(value.toPrecision(5));
-    byId("window-preset").value = preset;
+    byId("window-preset").value = this.preset;
     byId("window-width").value = short(high - low);
     byId("window-level").value = short((low + high) / 2);
     byId("window-text").textContent = `W ${short(high - low)}  L ${short((low + high) / 2)}`;
