@@ -146,10 +146,16 @@ async function propagate(person) {
     await person.page.locator(".view canvas").first().focus();
     const start = await person.page.evaluate(() => window.synthfm.active.index);
     await person.key(key);
-    await person.page.waitForFunction(() => / done; /.test(document.getElementById("propagate-text").textContent));
+    // It ends, or says at once that there is no slice on that side.
+    await person.page.waitForFunction(
+      () => / done; /.test(document.getElementById("propagate-text").textContent) || !document.getElementById("bubble").hidden,
+    );
     await settled(person.page);
     await person.page.evaluate((n) => window.synthfm.active.turn(n), start);
-    await person.page.evaluate(() => (document.getElementById("propagate-text").textContent = ""));
+    await person.page.evaluate(() => {
+      document.getElementById("propagate-text").textContent = "";
+      document.getElementById("bubble").hidden = true;
+    });
   }
 }
 

@@ -357,6 +357,35 @@ async function reachable(page) {
   say("everything is in reach at 1400, 800 and 390 pixels, in both themes, without serious findings of axe-core");
 }
 
+/** The structures in 3-D: something is drawn, and it turns. */
+async function surface(page) {
+  await page.locator(".view canvas").first().focus();
+  await page.keyboard.press("u");
+  await page.waitForFunction(() => /Drag or use the arrows/.test(document.getElementById("surface-text").textContent));
+  const drawn = () =>
+    state(page, () => {
+      const view = window.synthfm.surface;
+      view.paint();
+      const { width, height } = view.canvas;
+      const pixels = new Uint8Array(4 * width * height);
+      view.gl.readPixels(0, 0, width, height, view.gl.RGBA, view.gl.UNSIGNED_BYTE, pixels);
+      const places = [];
+      for (let n = 0; n < width * height; n += 97) if (pixels[4 * n] + pixels[4 * n + 1] + pixels[4 * n + 2] > 60) places.push(n);
+      return places;
+    });
+  const before = await drawn();
+  assert(before.length > 50, `${before.length} pixels`);
+  await accessible(page, "surfaces");
+  await screenshot(page, "surface");
+  for (let n = 0; n < 5; n += 1) await page.keyboard.press("ArrowRight");
+  assert.notDeepEqual(await drawn(), before);
+  await page.keyboard.press("Escape");
+  await page.waitForFunction(() => !document.querySelector("#surface[open]"));
+  assert.equal(await state(page, () => window.synthfm.surface.meshes.length), 0);
+  await page.locator(".view canvas").first().focus();
+  say("surfaces in 3-D");
+}
+
 async function otherStates(page) {
   await page.keyboard.press("?");
   await page.waitForSelector("#help[open]");
@@ -369,6 +398,7 @@ async function otherStates(page) {
   await accessible(page, "three planes");
   await screenshot(page, "planes");
   await page.keyboard.press("c");
+  await surface(page);
   await page.keyboard.press("b");
   await click(page, [5, 5]);
   await page.waitForSelector("#bubble:not([hidden])");

@@ -9,6 +9,8 @@ import { chromium } from "playwright-core";
 const FLAGS = [
   "--no-sandbox",
   "--disable-gpu",
+  // Draws in 3-D on the processor.
+  "--enable-unsafe-swiftshader",
   "--disable-quic",
   "--no-first-run",
   "--disable-background-networking",
@@ -63,6 +65,7 @@ export async function openPage(browser, options = {}, index = "index.html") {
   const context = await browser.newContext({
     viewport: { width: 1400, height: 900 },
     acceptDownloads: true,
+    colorScheme: "dark",
     ...options,
   });
   const page = await context.newPage();

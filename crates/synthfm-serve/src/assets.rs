@@ -24,7 +24,7 @@ const JS: &str = "text/javascript; charset=utf-8";
 const JSON: &str = "application/json";
 const SVG: &str = "image/svg+xml";
 
-static ANNOTATOR: [Asset; 25] = assets![
+static ANNOTATOR: [Asset; 28] = assets![
     ("/", HTML, "index.html"),
     ("/style.css", CSS, "style.css"),
     ("/icon.svg", SVG, "icon.svg"),
@@ -41,11 +41,14 @@ static ANNOTATOR: [Asset; 25] = assets![
     ("/js/panels.js", JS, "js/panels.js"),
     ("/js/place.js", JS, "js/place.js"),
     ("/js/propagation.js", JS, "js/propagation.js"),
+    ("/js/said.js", JS, "js/said.js"),
     ("/js/slices.js", JS, "js/slices.js"),
     ("/js/study.js", JS, "js/study.js"),
+    ("/js/surface.js", JS, "js/surface.js"),
     ("/js/texts.js", JS, "js/texts.js"),
     ("/js/tools.js", JS, "js/tools.js"),
     ("/js/view.js", JS, "js/view.js"),
+    ("/js/views.js", JS, "js/views.js"),
     ("/js/volume.js", JS, "js/volume.js"),
     ("/js/windowing.js", JS, "js/windowing.js"),
     ("/texts/en.json", JSON, "texts/en.json"),

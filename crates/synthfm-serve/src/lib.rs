@@ -27,6 +27,7 @@ mod respond;
 mod review;
 mod sessions;
 mod study;
+mod surface;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::net::SocketAddr;

@@ -5,6 +5,7 @@ mod dataset;
 mod edits;
 mod files;
 mod fill;
+mod looks;
 mod predict;
 mod propagate;
 mod slices;
@@ -63,6 +64,7 @@ fn routes() -> Vec<(&'static str, MethodRouter<Arc<App>>)> {
             "/api/cases/{case}/reference",
             get(slices::reference).put(files::reference),
         ),
+        ("/api/cases/{case}/surface", get(slices::surface)),
         ("/api/cases/{case}/export", get(files::export)),
         ("/api/cases/{case}/time", post(cases::add_time)),
         ("/api/export", get(dataset::export_all)),

@@ -2,11 +2,13 @@
 //!
 //! Each slice is prompted with what the one before it gave: its mask, the box that it fills and a click at its deepest
 //! pixel. The box has no margin, for masks tend to fill it and would grow from slice to slice. It stops where the
-//! structure seems to end, where a slice has a mask already, or when asked to.
+//! structure seems to end (by the mask's size and place, and by how its inside looks), where a slice has a mask already,
+//! or when asked to.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use anyhow::Context;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde::Deserialize;
@@ -15,6 +17,7 @@ use synthfm_image::{Mask, Point2, deepest_pixel};
 use synthfm_sam::{MaskOutput, Prompts};
 
 use super::bad;
+use super::looks::{Looks, Seen};
 use super::predict::marked;
 use crate::annotation::{Direction, Place, PlaneName, SlicePrompts, Step};
 use crate::app::App;
@@ -55,6 +58,66 @@ struct Run {
     stop: Arc<AtomicBool>,
 }
 
+/// Why a run has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum End {
+    /// Asked to.
+    Stopped,
+    /// No slice is left.
+    All,
+    /// The slice has a mask already.
+    Marked(usize),
+    /// The mask of the slice is too small to go on.
+    Small(usize),
+    /// Nothing is found on the slice.
+    Ends(usize),
+    /// The mask would change its number of pixels at once.
+    Size(usize, [usize; 2]),
+    /// The mask would jump to another place.
+    Place(usize),
+    /// What the mask covers differs from the structure, or from its surroundings no more.
+    Looks(usize),
+    /// Something went wrong.
+    Failed(String),
+}
+
+impl End {
+    /// A word for programs, the slice that it is about, and words for people.
+    fn told(&self) -> (&'static str, Option<usize>, String) {
+        match self {
+            Self::Stopped => ("stopped", None, "stopped".to_owned()),
+            Self::All => ("all", None, "all slices are done".to_owned()),
+            Self::Marked(n) => ("marked", Some(*n), format!("slice {n} has a mask already")),
+            Self::Small(n) => (
+                "small",
+                Some(*n),
+                format!("the structure is too small on slice {n} to go on"),
+            ),
+            Self::Ends(n) => (
+                "ends",
+                Some(*n),
+                format!("slice {n}: the structure ends here"),
+            ),
+            Self::Size(n, [a, b]) => (
+                "size",
+                Some(*n),
+                format!("slice {n}: the mask would change from {a} to {b} pixels"),
+            ),
+            Self::Place(n) => (
+                "place",
+                Some(*n),
+                format!("slice {n}: the mask would jump to another place"),
+            ),
+            Self::Looks(n) => (
+                "looks",
+                Some(*n),
+                format!("slice {n} looks different inside the mask: the structure seems to end"),
+            ),
+            Self::Failed(message) => ("failed", None, message.clone()),
+        }
+    }
+}
+
 /// Begins; events tell how it goes.
 pub(super) async fn start(
     State(app): State<Arc<App>>,
@@ -92,9 +155,11 @@ pub(super) async fn start(
     };
     let count = planned.len();
     tokio::spawn(async move {
-        let (done, reason) = run.over(&planned, first).await;
+        let (done, end) = run.over(&planned, first).await;
         run.open.end_propagation();
-        run.tell("ended", json!({ "done": done, "reason": reason }));
+        let (why, slice, reason) = end.told();
+        let told = json!({ "done": done, "why": why, "slice": slice, "reason": reason });
+        run.tell("ended", told);
     });
     Ok(respond::json_with(
         StatusCode::ACCEPTED,
@@ -131,20 +196,35 @@ impl PropagateRequest {
 }
 
 impl Run {
-    /// How many slices were done, and why it ended, in words.
-    async fn over(&self, slices: &[usize], first: Mask) -> (usize, String) {
+    /// How many slices were done, and why it ended.
+    async fn over(&self, slices: &[usize], first: Mask) -> (usize, End) {
+        let mut seen = match self.looks(self.asking.index, &first).await {
+            Ok(looks) => Seen::new(looks),
+            Err(error) => return (0, End::Failed(error.message)),
+        };
         let mut before = (self.asking.index, first);
         for (done, &index) in slices.iter().enumerate() {
             if self.stop.load(Ordering::Relaxed) || *self.app.stopped.borrow() {
-                return (done, "stopped".to_owned());
+                return (done, End::Stopped);
             }
-            match self.one(index, &before).await {
+            match self.one(index, &before, &mut seen).await {
                 Ok(Ok(mask)) => before = (index, mask),
-                Ok(Err(reason)) => return (done, reason),
-                Err(error) => return (done, error.message),
+                Ok(Err(end)) => return (done, end),
+                Err(error) => return (done, End::Failed(error.message)),
             }
         }
-        (slices.len(), "all slices are done".to_owned())
+        (slices.len(), End::All)
+    }
+
+    /// How a mask looks on a slice.
+    async fn looks(&self, index: usize, mask: &Mask) -> ApiResult<Option<Looks>> {
+        let (study, plane, window) = (Arc::clone(&self.open.study), self.asking.plane, self.window);
+        let mask = mask.clone();
+        let work = tokio::task::spawn_blocking(move || {
+            let image = study.model_input(plane, index, window)?;
+            anyhow::Ok(Looks::of(&image, &mask))
+        });
+        Ok(work.await.context("looking at a slice failed")??)
     }
 
     /// The mask of one slice, or why there is none.
@@ -152,19 +232,18 @@ impl Run {
         &self,
         index: usize,
         (from, before): &(usize, Mask),
-    ) -> ApiResult<Result<Mask, String>> {
+        seen: &mut Seen,
+    ) -> ApiResult<Result<Mask, End>> {
         let place = self.asking.place(index);
         {
             let store = self.open.store();
             let annotation = store.annotation();
             if annotation.slice(place)?.area() > 0 {
-                return Ok(Err(format!("slice {index} has a mask already")));
+                return Ok(Err(End::Marked(index)));
             }
         }
         let Some(prompts) = prompts_from(before) else {
-            return Ok(Err(format!(
-                "the structure is too small on slice {from} to go on"
-            )));
+            return Ok(Err(End::Small(*from)));
         };
         let case = &self.open.case.id;
         let image_key = ImageKey::new(&self.open.image_id(), place.plane, index, self.window);
@@ -188,8 +267,11 @@ impl Run {
             .engine
             .ask(key, number, image, prompts, MaskOutput::Single)
             .await?;
-        if let Some(reason) = ends(before, &answer.mask) {
-            return Ok(Err(format!("slice {index}: {reason}")));
+        if let Some(end) = ends(index, before, &answer.mask) {
+            return Ok(Err(end));
+        }
+        if !seen.takes(self.looks(index, &answer.mask).await?) {
+            return Ok(Err(End::Looks(index)));
         }
         let body = self.commit(place, &answer.mask, kept).await?;
         self.tell("slice", body);
@@ -233,20 +315,20 @@ fn prompts_from(before: &Mask) -> Option<Prompts> {
     })
 }
 
-/// Why a mask does not continue the one before it; `None` if it does.
-fn ends(before: &Mask, mask: &Mask) -> Option<String> {
+/// Why the mask of a slice does not continue the one before it; `None` if it does.
+fn ends(index: usize, before: &Mask, mask: &Mask) -> Option<End> {
     let (a, b) = (before.area(), mask.area());
     if b < LEAST_AREA {
-        return Some("the structure ends here".to_owned());
+        return Some(End::Ends(index));
     }
     let share = b as f64 / a as f64;
     if !(LEAST_SHARE..=1.0 / LEAST_SHARE).contains(&share) {
-        return Some(format!("the mask would change from {a} to {b} pixels"));
+        return Some(End::Size(index, [a, b]));
     }
     let both = before.data().iter().zip(mask.data());
     let common = both.filter(|&(&a, &b)| a && b).count();
     let agreement = 2.0 * common as f64 / (a + b) as f64;
-    (agreement < LEAST_AGREEMENT).then(|| "the mask would jump to another place".to_owned())
+    (agreement < LEAST_AGREEMENT).then_some(End::Place(index))
 }
 
 #[cfg(test)]
@@ -264,15 +346,14 @@ mod tests {
     #[test]
     fn masks_that_vanish_burst_or_jump_end_the_run() {
         let before = rectangle(5..15, 5..15);
-        assert_eq!(ends(&before, &rectangle(6..15, 5..16)), None);
-        for (mask, reason) in [
-            (rectangle(0..0, 0..0), "ends here"),
-            (rectangle(5..8, 5..15), "from 100 to 30"),
-            (rectangle(0..30, 0..30), "from 100 to 900"),
-            (rectangle(5..15, 20..30), "jump"),
+        assert_eq!(ends(3, &before, &rectangle(6..15, 5..16)), None);
+        for (mask, end) in [
+            (rectangle(0..0, 0..0), End::Ends(3)),
+            (rectangle(5..8, 5..15), End::Size(3, [100, 30])),
+            (rectangle(0..30, 0..30), End::Size(3, [100, 900])),
+            (rectangle(5..15, 20..30), End::Place(3)),
         ] {
-            let text = ends(&before, &mask).unwrap();
-            assert!(text.contains(reason), "{text}");
+            assert_eq!(ends(3, &before, &mask), Some(end));
         }
     }
 

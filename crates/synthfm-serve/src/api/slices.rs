@@ -17,6 +17,7 @@ use crate::error::{ApiError, ApiResult};
 use crate::reading::reading;
 use crate::respond::{self, Json};
 use crate::study::window_or;
+use crate::surface::Surface;
 
 /// Slices that are encoded ahead for one request.
 const MAX_AHEAD: usize = 4;
@@ -140,6 +141,29 @@ pub(super) async fn reference(
     };
     let runs = reference.slice_runs(at.plane, at.index, at.label)?;
     Ok(respond::json(&json!({ "runs": runs })))
+}
+
+#[derive(Deserialize)]
+pub(super) struct OfStructure {
+    structure: u16,
+}
+
+/// The surface of a structure, as triangles.
+pub(super) async fn surface(
+    State(app): State<Arc<App>>,
+    Path(case): Path<String>,
+    Parameters(of): Parameters<OfStructure>,
+) -> ApiResult {
+    let open = app.case(&case).await?;
+    let bytes = app.change(&open, move |open, store| {
+        let annotation = store.annotation();
+        annotation.structure(of.structure).map_err(bad)?;
+        let surface = annotation
+            .mask(of.structure)
+            .map(|bits| Surface::of(bits, open.study.grid()));
+        Ok(surface.unwrap_or_default().bytes())
+    });
+    Ok(respond::bytes("application/octet-stream", bytes.await?))
 }
 
 /// Dice of every structure against the reference, over the whole image.

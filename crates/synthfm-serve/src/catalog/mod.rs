@@ -407,6 +407,8 @@ mod tests {
             "imagesTs/a_0000.NII",
             "labelsTs/a.nii",
             "scan.png",
+            "scan_label.nii.gz",
+            "deep/er/c_seg.png",
             "notes.txt",
             ".hidden/x.png",
             "deep/er/c.npy",

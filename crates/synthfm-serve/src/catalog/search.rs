@@ -114,7 +114,7 @@ impl Inner {
             if !own && !entry.is_symlink() {
                 deeper.push(entry.to_owned());
             }
-        } else if has_ending(&name) && entry.is_file() {
+        } else if has_ending(&name) && entry.is_file() && !is_label_of_another(entry, &name) {
             if inside(&search.root, entry).is_err() || self.cases.len() >= MAX_CASES {
                 self.left_out += 1;
             } else {
@@ -200,6 +200,19 @@ impl Inner {
         }
         Ok(())
     }
+}
+
+/// Whether a file is called as the labels of an image beside it: `NAME_label`, `NAME_mask` or `NAME_seg`.
+fn is_label_of_another(path: &Path, name: &str) -> bool {
+    let lower = name.to_lowercase();
+    let ending = ENDINGS.iter().find(|ending| lower.ends_with(*ending));
+    let stem = &name[..name.len() - ending.map_or(0, |ending| ending.len())];
+    let kinds = ["_label", "_mask", "_seg"];
+    let image = kinds.iter().find_map(|kind| stem.strip_suffix(kind));
+    image.is_some_and(|image| {
+        let beside = |ending: &str| path.with_file_name(format!("{image}{ending}")).is_file();
+        ENDINGS.iter().any(|ending| beside(ending))
+    })
 }
 
 fn series_case(

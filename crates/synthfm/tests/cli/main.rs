@@ -26,6 +26,7 @@ mod predict;
 mod predict_volume;
 mod prompts_file;
 mod serve;
+mod serve_cases;
 mod shards;
 mod train;
 mod train_kill;

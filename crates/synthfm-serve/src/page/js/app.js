@@ -4,19 +4,19 @@ import { call, download, listen, put, startSession } from "./api.js";
 import { act } from "./commands.js";
 import { Encoding } from "./encoding.js";
 import { Flow } from "./flow.js";
-import { fromPatient, toPatient } from "./geometry.js";
 import { describeKeys, listenToKeys } from "./keys.js";
 import { byId, radios, showStructures, showTools } from "./panels.js";
-import { inWords, patientOf, sliceInMm, voxelOf } from "./place.js";
 import { Propagation } from "./propagation.js";
+import { ask, complain, say, showScore, showStatus } from "./said.js";
 import { Study } from "./study.js";
-import { chooseLanguage, known, language, languages, loadTexts, number, t } from "./texts.js";
+import { SurfaceView } from "./surface.js";
+import { chooseLanguage, known, language, languages, loadTexts, t } from "./texts.js";
 import { View } from "./view.js";
+import { guides, moved, scrolled } from "./views.js";
 import { Volume } from "./volume.js";
 import { Windowing } from "./windowing.js";
 
 const SETTINGS_KEY = "synthfm-settings";
-const BUBBLE_MS = 6000;
 
 class App {
   constructor(info) {
@@ -44,6 +44,7 @@ class App {
     this.encoding = new Encoding(this);
     this.propagation = new Propagation(this);
     this.volume = new Volume(this);
+    this.surface = new SurfaceView(this);
     this.flow = new Flow(this);
   }
 
@@ -130,6 +131,7 @@ class App {
     byId("empty").hidden = true;
     byId("done").disabled = false;
     byId("propagation").hidden = study.details.planes[0].slices < 2;
+    byId("show-surface").hidden = study.details.planes[0].slices < 2;
     byId("propagate-text").textContent = "";
     byId("export-text").textContent = study.details.note ?? "";
     byId("reference-text").textContent = "";
@@ -229,77 +231,16 @@ class App {
     for (const view of this.shown()) view.repaint(view === this.active ? begun : undefined);
   }
 
-  /** A view shows another slice. */
   scrolled(view) {
-    const { planeInfo, index, plane } = view;
-    const slider = view.element.querySelector(".slice");
-    const values = { plane: t(`plane.${plane}`), index, last: planeInfo.slices - 1 };
-    slider.hidden = planeInfo.slices < 2;
-    slider.max = planeInfo.slices - 1;
-    slider.value = index;
-    slider.setAttribute("aria-label", t("view.slider", values));
-    const isVolume = planeInfo.slices > 1;
-    const millimetres = isVolume ? sliceInMm(this.study.details, planeInfo, index) : null;
-    const text = isVolume ? [t("view.slice", values), millimetres].filter(Boolean).join("  ·  ") : "";
-    slider.setAttribute("aria-valuetext", text);
-    view.element.querySelector(".view-label").textContent = text;
-    view.canvas.setAttribute("aria-label", isVolume ? t("view.slice.long", values) : t("view.picture"));
-    const edges = planeInfo.letters ?? ["", "", "", ""];
-    ["left", "right", "top", "bottom"].forEach((side, n) => {
-      view.element.querySelector(`.edge.${side}`).textContent = edges[n];
-    });
-    this.study.sliceDice = null;
-    this.showScore();
-    this.encoding.soon(view);
-    for (const other of this.shown()) if (other !== view) other.repaint();
+    scrolled(this, view);
   }
 
-  /** Lines where the slices of the other views cut this one. */
   guides(view) {
-    if (this.shown().length < 2) return [];
-    const lines = [];
-    for (const other of this.shown()) {
-      if (other === view || other.plane === view.plane) continue;
-      const position = toPatient(other.planeInfo, other.index, [0, 0]);
-      const at = fromPatient(view.planeInfo, position);
-      const axis = { axial: "s", coronal: "p", sagittal: "l" }[other.plane];
-      const vertical = view.plane === "axial" || view.plane === "coronal" ? axis === "l" : axis === "p";
-      lines.push({ vertical, at: vertical ? at.point[0] : at.point[1], plane: other.plane });
-    }
-    return lines;
+    return guides(this, view);
   }
 
-  /** The pointer is at a pixel of a view, or at none. */
   moved(view, at, event) {
-    const text = byId("where");
-    if (!at || !view.slice || !view.contains(at)) {
-      text.textContent = "";
-      return;
-    }
-    const [col, row] = at.map(Math.round);
-    const value = view.slice.at(col, row);
-    const shown = Array.isArray(value) ? value.join(", ") : Number(value.toPrecision(6));
-    text.textContent = `${this.placeInWords(view, [col, row])}   ${shown}`;
-    if (event?.shiftKey && this.shown().length > 1) {
-      const position = toPatient(view.planeInfo, view.index, [col, row]);
-      for (const other of this.shown()) {
-        if (other === view) continue;
-        const { index } = fromPatient(other.planeInfo, position);
-        if (Math.round(index) !== other.index) other.turn(Math.round(index));
-      }
-    }
-  }
-
-  /** Array indices and millimetres of a pixel; of a picture the pixel alone. */
-  placeInWords({ planeInfo, index }, [x, y]) {
-    const { details } = this.study;
-    if (details.picture) return t("view.pixel", { x, y });
-    const voxel = voxelOf(planeInfo, index, [x, y]);
-    const [i, j, k] = voxel;
-    const position = patientOf(details, voxel);
-    const texts = [t("view.voxel", { i, j, k })];
-    if (position) texts.push(`${inWords(position)} mm`);
-    return texts.join("   ");
+    moved(this, view, at, event);
   }
 
   // What is said --------------------------------------------------------------------------------------------------------
@@ -358,74 +299,29 @@ class App {
   }
 
   showScore() {
-    const { study } = this;
-    const score = study?.scores.get(study.current);
-    const part = (name, value) => (typeof value === "number" ? `${t(name)} ${number(value, 3)}` : null);
-    const texts = [
-      part("score.slice", study?.sliceDice),
-      part(study?.details.picture ? "score" : "score.volume", score?.dice),
-    ];
-    byId("score").textContent = texts.filter(Boolean).join("   ");
+    showScore(this);
   }
 
   showStatus() {
-    const { busy, failed, details } = this.study;
-    const element = byId("status");
-    element.className = `status ${busy ? "busy" : failed ? "failed" : "saved"}`;
-    element.dataset.state = busy ? "saving" : failed ? "failed" : "saved";
-    element.textContent = t(`status.${busy ? "saving" : failed ? "failed" : this.savedWord(details)}`);
-    element.title = failed ?? "";
+    showStatus(this);
   }
 
-  /** Whether anything was marked, in a word; it is on the disk in either case. */
-  savedWord({ revision }) {
-    if (!revision) return "nothing";
-    return this.study.structures.some(({ voxels }) => voxels > 0) ? "saved" : "empty";
+  complain(text, view, at) {
+    complain(this, text, view, at);
+  }
+
+  say(text) {
+    say(text);
+  }
+
+  ask(text) {
+    return ask(text);
   }
 
   problem({ message, code, at }) {
     if (code === "not_open") this.ask(t("case.taken.over")).then((yes) => yes && this.open(this.study.id, true));
     const view = this.shown().find((v) => at && v.plane === at.plane && v.index === at.index) ?? this.active;
     this.complain(message, view, at?.point);
-  }
-
-  /** Words in a bubble beside what caused them. */
-  complain(text, view = this.active, at = null) {
-    const bubble = byId("bubble");
-    bubble.textContent = text;
-    bubble.hidden = false;
-    const outer = byId("viewer").getBoundingClientRect();
-    const inner = view.canvas.getBoundingClientRect();
-    const [x, y] = at && view.study ? view.screenOf(at) : [inner.width / 2, 24];
-    const left = inner.left - outer.left + Math.max(8, Math.min(inner.width - 8, x));
-    const top = inner.top - outer.top + Math.max(8, Math.min(inner.height - 60, y + 14));
-    bubble.style.left = `${Math.max(8, Math.min(outer.width - bubble.offsetWidth - 8, left - bubble.offsetWidth / 2))}px`;
-    bubble.style.top = `${top}px`;
-    clearTimeout(this.bubbleTimer);
-    this.bubbleTimer = setTimeout(() => {
-      bubble.hidden = true;
-    }, BUBBLE_MS);
-  }
-
-  /** Good news at the lower edge of the image, for a while. */
-  say(text) {
-    const element = byId("said");
-    element.textContent = text;
-    element.hidden = false;
-    clearTimeout(this.saidTimer);
-    this.saidTimer = setTimeout(() => {
-      element.hidden = true;
-    }, BUBBLE_MS);
-  }
-
-  ask(text) {
-    const dialog = byId("ask");
-    byId("ask-text").textContent = text;
-    dialog.returnValue = "no";
-    dialog.showModal();
-    return new Promise((answer) => {
-      dialog.addEventListener("close", () => answer(dialog.returnValue === "yes"), { once: true });
-    });
   }
 
   // Settings, keys, fields ------------------------------------------------------------------------------------------------
@@ -477,6 +373,7 @@ class App {
     on("propagate-up", "click", () => this.propagation.start("up"));
     on("propagate-down", "click", () => this.propagation.start("down"));
     on("propagate-stop", "click", () => this.propagation.stop());
+    on("show-surface", "click", () => this.surface.open());
     on("interpolate", "click", () => this.volume.interpolate());
     on("copy-up", "click", () => this.volume.copy(1));
     on("copy-down", "click", () => this.volume.copy(-1));

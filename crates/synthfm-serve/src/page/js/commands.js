@@ -30,6 +30,7 @@ export function act(app, name, event) {
   if (!study) return false;
   return {
     done: () => app.flow.doneAndNext(),
+    surface: () => app.surface.open(),
     interpolate: () => app.volume.interpolate(),
     copy: () => app.volume.copy(event.shiftKey ? -1 : 1),
     clear: () => app.volume.clearFrom(event.key === "PageUp" ? "up" : "down"),

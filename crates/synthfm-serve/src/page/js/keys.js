@@ -51,6 +51,7 @@ export const KEYS = [
   ["I", letter("i"), "interpolate"],
   ["G, Shift+G", letter("g"), "copy"],
   ["Shift+PgUp PgDn", (e) => shifted(e) && /^Page(Up|Down)$/.test(e.key), "clear"],
+  ["U", letter("u"), "surface"],
   ["Esc", (e) => e.key === "Escape", "escape"],
   ["C", letter("c"), "plane"],
   ["F", letter("f"), "fit"],
