@@ -167,6 +167,8 @@ async function finish(person, isLast) {
   const hasKey = await page.evaluate(() => Boolean(window.synthfm.flow));
   if (hasKey) await person.key("y");
   else {
+    // The hand goes to the button meanwhile.
+    await page.waitForTimeout(300);
     await person.press("#done");
     await page.waitForFunction(() => window.synthfm.study.details.state === "done");
     await page.locator(".view canvas").first().focus();

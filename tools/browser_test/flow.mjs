@@ -265,6 +265,36 @@ async function measures(page) {
   say("ruler, magnifier, smooth zoom");
 }
 
+/** What did not arrive is not called saved; a session that has ended is replaced. */
+async function truth(page) {
+  await openCase(page, "ras");
+  const status = () => page.getAttribute("#status", "data-state");
+  let release;
+  const held = new Promise((resolve) => (release = resolve));
+  await page.route("**/predict", async (route) => {
+    await held;
+    await route.abort();
+  });
+  await click(page, [9, 9]);
+  assert.equal(await status(), "saving");
+  release();
+  await page.waitForFunction(() => document.getElementById("status").dataset.state === "failed");
+  assert.equal(await text(page, "status"), "Not saved");
+  await page.unroute("**/predict");
+  const [request] = await Promise.all([page.waitForRequest(/predict$/), click(page, [9, 9])]);
+  await settled(page);
+  const session = request.headers()["x-session"];
+  await page.evaluate((id) => fetch(`/api/sessions/${id}`, { method: "DELETE" }), session);
+  const before = await state(page, () => window.synthfm.study.details.revision);
+  await click(page, [11, 8]);
+  await page.waitForFunction((n) => window.synthfm.study.details.revision > n, before);
+  await settled(page);
+  assert.match(await text(page, "said"), /Connected again/);
+  await page.keyboard.press("y");
+  await shows(page, "series");
+  say("saved means saved, and a page whose session has ended goes on");
+}
+
 /** The archive of all cases that are done. */
 async function archive(page) {
   await openCase(page, "oblique");
@@ -466,6 +496,7 @@ try {
   await keysAlone(page);
   await slices(page);
   await measures(page);
+  await truth(page);
   await archive(page);
   await newFiles(page);
   await killed(page, server.url);

@@ -24,7 +24,7 @@ const JS: &str = "text/javascript; charset=utf-8";
 const JSON: &str = "application/json";
 const SVG: &str = "image/svg+xml";
 
-static ANNOTATOR: [Asset; 28] = assets![
+static ANNOTATOR: [Asset; 29] = assets![
     ("/", HTML, "index.html"),
     ("/style.css", CSS, "style.css"),
     ("/icon.svg", SVG, "icon.svg"),
@@ -33,6 +33,7 @@ static ANNOTATOR: [Asset; 28] = assets![
     ("/js/canvas.js", JS, "js/canvas.js"),
     ("/js/commands.js", JS, "js/commands.js"),
     ("/js/encoding.js", JS, "js/encoding.js"),
+    ("/js/fields.js", JS, "js/fields.js"),
     ("/js/flow.js", JS, "js/flow.js"),
     ("/js/geometry.js", JS, "js/geometry.js"),
     ("/js/gestures.js", JS, "js/gestures.js"),

@@ -1,16 +1,16 @@
 // The annotator: opens cases, connects views, tools, panels and keys with the study.
 
 import { call, download, listen, put, startSession } from "./api.js";
-import { act } from "./commands.js";
 import { Encoding } from "./encoding.js";
+import { connect, connectSlider } from "./fields.js";
 import { Flow } from "./flow.js";
-import { describeKeys, listenToKeys } from "./keys.js";
+import { describeKeys } from "./keys.js";
 import { byId, radios, showStructures, showTools } from "./panels.js";
 import { Propagation } from "./propagation.js";
 import { ask, complain, say, showScore, showStatus } from "./said.js";
 import { Study } from "./study.js";
 import { SurfaceView } from "./surface.js";
-import { chooseLanguage, known, language, languages, loadTexts, t } from "./texts.js";
+import { known, loadTexts, t } from "./texts.js";
 import { View } from "./view.js";
 import { guides, moved, scrolled } from "./views.js";
 import { Volume } from "./volume.js";
@@ -35,7 +35,9 @@ class App {
       positive: true,
     };
     this.study = null;
+    /** Counts wishes to open a case, and how many of them are under way: the case that is shown is no longer ours then. */
     this.opening = 0;
+    this.leaving = 0;
     this.views = [new View(document.querySelector(".view"), this)];
     this.active = this.views[0];
     this.layout = this.settings.layout;
@@ -55,7 +57,7 @@ class App {
   async start() {
     byId("title").textContent = this.info.title;
     describeKeys(byId("help-keys"));
-    this.connect();
+    connect(this);
     this.showSettings();
     await this.flow.load();
     listen(
@@ -83,6 +85,7 @@ class App {
     await this.study?.queue;
     this.flow.report();
     byId("status").textContent = t("case.opening", { name: item?.name ?? "" });
+    this.leaving += 1;
     try {
       const details = await call("POST", `/api/cases/${id}/open`, { take_over: takeOver, volume });
       // A later wish has come meanwhile.
@@ -95,6 +98,8 @@ class App {
       }
       this.views[0].message(error.message);
       byId("empty").hidden = true;
+    } finally {
+      this.leaving -= 1;
     }
   }
 
@@ -175,7 +180,7 @@ class App {
       element.dataset.view = this.views.length;
       container.append(element);
       this.views.push(new View(element, this));
-      this.connectSlider(this.views.at(-1));
+      connectSlider(this.views.at(-1));
     }
     const kept = new Map(
       this.views.filter((view) => view.study === this.study).map((view) => [view.plane, view.index]),
@@ -343,101 +348,6 @@ class App {
     byId("magnifier").checked = settings.magnifier;
     if (!settings.preview) this.study?.preview(this.active.plane, this.active.index, null);
     byId("views").dataset.tool = settings.tool;
-  }
-
-  connectSlider(view) {
-    const slider = view.element.querySelector(".slice");
-    slider.addEventListener("input", () => view.turn(Number(slider.value)));
-  }
-
-  connect() {
-    this.connectSlider(this.views[0]);
-    const on = (id, kind, action) => byId(id).addEventListener(kind, action);
-    on("case-filter", "input", () => this.flow.show());
-    on("previous", "click", () => this.flow.step(-1));
-    on("next", "click", () => this.flow.step(1));
-    on("skip-case", "click", () => this.flow.skip());
-    on("export-all", "click", () => this.flow.exportAll());
-    on("upload", "change", (event) => this.upload([...event.target.files]).then(() => (event.target.value = "")));
-    on("toggle-cases", "click", () => this.toggleCases());
-    on("done", "click", () =>
-      this.study?.details.state === "done" ? this.flow.notDone() : this.flow.doneAndNext(),
-    );
-    on("help-button", "click", () => byId("help").showModal());
-    on("sign", "click", () => this.set({ positive: !this.settings.positive }));
-    on("brush", "input", (event) => this.set({ brush: Number(event.target.value) }));
-    on("undo", "click", () => act(this, "undo"));
-    on("redo", "click", () => act(this, "redo"));
-    on("fit", "click", () => act(this, "fit"));
-    on("add", "click", () => act(this, "add"));
-    on("propagate-up", "click", () => this.propagation.start("up"));
-    on("propagate-down", "click", () => this.propagation.start("down"));
-    on("propagate-stop", "click", () => this.propagation.stop());
-    on("show-surface", "click", () => this.surface.open());
-    on("interpolate", "click", () => this.volume.interpolate());
-    on("copy-up", "click", () => this.volume.copy(1));
-    on("copy-down", "click", () => this.volume.copy(-1));
-    on("clear-up", "click", () => this.volume.clearFrom("up"));
-    on("clear-down", "click", () => this.volume.clearFrom("down"));
-    on("window-preset", "change", (event) => this.study && this.windowing.choose(event.target.value));
-    for (const id of ["window-width", "window-level"]) {
-      on(
-        id,
-        "change",
-        () =>
-          this.study &&
-          this.windowing.set(Number(byId("window-width").value), Number(byId("window-level").value)),
-      );
-    }
-    on("opacity", "input", (event) => this.set({ opacity: Number(event.target.value) }));
-    on("outlines", "change", (event) => this.set({ outlines: event.target.checked }));
-    on("marks", "change", (event) => this.set({ marks: event.target.checked }));
-    on("preview", "change", (event) => this.set({ preview: event.target.checked }));
-    on("magnifier", "change", (event) => this.set({ magnifier: event.target.checked }));
-    this.connectDialogs();
-    on("reference", "change", (event) => {
-      this.study.showReference = event.target.checked;
-      this.changed();
-    });
-    on("reference-file", "change", (event) => this.loadReference(event.target));
-    on("export", "click", () => act(this, "export"));
-    listenToKeys((name, event) => act(this, name, event));
-    addEventListener("keydown", (event) => {
-      if (event.key === " " && event.target.matches?.("canvas, body")) {
-        this.spaceHeld = true;
-        event.preventDefault();
-      }
-    });
-    addEventListener("keyup", (event) => {
-      if (event.key === " ") this.spaceHeld = false;
-    });
-    addEventListener("dragover", (event) => event.preventDefault());
-    addEventListener("drop", (event) => {
-      event.preventDefault();
-      this.upload([...event.dataTransfer.files]);
-    });
-    addEventListener("beforeunload", (event) => {
-      if (this.study?.busy) event.preventDefault();
-    });
-    const narrow = matchMedia("(max-width: 1000px)");
-    narrow.addEventListener("change", () => this.toggleCases(narrow.matches));
-    if (narrow.matches) this.toggleCases(true);
-  }
-
-  connectDialogs() {
-    const select = byId("language");
-    select.replaceChildren(...Object.entries(languages).map(([id, name]) => new Option(name, id)));
-    select.value = language;
-    select.addEventListener("change", () => chooseLanguage(select.value));
-    // Y and N answer a question as well as the buttons.
-    byId("ask").addEventListener("keydown", (event) => {
-      const answer = { y: "yes", j: "yes", n: "no" }[event.key.toLowerCase()];
-      if (!answer || event.repeat) return;
-      // The key is spent: it means something else on the page.
-      event.stopPropagation();
-      event.preventDefault();
-      byId("ask").close(answer);
-    });
   }
 
   toggleCases(hide) {

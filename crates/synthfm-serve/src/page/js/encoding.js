@@ -18,7 +18,7 @@ export class Encoding {
     const { study } = this.app;
     view.encodeTimer = setTimeout(
       async () => {
-        if (view.study !== study) return;
+        if (view.study !== study || this.app.leaving) return;
         const { plane, index } = view;
         try {
           const body = {
@@ -29,7 +29,8 @@ export class Encoding {
           };
           await call("POST", `/api/cases/${study.id}/encode`, body);
         } catch (error) {
-          if (this.app.study === study)
+          // A case that is being left is encoded no more.
+          if (this.app.study === study && !this.app.leaving)
             this.app.problem({ message: error.message, code: error.code, at: { plane, index } });
         }
       },
