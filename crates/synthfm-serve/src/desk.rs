@@ -101,7 +101,9 @@ impl OpenCase {
         let (folder, note) = place_of(folder, content.as_deref());
         let store = Store::open(&folder, study.grid().clone())?;
         let content = content.or_else(|| case.content().map(str::to_owned));
-        let store = store.about(&case.name, content);
+        let store = store
+            .about(&case.name, content)
+            .of_series(case.series_uid());
         let note = note.or_else(|| case.note().map(str::to_owned));
         let mut notes: Vec<String> = note.into_iter().collect();
         notes.extend(study.warnings().iter().cloned());

@@ -81,6 +81,8 @@ pub(crate) struct Store {
     name: String,
     /// A hash of the image's values, where it is written beside the journal.
     content: Option<String>,
+    /// Series Instance UID, where the image is one of DICOM files.
+    series: Option<String>,
     /// Made with the first change: cases that were only looked at leave no files.
     journal: Option<File>,
     /// Bytes of whole records.
@@ -102,6 +104,7 @@ impl Store {
             folder: folder.to_owned(),
             name: String::new(),
             content: None,
+            series: None,
             journal: None,
             length: 0,
             n,
@@ -130,6 +133,12 @@ impl Store {
     pub(crate) fn about(mut self, name: &str, content: Option<String>) -> Self {
         name.clone_into(&mut self.name);
         self.content = content;
+        self
+    }
+
+    /// The store of a case of a series of DICOM files.
+    pub(crate) fn of_series(mut self, uid: Option<&str>) -> Self {
+        self.series = uid.map(str::to_owned);
         self
     }
 
@@ -249,6 +258,7 @@ impl Store {
                     "synthfm": crate::VERSION,
                     "name": self.name,
                     "content": self.content,
+                    "series": self.series,
                 });
                 write_json(&self.folder.join(ABOUT), &about)?;
                 none.insert(open_journal(&self.folder.join(JOURNAL))?)

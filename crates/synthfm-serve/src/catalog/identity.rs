@@ -40,6 +40,8 @@ struct About {
     name: String,
     #[serde(default)]
     content: Option<String>,
+    #[serde(default)]
+    series: Option<String>,
 }
 
 /// A file by its place and content.
@@ -174,15 +176,24 @@ pub(super) fn note_orphans(cases: &mut [Case], folder: &Path) {
     let listed: std::collections::BTreeSet<CaseId> =
         cases.iter().map(|case| case.id.clone()).collect();
     let (mut by_name, mut by_content) = (BTreeMap::new(), BTreeMap::new());
+    let mut by_series = BTreeMap::new();
     for entry in entries.flatten() {
         let id = entry.file_name().to_string_lossy().into_owned();
         let own = id.split('-').next().unwrap_or_default();
         if listed.contains(own) {
             continue;
         }
-        if let Some(About { name, content }) = about(&entry.path()) {
+        if let Some(About {
+            name,
+            content,
+            series,
+        }) = about(&entry.path())
+        {
             if let Some(content) = content {
                 by_content.insert(content, (name.clone(), id.clone()));
+            }
+            if let Some(series) = series {
+                by_series.insert(series, (name.clone(), id.clone()));
             }
             by_name.insert(name, id);
         }
@@ -193,6 +204,15 @@ pub(super) fn note_orphans(cases: &mut [Case], folder: &Path) {
         if let Some((name, id)) = content.and_then(|content| by_content.get(content)) {
             case.note = Some(format!(
                 "the same file was annotated as {name}, before it was moved or renamed; that work is kept in cases/{id}"
+            ));
+        } else if let Some((name, id)) = case
+            .series_uid
+            .as_ref()
+            .filter(|_| !folder.join(&case.id).exists())
+            .and_then(|uid| by_series.get(uid))
+        {
+            case.note = Some(format!(
+                "other slices of the same series were annotated as {name}; that work is kept in cases/{id}"
             ));
         } else if let Some(id) = by_name.get(&case.name) {
             case.note = Some(format!(
@@ -233,6 +253,7 @@ mod tests {
             series: None,
             identity: None,
             content: identity.content,
+            series_uid: None,
             note: None,
         }
     }
@@ -314,6 +335,21 @@ mod tests {
         let note = cases[0].note.clone().unwrap();
         assert!(
             note.contains("old/scan") && note.contains(&before.id),
+            "{note}"
+        );
+        // A series that gained or lost slices is another image; its name may have changed too.
+        let more = of_series(&series("1.2", 1, "a b c"), "patient", false, false);
+        let mut found = case(more, "patient/1 CT");
+        found.series_uid = Some("1.2".to_owned());
+        let orphan = work.path().join("0123456789abcdef");
+        fs::create_dir(&orphan).unwrap();
+        let about = serde_json::json!({ "name": "old/1 CT", "content": "x", "series": "1.2" });
+        fs::write(orphan.join(ABOUT), about.to_string()).unwrap();
+        let mut cases = [found];
+        note_orphans(&mut cases, work.path());
+        let note = cases[0].note.clone().unwrap();
+        assert!(
+            note.contains("same series") && note.contains("old/1 CT"),
             "{note}"
         );
         // A copy beside the annotated file, and one with work of its own, are other cases.

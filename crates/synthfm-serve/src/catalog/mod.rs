@@ -65,6 +65,8 @@ pub(super) struct Case {
     identity: Option<String>,
     /// Of a file: a hash of its content.
     content: Option<String>,
+    /// Of a folder of DICOM files: the series that the image belongs to.
+    series_uid: Option<String>,
     /// What earlier versions called it.
     earlier: Vec<CaseId>,
     /// Whether annotations under those names may belong to another image.
@@ -82,6 +84,11 @@ impl Case {
     /// Of a folder of DICOM files: the hash of the instances that form the image.
     pub(super) fn identity(&self) -> Option<&str> {
         self.identity.as_deref()
+    }
+
+    /// Of a folder of DICOM files: the Series Instance UID.
+    pub(super) fn series_uid(&self) -> Option<&str> {
+        self.series_uid.as_deref()
     }
 
     /// Of a file: a hash of its content, as it was when the case was listed.
@@ -336,6 +343,7 @@ fn upload(path: &Path, uploads: &Path) -> Result<Case> {
         uncertain: false,
         identity: None,
         content: None,
+        series_uid: None,
         note: None,
         name: name.into_owned(),
         uploaded: true,

@@ -146,6 +146,7 @@ impl Inner {
             series: None,
             identity: None,
             content,
+            series_uid: None,
             note: None,
         });
         Ok(())
@@ -243,6 +244,7 @@ fn series_case(
         series: Some(series.index.to_string()),
         identity: Some(series.identity.clone()),
         content,
+        series_uid: Some(series.uid.clone()).filter(|uid| !uid.is_empty()),
         note: None,
     }
 }
