@@ -16,6 +16,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::error::ApiError;
+use super::viewers;
 
 const COOKIE_NAME: &str = "synthfm_token";
 
@@ -117,14 +118,15 @@ impl Guard {
         // Browsers say where a request comes from. A link from elsewhere to the page itself is harmless.
         let site = text(headers, &SEC_FETCH_SITE).unwrap_or("none");
         let navigates = text(headers, &SEC_FETCH_MODE) == Some("navigate");
-        let is_api = request.uri().path().starts_with("/api");
+        let path = request.uri().path();
+        let is_api = path.starts_with("/api") || viewers::is_endpoint(path);
         if !matches!(site, "none" | "same-origin") && (is_api || !navigates) {
             return refuse("wrong_origin", "requests from other sites are refused");
         }
         let Some(token) = &self.token else {
             return Verdict::Serve;
         };
-        if shown(headers).any(|shown| equal(shown, token)) {
+        if path == viewers::OPEN_PATH || shown(headers).any(|shown| equal(shown, token)) {
             return Verdict::Serve;
         }
         let query = request.uri().query().unwrap_or_default();

@@ -28,6 +28,7 @@ mod review;
 mod sessions;
 mod study;
 mod surface;
+mod viewers;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::net::SocketAddr;
@@ -162,7 +163,13 @@ async fn annotator(
         stopped: watch,
     });
     tokio::spawn(watch_folder(Arc::clone(&app)));
-    let router = api::router(Arc::clone(&app)).merge(assets::annotator());
+    let router = api::router(Arc::clone(&app))
+        .merge(assets::annotator())
+        .merge(viewers::router(
+            Arc::clone(&app),
+            options.sessions,
+            options.verbose,
+        ));
     serve(listener, router, &options.listen, (stop, stopped), terminal).await?;
     app.desk.close();
     Ok(())

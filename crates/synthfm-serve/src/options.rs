@@ -28,10 +28,14 @@ pub struct ServeOptions {
     pub listen: Listen,
     /// Folder for annotations, uploads and label files. By default `synthfm-annotations` beside or in `path`.
     pub work: Option<PathBuf>,
-    /// Largest file that is uploaded or opened.
+    /// Largest file that is uploaded or opened. An image that a viewer sends may have a voxel for every 4 bytes of it.
     pub max_file_bytes: u64,
     /// A file with the structures that every case has; by default those of `dataset.json` or of the first case.
     pub labels: Option<PathBuf>,
+    /// Sessions of viewers at once, each with an image in memory.
+    pub sessions: usize,
+    /// Whether each request of a viewer is a line on the terminal.
+    pub verbose: bool,
 }
 
 /// The blinded review.

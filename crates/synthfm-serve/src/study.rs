@@ -9,15 +9,15 @@ use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use synthfm_image::{
-    ImageFile, OpenOptions, Picture, Plane, Presentation, ReadOptions, RgbImage, ScanInfo, Size,
-    Volume, VolumeGeometry, hex, open_scan,
+    FileFormat, ImageFile, OpenOptions, Picture, Plane, Presentation, ReadOptions, RgbImage,
+    ScanInfo, Size, Volume, VolumeGeometry, hex, open_scan,
 };
 
 use super::annotation::PlaneName;
 use super::directions;
 
 /// Longest side of a slice: what a browser's canvas shows.
-const MAX_SIDE: usize = 16_384;
+pub(super) const MAX_SIDE: usize = 16_384;
 const STEPS: f32 = 65_535.0;
 /// Black and white of 8-bit values.
 const BYTES: [f32; 2] = [0.0, 255.0];
@@ -138,6 +138,37 @@ impl Study {
             pixels: Pixels::Grey(volume),
             is_picture: false,
             window,
+            info: None,
+            volumes: None,
+        })
+    }
+
+    /// An image that a viewer has sent: numbers without a file. A single slice of bytes is seen as it is.
+    pub(super) fn of_values(volume: Volume) -> synthfm_image::Result<Self> {
+        let info = ScanInfo::of_format(FileFormat::Npy);
+        let flat = volume
+            .geometry()
+            .shape()
+            .iter()
+            .filter(|&&length| length == 1)
+            .count()
+            > 0;
+        let bytes = |v: &f32| (0.0..=255.0).contains(v) && v.fract() == 0.0;
+        let window = if flat && volume.data().iter().all(bytes) {
+            BYTES
+        } else {
+            shown_range(&Presentation::of_volume(&volume, &info, None)?)
+        };
+        Ok(Self {
+            grid: volume.geometry().clone(),
+            pixels: Pixels::Grey(volume),
+            is_picture: false,
+            window,
+            // Of pages alone, which do not see it.
+            scale: Scale {
+                offset: 0.0,
+                step: 1.0,
+            },
             info: None,
             volumes: None,
         })

@@ -98,6 +98,11 @@ impl Session {
         }
     }
 
+    /// Whether `--verbose` was given.
+    pub(crate) const fn is_verbose(&self) -> bool {
+        self.verbose
+    }
+
     /// A line on standard error with `--verbose`.
     pub(crate) fn detail(&self, text: &str) {
         if self.verbose {

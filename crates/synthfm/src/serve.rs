@@ -14,10 +14,15 @@ use crate::interrupt;
 use crate::model::Model;
 use crate::output::Session;
 
-/// The annotator, or the blinded review.
+/// Port for pages.
+const PAGE_PORT: u16 = 8080;
+/// Port at which nnInteractive's clients look for a server.
+const VIEWERS_PORT: u16 = 1527;
+
+/// The annotator, viewers, or the blinded review.
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
-    /// An image, a volume, or a folder of them; without it, files are dropped into the page
+    /// An image, a volume, or a folder of them; without it, files are dropped into the page or come from viewers
     #[arg(value_name = "PATH", conflicts_with = "review")]
     pub(crate) path: Option<PathBuf>,
     /// A model file, folder or name [default: the embedded model]
@@ -30,11 +35,11 @@ pub(crate) struct ServeArgs {
     /// Address to listen at; any other than this machine's own asks for a token
     #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
     pub(crate) host: IpAddr,
-    /// Port to listen at; 0 takes a free one
-    #[arg(long, default_value_t = 8080)]
-    pub(crate) port: u16,
-    /// What a browser or program must show to be served [default: drawn at random where --host is not this machine]
-    #[arg(long, value_name = "TEXT", value_parser = parse_token)]
+    /// Port to listen at; 0 takes a free one [default: 8080, and without PATH 1527, where nnInteractive's clients look]
+    #[arg(long)]
+    pub(crate) port: Option<u16>,
+    /// What a browser, viewer or program must show to be served [default: drawn at random where --host is not this machine]
+    #[arg(long, visible_alias = "api-key", value_name = "TEXT", value_parser = parse_token)]
     pub(crate) token: Option<String>,
     /// Folder for annotations, uploads and label files [default: synthfm-annotations beside or in PATH]
     #[arg(long, value_name = "DIR")]
@@ -45,6 +50,9 @@ pub(crate) struct ServeArgs {
     /// Largest file that is uploaded or opened, in MiB
     #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(1..=65_536))]
     pub(crate) max_file: u64,
+    /// Viewers (3D Slicer, napari, ITK-SNAP) that can work at once, each with an image in memory
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=64), conflicts_with = "review")]
+    pub(crate) sessions: u16,
     /// Raters tell real images from synthetic ones instead of annotating
     #[arg(long, requires_all = ["real", "synthetic"])]
     pub(crate) review: bool,
@@ -69,7 +77,11 @@ impl ServeArgs {
     fn listen(&self) -> Listen {
         Listen {
             host: self.host,
-            port: self.port,
+            port: self.port.unwrap_or(if self.path.is_none() && !self.review {
+                VIEWERS_PORT
+            } else {
+                PAGE_PORT
+            }),
             token: self.token.clone(),
         }
     }
@@ -98,6 +110,8 @@ pub(crate) fn run(args: &ServeArgs, session: &Session) -> Result<()> {
         work: args.work.clone(),
         max_file_bytes,
         labels: args.labels.clone(),
+        sessions: usize::from(args.sessions),
+        verbose: session.is_verbose(),
     };
     let open_model = || {
         let model = Model::open(args.model.as_deref())?;

@@ -302,7 +302,7 @@ impl Run {
 }
 
 /// What the next slice is prompted with; `None` for a mask that is too small.
-fn prompts_from(before: &Mask) -> Option<Prompts> {
+pub(crate) fn prompts_from(before: &Mask) -> Option<Prompts> {
     if before.area() < LEAST_AREA {
         return None;
     }

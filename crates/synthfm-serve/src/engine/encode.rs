@@ -46,6 +46,8 @@ struct Queue {
     /// Who waits for which image, also for the one that is being encoded.
     waiting: BTreeMap<ImageKey, Vec<Reply>>,
     running: Option<ImageKey>,
+    /// Whether the image that is being encoded was forgotten meanwhile.
+    forgotten: bool,
 }
 
 /// The queue, and what was encoded.
@@ -109,6 +111,16 @@ impl Encoder {
             .unwrap_or_else(|_| Err(ApiError::busy("the server is stopping")))
     }
 
+    /// Drops the embeddings of an image, and its jobs that nobody waits for.
+    pub(super) fn forget(&self, image: &str) {
+        let mut queue = lock(&self.queue);
+        let Queue { jobs, waiting, .. } = &mut *queue;
+        jobs.retain(|job| job.key.image != image || waiting.contains_key(&job.key));
+        let running = queue.running.as_ref();
+        queue.forgotten |= running.is_some_and(|key| key.image == image);
+        lock(&self.kept).forget(image);
+    }
+
     /// The encoder's thread.
     pub(super) fn work(&self, predictor: &Predictor, calls: &Calls) {
         let started = Instant::now();
@@ -131,6 +143,7 @@ impl Encoder {
             let resting = calls.quiet_for().is_some_and(|quiet| quiet < REST);
             if let Some(job) = queue.pop(resting) {
                 queue.running = Some(job.key.clone());
+                queue.forgotten = false;
                 return job;
             }
             let (next, _) = self
@@ -148,6 +161,9 @@ impl Encoder {
         };
         let mut queue = lock(&self.queue);
         queue.running = None;
+        if let (Ok(image), false) = (&image, queue.forgotten) {
+            lock(&self.kept).put(job.key.clone(), image.clone());
+        }
         let waiting = queue.waiting.remove(&job.key).unwrap_or_default();
         drop(queue);
         for reply in waiting {
@@ -168,7 +184,6 @@ impl Encoder {
         match encoded {
             Ok(image) => {
                 self.usual.note(started.elapsed());
-                lock(&self.kept).put(job.key.clone(), image.clone());
                 self.tell(
                     job,
                     "done",

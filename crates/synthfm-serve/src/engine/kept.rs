@@ -37,6 +37,11 @@ impl EmbeddingCache {
         self.trim();
     }
 
+    /// Drops the embeddings of an image.
+    pub(super) fn forget(&mut self, image: &str) {
+        self.images.retain(|(key, _)| key.image != image);
+    }
+
     /// Drops the least recently used images beyond the limit. The newest stays, however large it is.
     fn trim(&mut self) {
         let mut bytes = self.bytes();
@@ -81,6 +86,10 @@ mod tests {
         let present = [0, 1, 2].map(|index| kept.get(&key(index)).is_some());
         assert_eq!(present, [true, false, true]);
         assert_eq!(kept.bytes(), image.bytes() * 2);
+        kept.forget("b");
+        assert!(kept.get(&key(2)).is_some());
+        kept.forget("a");
+        assert_eq!(kept.bytes(), 0);
         let mut small = EmbeddingCache::new(1);
         small.put(key(0), image);
         assert!(small.get(&key(0)).is_some());

@@ -32,7 +32,7 @@ const KEPT_BYTES: usize = 512 << 20;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ImageKey {
     /// The image of a case, as [`OpenCase::image_id`](super::desk::OpenCase::image_id) names it.
-    image: String,
+    pub(super) image: String,
     pub(super) plane: PlaneName,
     pub(super) index: usize,
     /// Bits of the limits, which compare exactly.
@@ -107,6 +107,11 @@ impl Engine {
     /// Whether a slice is encoded already.
     pub(super) fn is_ready(&self, key: &ImageKey) -> bool {
         self.encoder.kept(key).is_some()
+    }
+
+    /// Lets go of everything about an image that nobody will ask about again.
+    pub(super) fn forget(&self, image: &str) {
+        self.encoder.forget(image);
     }
 
     /// Notes a prompt; whatever was asked before under the same key is stale from here on.

@@ -31,3 +31,4 @@ mod shards;
 mod train;
 mod train_kill;
 mod verify;
+mod viewers;
