@@ -38,10 +38,30 @@ impl Questions<'_> {
             object.heard(place);
             fronts.extend([(place, true), (place, false)]);
         }
-        for (place, up) in fronts.into_iter().filter(|_| carry) {
-            self.carry(object, place, up).await?;
+        for (place, up) in fronts {
+            if carry {
+                self.carry(object, place, up).await?;
+            } else {
+                self.prepare_next(place, up);
+            }
         }
         Ok(())
+    }
+
+    /// Has the slice that is likely to be looked at next encoded in the background.
+    fn prepare_next(&self, from: Place, up: bool) {
+        let next = if up {
+            Some(from.index + 1)
+        } else {
+            from.index.checked_sub(1)
+        };
+        let count = self.scan.study.grid().slice_count(from.plane.into());
+        if let Some(index) = next.filter(|index| *index < count) {
+            let key = self.key(Place { index, ..from });
+            self.app
+                .engine
+                .prepare(&key, &self.scan.study, Urgency::Ahead);
+        }
     }
 
     /// Ends where nobody waits any more.
