@@ -218,6 +218,14 @@ def interactions(server):
         check(not target[bite > 0].any() and target[z].any(), "the lasso that takes away")
         check(session.undo() and target[z, : y - 10].any(), "undo of it")
 
+        # Where the object is over, it and what was carried from there on go.
+        last = int(np.flatnonzero(truth.any((1, 2)))[-1])
+        before, over = target.copy(), np.zeros(image.shape, np.uint8)
+        over[last + 1] = 1
+        session.add_lasso_interaction(over, False)
+        check(not target[last + 1 :].any(), "masks behind the end")
+        check(np.array_equal(target[: z + 1], before[: z + 1]), "the other end has changed")
+
         # An initial segmentation replaces everything, and is corrected slice by slice.
         start = truth.copy()
         start[z, :, : x - 5] = False
@@ -268,11 +276,12 @@ def capacity(server):
             check(answer.status_code == 503 and answer.headers["Retry-After"] == "10", answer)
     values, truth, (z, y, x) = scene()
     target = open_volume(sessions[0], values.astype(np.int16), [3, 0.7, 0.7])
+    sessions[0].set_do_autozoom(False)
     # Another client with the same token: requests come one after the other.
     headers = {"X-Lease-Token": sessions[0]._lease_token}
     body = {"coordinates": [z, y, x], "include_interaction": True}
     answers = []
-    post = lambda: answers.append(httpx.post(f"{server.url}/add_point_interaction", json=body, headers=headers, timeout=60))
+    post = lambda: answers.append(httpx.post(f"{server.url}/add_point_interaction", json=body, headers=headers, timeout=300))
     threads = [threading.Thread(target=post) for _ in range(4)]
     for thread in threads:
         thread.start()
