@@ -6,6 +6,7 @@
 //! (Ravi et al. 2024) without its memory, and of `MedSAM`'s 3-D use (Ma et al. 2024), which passes a box on.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::{ControlFlow, Range};
 
 use synthfm_image::{Mask, Point2, RgbImage, deepest_pixel};
@@ -47,6 +48,29 @@ pub struct SliceAnswer {
     pub from: usize,
 }
 
+/// Why a mask does not continue the one before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CarryEnd {
+    /// Next to nothing is found.
+    Vanished,
+    /// The number of pixels would change at once: before, and now.
+    Size([usize; 2]),
+    /// The mask would lie elsewhere.
+    Jumped,
+}
+
+impl fmt::Display for CarryEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Vanished => f.write_str("the structure ends here"),
+            Self::Size([before, now]) => {
+                write!(f, "the mask would change from {before} to {now} pixels")
+            }
+            Self::Jumped => f.write_str("the mask would jump to another place"),
+        }
+    }
+}
+
 /// Why a run of slices ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunEnd {
@@ -54,8 +78,8 @@ pub struct RunEnd {
     pub from: usize,
     /// The first slice without a mask.
     pub slice: usize,
-    /// In words.
-    pub reason: String,
+    /// What is wrong with the mask there.
+    pub reason: CarryEnd,
 }
 
 /// The slices of one structure.
@@ -86,20 +110,19 @@ impl CarryPolicy {
     }
 
     /// Why a mask does not continue the one before it; `None` if it does.
-    pub fn ends(&self, before: &Mask, mask: &Mask) -> Option<String> {
+    pub fn ends(&self, before: &Mask, mask: &Mask) -> Option<CarryEnd> {
         let (a, b) = (before.area(), mask.area());
         if b < self.least_area_px {
-            return Some("the structure ends here".to_owned());
+            return Some(CarryEnd::Vanished);
         }
         let share = b as f64 / a as f64;
         if !(self.least_share..=1.0 / self.least_share).contains(&share) {
-            return Some(format!("the mask would change from {a} to {b} pixels"));
+            return Some(CarryEnd::Size([a, b]));
         }
         let both = before.data().iter().zip(mask.data());
         let common = both.filter(|&(&a, &b)| a && b).count();
         let agreement = 2.0 * common as f64 / (a + b) as f64;
-        (agreement < self.least_agreement)
-            .then(|| "the mask would jump to another place".to_owned())
+        (agreement < self.least_agreement).then_some(CarryEnd::Jumped)
     }
 }
 
@@ -242,7 +265,7 @@ mod tests {
             (rectangle(0..30, 0..30), "from 100 to 900"),
             (rectangle(5..15, 20..30), "jump"),
         ] {
-            let text = policy.ends(&before, &mask).unwrap();
+            let text = policy.ends(&before, &mask).unwrap().to_string();
             assert!(text.contains(reason), "{text}");
         }
         assert_eq!(policy.prompts_after(&rectangle(0..2, 0..5)), None);

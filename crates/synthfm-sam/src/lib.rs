@@ -34,7 +34,7 @@ mod views;
 mod weights;
 
 pub use burn::tensor::Device;
-pub use carry::{Carried, CarryPolicy, RunEnd, SliceAnswer};
+pub use carry::{Carried, CarryEnd, CarryPolicy, RunEnd, SliceAnswer};
 pub use config::{EncoderConfig, Preparation, SamConfig, VitConfig};
 pub use device::{DeviceChoice, DeviceInfo, OpenDevice, devices};
 pub use embedding::{CacheOptions, CacheStats, EmbeddingCache, describe_embedding};

@@ -168,6 +168,7 @@ impl Study {
             scale: Scale {
                 offset: 0.0,
                 step: 1.0,
+                high: 1.0,
             },
             info: None,
             volumes: None,

@@ -116,7 +116,9 @@ pub(crate) fn run(args: &PredictArgs, session: &Session) -> Result<()> {
     record["ends"] = carried
         .ends
         .iter()
-        .map(|end| json!({ "from": end.from, "slice": end.slice, "reason": end.reason }))
+        .map(
+            |end| json!({ "from": end.from, "slice": end.slice, "reason": end.reason.to_string() }),
+        )
         .collect();
     record["model"] = json!(model.record()?);
     record["precision"] = json!(predictor.arithmetic().to_string());

@@ -28,7 +28,6 @@ use super::sessions::LEASE;
 use crate::VERSION;
 
 pub(super) use files::remove_leftovers;
-pub(super) use propagate::{prompts_from as carried_prompts, why_it_ends};
 
 /// Every path with what it does, for the router and for the test of the description.
 fn routes() -> Vec<(&'static str, MethodRouter<Arc<App>>)> {

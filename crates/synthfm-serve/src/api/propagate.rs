@@ -13,8 +13,8 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use synthfm_image::{Mask, Point2, deepest_pixel};
-use synthfm_sam::{MaskOutput, Prompts};
+use synthfm_image::Mask;
+use synthfm_sam::{CarryEnd, CarryPolicy, MaskOutput};
 
 use super::bad;
 use super::looks::{Looks, Seen};
@@ -26,13 +26,6 @@ use crate::engine::{ImageKey, Purpose};
 use crate::error::ApiResult;
 use crate::respond::{self, Json};
 use crate::study::window_or;
-
-/// A mask below this share of the one before it, or above its inverse, is taken as another structure.
-const LEAST_SHARE: f64 = 0.35;
-/// So is one that agrees with the one before it less than this (Dice).
-const LEAST_AGREEMENT: f64 = 0.5;
-/// Masks of fewer pixels are not carried on.
-const LEAST_AREA: usize = 12;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -242,7 +235,8 @@ impl Run {
                 return Ok(Err(End::Marked(index)));
             }
         }
-        let Some(prompts) = prompts_from(before) else {
+        let policy = CarryPolicy::default();
+        let Some(prompts) = policy.prompts_after(before) else {
             return Ok(Err(End::Small(*from)));
         };
         let case = &self.open.case.id;
@@ -267,8 +261,12 @@ impl Run {
             .engine
             .ask(key, number, image, prompts, MaskOutput::Single)
             .await?;
-        if let Some(end) = ends(index, before, &answer.mask) {
-            return Ok(Err(end));
+        if let Some(end) = policy.ends(before, &answer.mask) {
+            return Ok(Err(match end {
+                CarryEnd::Vanished => End::Ends(index),
+                CarryEnd::Size(pixels) => End::Size(index, pixels),
+                CarryEnd::Jumped => End::Place(index),
+            }));
         }
         if !seen.takes(self.looks(index, &answer.mask).await?) {
             return Ok(Err(End::Looks(index)));
@@ -301,61 +299,9 @@ impl Run {
     }
 }
 
-/// What the next slice is prompted with; `None` for a mask that is too small.
-pub(crate) fn prompts_from(before: &Mask) -> Option<Prompts> {
-    if before.area() < LEAST_AREA {
-        return None;
-    }
-    let (row, col) = deepest_pixel(before)?;
-    Some(Prompts {
-        points: vec![(Point2::from_row_col(row, col), true)],
-        box_: before.bounding_box(),
-        mask_input: None,
-        earlier: Some(before.clone()),
-    })
-}
-
-/// Why the mask of a slice does not continue the one before it; `None` if it does.
-fn ends(index: usize, before: &Mask, mask: &Mask) -> Option<End> {
-    let (a, b) = (before.area(), mask.area());
-    if b < LEAST_AREA {
-        return Some(End::Ends(index));
-    }
-    let share = b as f64 / a as f64;
-    if !(LEAST_SHARE..=1.0 / LEAST_SHARE).contains(&share) {
-        return Some(End::Size(index, [a, b]));
-    }
-    let both = before.data().iter().zip(mask.data());
-    let common = both.filter(|&(&a, &b)| a && b).count();
-    let agreement = 2.0 * common as f64 / (a + b) as f64;
-    (agreement < LEAST_AGREEMENT).then_some(End::Place(index))
-}
-
 #[cfg(test)]
 mod tests {
-    use synthfm_image::Size;
-
     use super::*;
-
-    fn rectangle(rows: std::ops::Range<usize>, cols: std::ops::Range<usize>) -> Mask {
-        let size = Size::new(30, 40);
-        let inside = |i: usize| rows.contains(&(i / 40)) && cols.contains(&(i % 40));
-        Mask::new(size, (0..1200).map(inside).collect()).unwrap()
-    }
-
-    #[test]
-    fn masks_that_vanish_burst_or_jump_end_the_run() {
-        let before = rectangle(5..15, 5..15);
-        assert_eq!(ends(3, &before, &rectangle(6..15, 5..16)), None);
-        for (mask, end) in [
-            (rectangle(0..0, 0..0), End::Ends(3)),
-            (rectangle(5..8, 5..15), End::Size(3, [100, 30])),
-            (rectangle(0..30, 0..30), End::Size(3, [100, 900])),
-            (rectangle(5..15, 20..30), End::Place(3)),
-        ] {
-            assert_eq!(ends(3, &before, &mask), Some(end));
-        }
-    }
 
     #[test]
     fn slices_follow_the_direction_to_the_end() {

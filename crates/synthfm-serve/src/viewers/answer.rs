@@ -3,13 +3,12 @@
 use std::time::{Duration, Instant};
 
 use synthfm_image::Mask;
-use synthfm_sam::{MaskOutput, Prompts};
+use synthfm_sam::{CarryPolicy, MaskOutput, Prompts};
 
 use super::object::{Object, SlicePrompts};
 use super::scan::Scan;
 use super::session::Stop;
 use crate::annotation::Place;
-use crate::api::{carried_prompts, why_it_ends};
 use crate::app::App;
 use crate::engine::{ImageKey, Purpose, Urgency};
 use crate::error::{ApiError, ApiResult};
@@ -137,11 +136,12 @@ impl Questions<'_> {
 
     /// The mask that follows on the next slice; `None` where the object ends.
     async fn next(&self, place: Place, before: &Mask) -> ApiResult<Option<Mask>> {
-        let Some(prompts) = carried_prompts(before) else {
+        let policy = CarryPolicy::default();
+        let Some(prompts) = policy.prompts_after(before) else {
             return Ok(None);
         };
         let mask = self.ask(place, prompts).await?;
-        Ok(why_it_ends(before, &mask).is_none().then_some(mask))
+        Ok(policy.ends(before, &mask).is_none().then_some(mask))
     }
 }
 
