@@ -6,14 +6,13 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use synthfm_eval::dataset::Dataset;
-use synthfm_image::is_special;
 use synthfm_sam::{ModelFile, describe_embedding, devices};
 use synthfm_train::TrainConfig;
 
 use crate::cli::InfoArgs;
 use crate::generate::Record;
 use crate::models;
-use crate::output::{Session, VERSION, usage};
+use crate::output::{Session, VERSION, refuse_pipe, usage};
 use crate::overrides::read_text;
 use crate::{info_results, info_scan};
 
@@ -53,12 +52,7 @@ fn machine() -> Facts {
 }
 
 fn file(path: &Path, args: &InfoArgs) -> Result<Facts> {
-    if is_special(path) {
-        bail!(
-            "{}: a pipe or device, which cannot be read twice: write it to a file first",
-            path.display()
-        );
-    }
+    refuse_pipe(path)?;
     let ending = path
         .extension()
         .and_then(|ending| ending.to_str())

@@ -6,11 +6,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use synthfm_image::is_special;
 use synthfm_sam::{Device, ModelFile, PrecisionChoice, Predictor, Sam};
 use synthfm_serve::ModelRecord;
 
-use crate::output::Session;
+use crate::output::{Session, refuse_pipe};
 use crate::progress::bar;
 
 /// The default model.
@@ -125,11 +124,7 @@ impl Model {
 /// A file or folder of that name, or one in the folder of models.
 fn locate(name: &str) -> Result<PathBuf> {
     let path = PathBuf::from(name);
-    if is_special(&path) {
-        bail!(
-            "model {name}: a pipe or device, which cannot be read twice: copy it into a file first"
-        );
-    }
+    refuse_pipe(&path)?;
     if path.exists() {
         // The weights of a training run carry their configuration themselves.
         let weights = path.join("model.safetensors");

@@ -36,6 +36,16 @@ pub(crate) fn shown(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 
+/// Refuses a pipe or device, whose content comes only once, or never.
+pub(crate) fn refuse_pipe(path: &Path) -> Result<()> {
+    anyhow::ensure!(
+        !synthfm_image::is_special(path),
+        "{}: a pipe or device, which cannot be read twice: write it to a file first",
+        path.display()
+    );
+    Ok(())
+}
+
 /// Refuses a picture that would be written under the name of something else.
 pub(crate) fn check_png(flag: &str, path: &Path) -> Result<()> {
     let ending = path.extension().unwrap_or_default();

@@ -9,10 +9,9 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use synthfm_image::is_special;
 use toml::{Table, Value};
 
-use crate::output::usage;
+use crate::output::{refuse_pipe, usage};
 
 /// More than any configuration needs.
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
@@ -25,12 +24,7 @@ pub(crate) fn read_toml(path: &Path) -> Result<Table> {
 
 /// Reads a text file of at most `limit` bytes.
 pub(crate) fn read_text(path: &Path, limit: u64) -> Result<String> {
-    if is_special(path) {
-        bail!(
-            "{}: a pipe or device: write it to a file first",
-            path.display()
-        );
-    }
+    refuse_pipe(path)?;
     let bytes = fs::metadata(path)
         .with_context(|| path.display().to_string())?
         .len();
