@@ -70,6 +70,8 @@ def tree(root, leave_out):
 class Server:
     def __init__(self, program, data):
         command = [program, "serve", str(data), "--port", "0", "--json", "--quiet", "--max-file", "4"]
+        # Full after the first requests, so that what grows later is not this.
+        command += ["--memory-cache", "16MiB"]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         text = ""
         for line in self.process.stdout:

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Peak memory and time of `synthfm info` on small files that ask for much, as a table.
+"""Peak memory and time of `synthfm info`, and of `synthfm predict` for pictures, on small files that ask for much, as a table.
 
 For each format a file of about 1 MB and one of about 10 MB whose content compresses as far as the format lets it, read
 under --max-memory 512MB and 2GB. A file that is refused must be refused early; one that is read may take 1.3 times the
-limit and 150 MB.
+limit and 150 MB. Of pictures the largest whose answer is within the limit, and one that is not.
 
 Run by hand: python3 tools/memory_table.py target/release/synthfm   (needs numpy and Linux; about five minutes)
 """
@@ -24,6 +24,8 @@ import numpy as np
 LIMITS = {"512MB": 512_000_000, "2GB": 2_000_000_000}
 ALLOWED = 1.3, 150_000_000
 MAX_SECONDS = 300
+# As synthfm_sam::BYTES_PER_PIXEL.
+BYTES_PER_PIXEL = 20
 
 
 def nifti(path, shape, kind):
@@ -149,7 +151,20 @@ def worst(folder, megabytes):
         yield name, path
 
 
-def peak(program, path, limit):
+def pictures(folder, limit):
+    """8-bit pictures of the most pixels that are answered about under a limit, and of a fifth more, by name."""
+    most = (1.25 * limit + (64 << 20)) / BYTES_PER_PIXEL
+    for name, pixels in (("PNG, 8 bits, predict", most), ("PNG, 8 bits, predict, a fifth more", 1.2 * most)):
+        path = folder / "p.png"
+        png(path, int(pixels**0.5), 8)
+        yield name, path
+
+
+def predict(path):
+    return ["predict", "--point", "9,9", "-o", str(path.with_suffix(".mask.png"))]
+
+
+def peak(program, path, limit, verb=("info", "--json")):
     """Exit status, peak of resident memory in bytes, CPU seconds and the first line of the message, by a process in
     between that reports what its only child used."""
     code = (
@@ -159,7 +174,7 @@ def peak(program, path, limit):
         "print(r.returncode, u.ru_maxrss * 1024, u.ru_utime + u.ru_stime);"
         "print(r.stderr.decode(errors='replace').split(chr(10))[0])" % MAX_SECONDS
     )
-    command = [sys.executable, "-c", code, program, "info", "--json", "--max-memory", limit, str(path)]
+    command = [sys.executable, "-c", code, program, *verb, "--max-memory", limit, str(path)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         return "time", 0, MAX_SECONDS, ""
@@ -168,30 +183,35 @@ def peak(program, path, limit):
     return int(status), int(size), float(seconds), message
 
 
+def row(program, name, path, limit, verb):
+    """Prints a row; whether the promise was kept."""
+    status, most, seconds, message = peak(program, path, limit, verb)
+    result = {0: "read", 1: "refused"}.get(status, str(status))
+    kept = most <= ALLOWED[0] * LIMITS[limit] + ALLOWED[1] and status in (0, 1)
+    if not kept:
+        result += " (too much)"
+    size = path.stat().st_size / 1e6
+    print(f"| {name} | {size:.1f} MB | {limit} | {result} | {most / 1e6:.0f} MB | {seconds:.2f} s |", flush=True)
+    if status == 1 and "limit" not in message:
+        print(f"  {message}", file=sys.stderr)
+    return kept
+
+
 def main():
     program = os.path.abspath(sys.argv[1])
-    failures = 0
+    kept = []
     print("| format | file | limit | result | peak | CPU time |")
     print("|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         for megabytes in (1, 10):
             for name, path in worst(Path(folder), megabytes):
-                size = path.stat().st_size / 1e6
-                for limit, number in LIMITS.items():
-                    status, most, seconds, message = peak(program, path, limit)
-                    result = {0: "read", 1: "refused"}.get(status, str(status))
-                    allowed = ALLOWED[0] * number + ALLOWED[1]
-                    if most > allowed or status not in (0, 1):
-                        failures += 1
-                        result += " (too much)"
-                    print(
-                        f"| {name} | {size:.1f} MB | {limit} | {result} | {most / 1e6:.0f} MB | {seconds:.2f} s |",
-                        flush=True,
-                    )
-                    if status == 1 and "limit" not in message:
-                        print(f"  {message}", file=sys.stderr)
+                kept += [row(program, name, path, limit, ("info", "--json")) for limit in LIMITS]
                 path.unlink()
-    return failures
+        for limit, number in LIMITS.items():
+            for name, path in pictures(Path(folder), number):
+                kept.append(row(program, name, path, limit, predict(path)))
+                path.unlink()
+    return kept.count(False)
 
 
 if __name__ == "__main__":

@@ -257,8 +257,8 @@ def single_slices(server):
         refused(lambda: session.set_image(np.zeros((1, 1, 8, 8), np.complex64)), 400, "complex64")
         target = open_volume(session, np.zeros((4, 8, 9), np.float32), [1, 1, 1])
         session.add_point_interaction((1, 2, 3), True)
-        target = open_volume(session, np.full((2, 8, 9), np.nan, np.float32), [0, 1, 1])
-        session.add_point_interaction((1, 2, 3), True)
+        nothing = np.full((1, 2, 8, 9), np.nan, np.float32)
+        refused(lambda: session.set_image(nothing, {"spacing": [0, 1, 1]}), 400, "not finite")
     print("single slices across every axis, empty images")
 
 

@@ -35,8 +35,8 @@ export const ORIENTATIONS = {
   },
 };
 
-/** A ball in noise, on a grid of an orientation. */
-function nifti(rows, seed) {
+/** A ball in noise, on a grid of an orientation; `greys` are the values inside and around. */
+function nifti(rows, seed, greys = [200, 50]) {
   const [nx, ny, nz] = SIZE;
   const bytes = Buffer.alloc(352 + 2 * nx * ny * nz);
   bytes.writeInt32LE(348, 0);
@@ -55,7 +55,7 @@ function nifti(rows, seed) {
       for (let x = 0; x < nx; x += 1) {
         state = (Math.imul(state, 1103515245) + 12345) >>> 0;
         const inside = Math.hypot(x - 10, y - 8, z - 6) < 5;
-        bytes.writeInt16LE((inside ? 200 : 50) + ((state >>> 16) % 20), at);
+        bytes.writeInt16LE(greys[inside ? 0 : 1] + ((state >>> 16) % 20), at);
         at += 2;
       }
   return bytes;
@@ -66,6 +66,11 @@ export const size = SIZE;
 
 export function orientedVolume(name, seed = 3) {
   return nifti(ORIENTATIONS[name].rows, seed);
+}
+
+/** A ball of soft tissue in air, in Hounsfield units. */
+export function hounsfieldVolume(seed = 3) {
+  return nifti(ORIENTATIONS.lps.rows, seed, [30, -1010]);
 }
 
 /** A folder with a volume of each orientation and a DICOM series. */

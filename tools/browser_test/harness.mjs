@@ -18,9 +18,10 @@ const FLAGS = [
   "--disable-sync",
 ];
 
-/** Starts `synthfm serve` on a free port; gives its address and ways to end it. */
+/** Starts `synthfm serve` on a free port, unless `args` name one; gives its address and ways to end it. */
 export async function startServer(program, args) {
-  const child = spawn(program, ["serve", "--port", "0", "--json", ...args], { stdio: ["ignore", "pipe", "inherit"] });
+  const port = args.includes("--port") ? [] : ["--port", "0"];
+  const child = spawn(program, ["serve", "--json", ...port, ...args], { stdio: ["ignore", "pipe", "inherit"] });
   const ended = new Promise((resolve) => child.once("exit", (code, signal) => resolve({ code, signal })));
   let text = "";
   for await (const line of createInterface({ input: child.stdout })) {

@@ -18,10 +18,14 @@ pub enum Connectivity {
 }
 
 /// The connected components of a mask.
+///
+/// They are held as runs, so that their memory follows the length of their outlines and not the number of pixels.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Components {
     size: Size,
-    labels: Vec<u32>,
+    runs: Vec<Run>,
+    /// Of each run, the number of its component from 1.
+    numbers: Vec<u32>,
     areas: Vec<usize>,
 }
 
@@ -41,17 +45,23 @@ impl Components {
         &self.areas
     }
 
-    /// Per pixel 0 on the background, `index + 1` on component `index`. 32 bits, because noise has
+    /// Per pixel 0 on the background, `index + 1` on component `index`; made at each call. 32 bits, because noise has
     /// more components than a [`crate::LabelMap`] has labels.
-    pub fn labels(&self) -> &[u32] {
-        &self.labels
+    pub fn labels(&self) -> Vec<u32> {
+        let mut labels = vec![0; self.size.area()];
+        for (pixels, number) in self.pixels() {
+            labels[pixels].fill(number);
+        }
+        labels
     }
 
     /// The pixels of component `index`; empty if there is no such component.
     pub fn mask(&self, index: usize) -> Mask {
         let mut mask = Mask::zeros(self.size);
-        for (out, &label) in mask.data_mut().iter_mut().zip(&self.labels) {
-            *out = label as usize == index + 1;
+        for (pixels, number) in self.pixels() {
+            if number as usize == index + 1 {
+                mask.data_mut()[pixels].fill(true);
+            }
         }
         mask
     }
@@ -60,14 +70,49 @@ impl Components {
     pub fn largest(&self) -> Option<usize> {
         (0..self.len()).rev().max_by_key(|&index| self.areas[index])
     }
+
+    /// The component at a pixel inside the image.
+    pub fn at(&self, row: usize, col: usize) -> Option<usize> {
+        let after = self
+            .runs
+            .partition_point(|run| (run.row(), run.cols().start) <= (row, col));
+        let run = after.checked_sub(1)?;
+        let found = self.runs[run].row() == row && self.runs[run].cols().contains(&col);
+        found.then(|| self.numbers[run] as usize - 1)
+    }
+
+    /// Neighbouring pixels of one row, as a range of the row-major image, each with the number of its component from 1.
+    pub(crate) fn pixels(&self) -> impl Iterator<Item = (Range<usize>, u32)> {
+        let runs = self.runs.iter().zip(&self.numbers);
+        runs.map(|(run, &number)| {
+            let start = self.size.index(run.row(), 0);
+            let cols = run.cols();
+            (start + cols.start..start + cols.end, number)
+        })
+    }
+
+    /// Whether each component reaches the border of the image.
+    pub(crate) fn at_border(&self) -> Vec<bool> {
+        let mut at_border = vec![false; self.len()];
+        for (run, &number) in self.runs.iter().zip(&self.numbers) {
+            let (row, cols) = (run.row(), run.cols());
+            let ends = cols.start == 0 || cols.end == self.size.width;
+            at_border[number as usize - 1] |= ends || row == 0 || row + 1 == self.size.height;
+        }
+        at_border
+    }
 }
 
 /// Finds the connected components of `mask`.
 pub fn connected_components(mask: &Mask, connectivity: Connectivity) -> Components {
-    let size = mask.size();
-    let runs = find_runs(mask);
+    components_of(mask, true, connectivity)
+}
+
+/// The connected components of the pixels of `mask` that are `inside` it, or those that are not.
+pub(crate) fn components_of(mask: &Mask, inside: bool, connectivity: Connectivity) -> Components {
+    let runs = find_runs(mask, inside);
     let mut parents = join_runs(&runs, connectivity);
-    let (mut labels, mut areas) = (vec![0; size.area()], Vec::new());
+    let mut areas = Vec::new();
     let mut numbers = vec![0; runs.len()];
     for (index, run) in runs.iter().enumerate() {
         // The root is the first run of its component, so it has its number before it is asked for.
@@ -76,14 +121,13 @@ pub fn connected_components(mask: &Mask, connectivity: Connectivity) -> Componen
             areas.push(0);
             numbers[index] = areas.len() as u32;
         }
-        let number = numbers[root];
-        areas[number as usize - 1] += run.cols.len();
-        let start = size.index(run.row, 0);
-        labels[start + run.cols.start..start + run.cols.end].fill(number);
+        numbers[index] = numbers[root];
+        areas[numbers[root] as usize - 1] += run.cols().len();
     }
     Components {
-        size,
-        labels,
+        size: mask.size(),
+        runs,
+        numbers,
         areas,
     }
 }
@@ -94,13 +138,25 @@ pub fn largest_component(mask: &Mask) -> Option<Mask> {
     components.largest().map(|index| components.mask(index))
 }
 
-/// Neighbouring foreground pixels of one row.
+/// Neighbouring pixels of one row. Images have fewer than 2^32 rows and columns.
+#[derive(Debug, Clone, Copy, PartialEq)]
 struct Run {
-    row: usize,
-    cols: Range<usize>,
+    row: u32,
+    start: u32,
+    end: u32,
 }
 
-fn find_runs(mask: &Mask) -> Vec<Run> {
+impl Run {
+    const fn row(&self) -> usize {
+        self.row as usize
+    }
+
+    const fn cols(&self) -> Range<usize> {
+        self.start as usize..self.end as usize
+    }
+}
+
+fn find_runs(mask: &Mask, inside: bool) -> Vec<Run> {
     let mut runs = Vec::new();
     for (row, line) in mask
         .data()
@@ -108,14 +164,16 @@ fn find_runs(mask: &Mask) -> Vec<Run> {
         .enumerate()
     {
         let mut col = 0;
-        while let Some(start) = line[col..].iter().position(|&v| v).map(|at| at + col) {
+        while let Some(start) = line[col..].iter().position(|&v| v == inside) {
+            let start = col + start;
             col = line[start..]
                 .iter()
-                .position(|&v| !v)
+                .position(|&v| v != inside)
                 .map_or(line.len(), |n| start + n);
             runs.push(Run {
-                row,
-                cols: start..col,
+                row: row as u32,
+                start: start as u32,
+                end: col as u32,
             });
         }
     }
@@ -125,16 +183,16 @@ fn find_runs(mask: &Mask) -> Vec<Run> {
 /// Parent of each run; the root of a component is its first run.
 fn join_runs(runs: &[Run], connectivity: Connectivity) -> Vec<usize> {
     let mut parents: Vec<usize> = (0..runs.len()).collect();
-    let reach = usize::from(connectivity == Connectivity::Eight);
+    let reach = u32::from(connectivity == Connectivity::Eight);
     let mut above = 0;
     for (index, run) in runs.iter().enumerate() {
         while above < index
             && (runs[above].row + 1 < run.row
-                || runs[above].row + 1 == run.row && runs[above].cols.end + reach <= run.cols.start)
+                || runs[above].row + 1 == run.row && runs[above].end + reach <= run.start)
         {
             above += 1;
         }
-        let touching = |other: &Run| other.row < run.row && other.cols.start < run.cols.end + reach;
+        let touching = |other: &Run| other.row < run.row && other.start < run.end + reach;
         let count = runs[above..index]
             .iter()
             .take_while(|&other| touching(other))
@@ -234,6 +292,11 @@ mod tests {
             for connectivity in [Connectivity::Four, Connectivity::Eight] {
                 let got = connected_components(&mask, connectivity);
                 let (labels, areas) = flood(&mask, connectivity);
+                for (i, &label) in labels.iter().enumerate() {
+                    let width = mask.size().width;
+                    let at = got.at(i / width, i % width).map_or(0, |index| index as u32 + 1);
+                    prop_assert_eq!(at, label);
+                }
                 prop_assert_eq!(got.labels(), labels);
                 prop_assert_eq!(got.areas(), areas);
             }

@@ -3,7 +3,8 @@
 //! A structure is connected and solid unless clicks say otherwise: parts without a click are taken as stray, small
 //! holes as missed. `segment_anything/utils/amg.py` (`remove_small_regions`) judges both by area alone.
 
-use crate::{Connectivity, Mask, Point2, connected_components};
+use crate::components::components_of;
+use crate::{Components, Connectivity, Mask, Point2, connected_components};
 
 /// Where there is no click to go by, parts at least this share of the largest one stay.
 const LARGE_PART: f64 = 0.1;
@@ -12,15 +13,15 @@ const LARGE_PART: f64 = 0.1;
 /// tenth as large. Clicks outside the image hold nothing.
 pub fn keep_clicked_components(mask: &Mask, clicks: &[Point2]) -> Mask {
     let parts = connected_components(mask, Connectivity::Eight);
-    let mut keep = holding(mask, parts.labels(), parts.len(), clicks);
+    let mut keep = holding(mask, &parts, clicks);
     if !keep.contains(&true) {
         let largest = parts.areas().iter().max().copied().unwrap_or(0);
         let enough = LARGE_PART * largest as f64;
         keep = parts.areas().iter().map(|&a| a as f64 >= enough).collect();
     }
     let mut out = Mask::zeros(mask.size());
-    for (inside, &label) in out.data_mut().iter_mut().zip(parts.labels()) {
-        *inside = label > 0 && keep[label as usize - 1];
+    for (pixels, number) in parts.pixels() {
+        out.data_mut()[pixels].fill(keep[number as usize - 1]);
     }
     out
 }
@@ -28,36 +29,26 @@ pub fn keep_clicked_components(mask: &Mask, clicks: &[Point2]) -> Mask {
 /// `mask` with its holes of at most `max_area_px` pixels filled, but for those that hold one of `clicks`. A hole is a
 /// 4-connected part of the background that does not reach the image's border.
 pub fn fill_holes(mask: &Mask, max_area_px: usize, clicks: &[Point2]) -> Mask {
-    let size = mask.size();
-    let mut outside = Mask::zeros(size);
-    for (out, &inside) in outside.data_mut().iter_mut().zip(mask.data()) {
-        *out = !inside;
-    }
-    let parts = connected_components(&outside, Connectivity::Four);
-    let mut open = holding(mask, parts.labels(), parts.len(), clicks);
-    for (index, &label) in parts.labels().iter().enumerate() {
-        let (row, col) = (index / size.width, index % size.width);
-        let border = row == 0 || col == 0 || row + 1 == size.height || col + 1 == size.width;
-        if border && label > 0 {
-            open[label as usize - 1] = true;
-        }
-    }
+    let parts = components_of(mask, false, Connectivity::Four);
+    let (held, at_border) = (holding(mask, &parts, clicks), parts.at_border());
     let mut out = mask.clone();
-    for (inside, &label) in out.data_mut().iter_mut().zip(parts.labels()) {
-        let fill = |part: usize| !open[part] && parts.areas()[part] <= max_area_px;
-        *inside |= label > 0 && fill(label as usize - 1);
+    for (pixels, number) in parts.pixels() {
+        let part = number as usize - 1;
+        if !held[part] && !at_border[part] && parts.areas()[part] <= max_area_px {
+            out.data_mut()[pixels].fill(true);
+        }
     }
     out
 }
 
-/// For each part of a labelling, whether one of `clicks` lies on it.
-fn holding(mask: &Mask, labels: &[u32], parts: usize, clicks: &[Point2]) -> Vec<bool> {
+/// For each part of an image of the mask's size, whether one of `clicks` lies on it.
+fn holding(mask: &Mask, parts: &Components, clicks: &[Point2]) -> Vec<bool> {
     let size = mask.size();
-    let mut held = vec![false; parts];
+    let mut held = vec![false; parts.len()];
     for click in clicks.iter().filter(|&&click| size.contains(click)) {
         let (row, col) = (click.y.round() as usize, click.x.round() as usize);
-        if let label @ 1.. = labels[size.index(row, col)] {
-            held[label as usize - 1] = true;
+        if let Some(part) = parts.at(row, col) {
+            held[part] = true;
         }
     }
     held

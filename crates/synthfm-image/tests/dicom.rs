@@ -366,3 +366,31 @@ fn streams_that_end_early_are_errors() {
         }
     }
 }
+
+/// A cut stream whose tile part says the length that is left, with an end marker behind it: its last packet is cut.
+#[test]
+fn packets_that_are_cut_are_errors() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("forged.dcm");
+    let formats = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/formats");
+    for (name, cuts) in [("j2k.dcm", 300), ("j2k_lossy.dcm", 60)] {
+        let bytes = std::fs::read(formats.join(name)).unwrap();
+        let start_of_tile = [0xff, 0x90, 0, 10];
+        let tile = bytes.windows(4).position(|w| w == start_of_tile).unwrap();
+        let length = u32::from_be_bytes(*bytes[tile + 6..].first_chunk().unwrap());
+        let end = tile + length as usize;
+        assert_eq!(&bytes[end..end + 2], [0xff, 0xd9], "{name}");
+        for cut in 0..cuts {
+            let mut forged = bytes.clone();
+            forged[tile + 6..tile + 10].copy_from_slice(&(length - cut).to_be_bytes());
+            forged[end - cut as usize..end + 2].fill(0);
+            forged[end - cut as usize..][..2].copy_from_slice(&[0xff, 0xd9]);
+            std::fs::write(&path, forged).unwrap();
+            let read = open_with(&path, None, 1 << 28);
+            assert_eq!(read.is_ok(), cut == 0, "{name}: {cut} bytes cut");
+            if let Err(error) = read {
+                assert!(error.to_string().contains("packets of a tile"), "{error}");
+            }
+        }
+    }
+}

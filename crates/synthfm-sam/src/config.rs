@@ -54,6 +54,10 @@ pub struct SamConfig {
     /// models; needs `high_res_features` and `dense_prompts`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub click_reach: bool,
+    /// Residual blocks at the coarsest level of the U-Net that corrects masks at the end of the decoder, in our own models; 0
+    /// leaves masks as they are, as SAM does. Needs `click_reach`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub mask_refiner: usize,
     /// Whether the alternatives of one of our own models were trained ([`SamConfig::has_alternatives`]).
     #[serde(default, skip_serializing_if = "is_default")]
     pub alternatives: bool,
@@ -165,6 +169,7 @@ impl SamConfig {
             high_res_features: false,
             dense_prompts: 0,
             click_reach: false,
+            mask_refiner: 0,
             alternatives: false,
             preparation: Preparation::Sam,
             pixel_mean: [123.675, 116.28, 103.53],
@@ -257,6 +262,16 @@ impl SamConfig {
             !self.click_reach || (self.high_res_features && self.dense_prompts > 0),
             "click_reach",
             || "needs high_res_features and dense_prompts".to_owned(),
+        )?;
+        check(
+            self.mask_refiner == 0 || (self.click_reach && self.mask_refiner <= MAX_DEPTH),
+            "mask_refiner",
+            || {
+                format!(
+                    "must be at most {MAX_DEPTH}, and needs click_reach; got {}",
+                    self.mask_refiner
+                )
+            },
         )?;
         in_range("decoder_depth", self.decoder_depth, MAX_DEPTH)?;
         in_range("decoder_mlp_dim", self.decoder_mlp_dim, MAX_WIDTH)?;

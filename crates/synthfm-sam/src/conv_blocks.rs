@@ -60,10 +60,24 @@ impl Conv {
     /// The convolution of the 2 × 2 pixels of each patch, whose channels follow one another: `[B, H, W, C/4]` ->
     /// `[B, H/2, W/2, O]`.
     fn forward_patches(&self, x: Tensor<4>, arithmetic: Arithmetic) -> Tensor<4> {
+        ops::conv(x, self.patches(), Sampling::Patches, false, arithmetic)
+    }
+
+    /// `residual` plus the convolution of the 2 × 2 pixels of each patch.
+    pub(crate) fn forward_patches_residual(
+        &self,
+        x: Tensor<4>,
+        residual: Tensor<4>,
+        arithmetic: Arithmetic,
+    ) -> Tensor<4> {
+        ops::conv_residual(x, self.patches(), residual, Sampling::Patches, arithmetic)
+    }
+
+    /// Weight and bias of a convolution of the 2 × 2 pixels of each patch, whose channels follow one another.
+    fn patches(&self) -> (Tensor<4>, Tensor<1>) {
         let (weight, bias) = self.parts();
         let [_, _, c, o] = weight.dims();
-        let parts = (weight.reshape([2, 2, c / 4, o]), bias);
-        ops::conv(x, parts, Sampling::Patches, false, arithmetic)
+        (weight.reshape([2, 2, c / 4, o]), bias)
     }
 
     /// Weight and bias.

@@ -44,6 +44,29 @@ pub enum Error {
         reason: String,
     },
 
+    /// An image is larger than the memory that answers may take.
+    #[error(
+        "an image of {size} takes {bytes} bytes of memory, more than the limit of {limit}: use a smaller image or part \
+         of it, or a higher limit"
+    )]
+    ImageMemory {
+        /// The image's size.
+        size: synthfm_image::Size,
+        /// What answers about it take.
+        bytes: u64,
+        /// What they may take.
+        limit: u64,
+    },
+
+    /// The system does not have the memory for an image.
+    #[error("an image of {size} takes {bytes} bytes of memory, which the system does not have")]
+    OutOfMemory {
+        /// The image's size.
+        size: synthfm_image::Size,
+        /// What answers about it take.
+        bytes: u64,
+    },
+
     /// A file could not be read or written.
     #[error("{}: {source}", path.display())]
     Io {

@@ -16,6 +16,7 @@ mod image_encoder;
 mod kernels;
 mod layers;
 mod mask_decoder;
+mod mask_refiner;
 mod onnx;
 pub mod ops;
 mod precision;
@@ -45,7 +46,8 @@ pub use mask_decoder::{MaskDecoder, MaskOutput, MaskPrediction};
 pub use onnx::{OnnxFiles, OnnxInput, OnnxMasks, OnnxOptions};
 pub use precision::PrecisionChoice;
 pub use predictor::{
-    EncodedImage, LowResMask, MASK_THRESHOLD, PredictedMask, Prediction, Predictor, Prompts,
+    BYTES_PER_PIXEL, EncodedImage, LowResMask, MASK_THRESHOLD, PredictedMask, Prediction,
+    Predictor, Prompts,
 };
 pub use preprocess::InputTransform;
 pub use prompt_encoder::{

@@ -14,6 +14,7 @@ use crate::dense_prompts::DensePrompts;
 use crate::geodesic_clicks::GeodesicClicks;
 use crate::image_encoder::{HighRes, ImageEmbedding};
 use crate::layers::{Embedding, LayerNorm, UpConv, apply, channels_last};
+use crate::mask_refiner::{MaskRefiner, RefinerView};
 use crate::ops::{self, Activation, Arithmetic};
 use crate::prompt_encoder::PromptEmbedding;
 use crate::transformer::{PrecomputedImageTokens, TwoWayTransformer};
@@ -52,6 +53,7 @@ pub struct MaskDecoder {
     iou_prediction_head: HeadMlp,
     dense_prompts: Option<DensePrompts>,
     click_reach: Option<GeodesicClicks>,
+    mask_refiner: Option<MaskRefiner>,
 }
 
 /// The image side of a decoder call.
@@ -83,6 +85,8 @@ impl MaskDecoder {
             dense_prompts: (config.dense_prompts > 0)
                 .then(|| DensePrompts::new(config.dense_prompts, dim, device)),
             click_reach: config.click_reach.then(|| GeodesicClicks::new(dim, device)),
+            mask_refiner: (config.mask_refiner > 0)
+                .then(|| MaskRefiner::new(config.mask_refiner, dim, device)),
         }
     }
 
@@ -96,41 +100,26 @@ impl MaskDecoder {
         output: MaskOutput,
         arithmetic: Arithmetic,
     ) -> MaskPrediction {
-        let objects = image.image_of_object.len();
-        let [_, c, g, _] = image.embedding.image_embedding.dims();
         let masks = self.output_hypernetworks_mlps.len();
-
-        let image_tokens = image.image_tokens.filter(|_| !prompts.has_masks());
+        let PromptEmbedding {
+            sparse,
+            dense,
+            maps,
+            reach,
+        } = prompts;
+        let with_masks = dense.dims()[1] > 1;
+        let image_tokens = image.image_tokens.filter(|_| !with_masks);
+        let reach = self.click_reach.as_ref().zip(reach);
 
         // Output tokens, then prompt tokens: [BN, 1 + masks + P', C]
-        let tokens = self.tokens(objects, prompts.sparse);
-
-        // Each object's image, with its dense prompt added: [BN, g g, C], or [1, g g, C] where it is the same for
-        // all of them
-        let embedding = &image.embedding.image_embedding;
+        let tokens = self.tokens(image.image_of_object.len(), sparse);
         let src = if let Some(side) = image_tokens {
             side.tokens.clone()
         } else {
-            let shared = embedding.dims()[0] == 1 && self.dense_prompts.is_none();
-            let src = flat(embedding.clone());
-            let src = if shared {
-                src
-            } else {
-                ops::select_rows(src, image.image_of_object)
-            };
-            src + prompts.dense
-        };
-        let reach = self.click_reach.as_ref().zip(prompts.reach);
-        let src = match (&self.dense_prompts, prompts.maps) {
-            (Some(join), Some(maps)) => {
-                let mut src = src.reshape([objects, g, g, c]);
-                if let Some((reach, maps)) = &reach {
-                    src = reach.coarse_residual(maps.cells.clone(), src, arithmetic);
-                }
-                let joined = join.forward(src, maps, arithmetic);
-                joined.reshape([objects, g * g, c])
-            }
-            _ => src,
+            let coarse = reach
+                .as_ref()
+                .map(|(reach, maps)| (*reach, maps.cells.clone()));
+            self.object_cells(image, dense, maps, coarse, arithmetic)
         };
 
         // Our own narrower model is trained in the arithmetic that it is used in, and rounding here would move all of its
@@ -143,46 +132,101 @@ impl MaskDecoder {
         let (tokens, src) =
             self.transformer
                 .forward(src, image.image_pe, &tokens, projected, in_attention);
-        let iou_token = tokens.clone().narrow(1, 0, 1).squeeze_dim::<2>(1);
 
-        // Each wanted mask token as weights of the upscaled map's channels: [BN, K, C/8]
         let wanted = match output {
             MaskOutput::Single => 0..1,
             MaskOutput::Multi => 1..masks,
         };
-        let (first, count) = (wanted.start, wanted.len());
-        let weights = wanted
-            .map(|i| {
-                let token = tokens.clone().narrow(1, 1 + i, 1);
-                self.output_hypernetworks_mlps[i].forward(token)
-            })
-            .collect();
-        let weights = Tensor::cat(weights, 1);
+        let weights = self.mask_weights(&tokens, wanted.clone());
+        let added = reach.map(|(reach, maps)| reach.fine(maps.full, arithmetic));
+        let iou_token = tokens.narrow(1, 0, 1).squeeze_dim::<2>(1);
+        let iou = self.iou_prediction_head.forward(iou_token);
+        MaskPrediction {
+            low_res_logits: self.logits(image, src, weights, added, arithmetic),
+            iou: iou.narrow(1, wanted.start, wanted.len()),
+        }
+    }
 
-        // Their products with the upscaled image map: [BN, K, m, m]
-        let low_res_logits = if let Some(HighRes {
+    /// Each object's image with its dense prompt added, and what its prompts as maps say: `[BN, g g, C]`, or `[1, g g, C]` where
+    /// it is the same for all of them.
+    fn object_cells(
+        &self,
+        image: &DecoderImage<'_>,
+        dense: Tensor<3>,
+        maps: Option<Tensor<4>>,
+        coarse: Option<(&GeodesicClicks, Tensor<4>)>,
+        arithmetic: Arithmetic,
+    ) -> Tensor<3> {
+        let embedding = &image.embedding.image_embedding;
+        let [images, c, g, _] = embedding.dims();
+        let objects = image.image_of_object.len();
+        let src = flat(embedding.clone());
+        let shared = images == 1 && self.dense_prompts.is_none();
+        let src = if shared {
+            src
+        } else {
+            ops::select_rows(src, image.image_of_object)
+        };
+        let src = src + dense;
+        let Some((join, maps)) = self.dense_prompts.as_ref().zip(maps) else {
+            return src;
+        };
+        let src = src.reshape([objects, g, g, c]);
+        let src = match coarse {
+            Some((reach, cells)) => reach.coarse_residual(cells, src, arithmetic),
+            None => src,
+        };
+        join.forward(src, maps, arithmetic)
+            .reshape([objects, g * g, c])
+    }
+
+    /// Each wanted mask token as weights of the upscaled map's channels: `[BN, K, C/8]`.
+    fn mask_weights(&self, tokens: &Tensor<3>, wanted: std::ops::Range<usize>) -> Tensor<3> {
+        let weights = wanted.map(|i| {
+            let token = tokens.clone().narrow(1, 1 + i, 1);
+            self.output_hypernetworks_mlps[i].forward(token)
+        });
+        Tensor::cat(weights.collect(), 1)
+    }
+
+    /// The products of the mask tokens' weights `[BN, K, C/8]` with the upscaled cells `[BN, g g, C]`: `[BN, K, m, m]`. `added` is
+    /// what clicks add to the finest features, `[BN, m, m, C/8]`.
+    fn logits(
+        &self,
+        image: &DecoderImage<'_>,
+        cells: Tensor<3>,
+        weights: Tensor<3>,
+        added: Option<Tensor<4>>,
+        arithmetic: Arithmetic,
+    ) -> Tensor<4> {
+        let [_, c, g, _] = image.embedding.image_embedding.dims();
+        let [objects, count, _] = weights.dims();
+        let Some(HighRes {
             feat_s1, feat_s0, ..
         }) = &image.embedding.high_res
-        {
-            let [feat_s1, feat_s0] = [feat_s1, feat_s0].map(|map| channels_last(map.clone()));
-            let added = match reach {
-                Some((reach, maps)) => reach.fine(maps.full, arithmetic),
-                None => Tensor::zeros([1, 1, 1, feat_s0.dims()[3]], &feat_s0.device()),
-            };
-            let (of_object, finer) = (image.image_of_object, [feat_s1, feat_s0, added]);
-            let upscaling = &self.output_upscaling;
-            upscaling.finer_masks(src, finer, weights, of_object, arithmetic)
-        } else {
-            let masks = self.output_upscaling.masks(src, weights, arithmetic);
+        else {
+            let masks = self.output_upscaling.masks(cells, weights, arithmetic);
             let masks = masks.reshape([objects * count, 16 * g * g]);
-            unnested(masks, g).reshape([objects, count, 4 * g, 4 * g])
+            return unnested(masks, g).reshape([objects, count, 4 * g, 4 * g]);
         };
-        MaskPrediction {
-            low_res_logits,
-            iou: self
-                .iou_prediction_head
-                .forward(iou_token)
-                .narrow(1, first, count),
+        let of_object = image.image_of_object;
+        let [feat_s1, feat_s0] = [feat_s1, feat_s0].map(|map| channels_last(map.clone()));
+        let none = || Tensor::zeros([1, 1, 1, feat_s0.dims()[3]], &feat_s0.device());
+        let added = added.unwrap_or_else(none);
+        let refining = self.mask_refiner.as_ref().map(|refiner| {
+            let view = RefinerView {
+                cells: cells.clone().reshape([objects, g, g, c]),
+                finer: [feat_s1.clone(), feat_s0.clone()],
+                clicks: added.clone(),
+            };
+            (refiner, view)
+        });
+        let finer = [feat_s1, feat_s0, added];
+        let upscaling = &self.output_upscaling;
+        let logits = upscaling.finer_masks(cells, finer, weights, of_object, arithmetic);
+        match refining {
+            Some((refiner, view)) => refiner.forward(logits, view, of_object, arithmetic),
+            None => logits,
         }
     }
 

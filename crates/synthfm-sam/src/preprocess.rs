@@ -6,11 +6,11 @@
 //! pixel, where Meta's code fails. For `MedSAM`'s preparation we differ from its code in that images are
 //! resized bilinearly instead of by cubic splines, and logits are interpolated instead of probabilities.
 
-use synthfm_image::{Image, Point2, RgbImage, Size};
+use synthfm_image::{Image, Mask, Point2, RgbImage, Size};
 
 use crate::config::{Preparation, SamConfig};
 use crate::error::{Error, Result};
-use crate::resize::{resize_antialiased, resize_map};
+use crate::resize::{resize_antialiased, resize_map, resize_map_into};
 
 /// How pixels of an image and of the model's input correspond.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,17 +103,32 @@ impl InputTransform {
 
     /// Low-resolution logits `[m, m]` on the image's grid.
     pub fn postprocess(&self, low_res: &[f32], low_res_side: usize) -> Image {
-        let square = |side| Size::new(side, side);
-        let input = resize_map(
-            low_res,
-            square(low_res_side),
-            square(self.side),
-            self.resized,
-        );
-        let values = resize_map(&input, self.resized, self.original, self.original);
+        let input = self.shown_input(low_res, low_res_side);
         let mut logits = Image::zeros(self.original);
-        logits.data_mut().copy_from_slice(&values);
+        let (from, to) = (self.resized, self.original);
+        resize_map_into(&input, from, to, logits.data_mut(), |logit| logit);
         logits
+    }
+
+    /// Where [`Self::postprocess`] exceeds a threshold, without the logits of all pixels in memory.
+    pub(crate) fn mask_above(&self, low_res: &[f32], low_res_side: usize, threshold: f32) -> Mask {
+        let input = self.shown_input(low_res, low_res_side);
+        let mut mask = Mask::zeros(self.original);
+        resize_map_into(
+            &input,
+            self.resized,
+            self.original,
+            mask.data_mut(),
+            |logit| logit > threshold,
+        );
+        mask
+    }
+
+    /// Low-resolution logits `[m, m]` at the resolution of the input, without its padding.
+    fn shown_input(&self, low_res: &[f32], low_res_side: usize) -> Vec<f32> {
+        let square = |side| Size::new(side, side);
+        let (from, to) = (square(low_res_side), square(self.side));
+        resize_map(low_res, from, to, self.resized)
     }
 }
 
@@ -212,6 +227,21 @@ mod tests {
         let got = transform.postprocess(&io.values("box.single.low_res"), 32);
         assert_eq!(got.size(), Size::new(75, 100));
         io.assert_close("box.single.logits", got.data());
+    }
+
+    #[test]
+    fn masks_are_those_of_the_logits() {
+        let io = Recorded::open();
+        let low_res = io.values("box.single.low_res");
+        for size in [Size::new(75, 100), Size::new(301, 97), Size::new(1, 9)] {
+            let transform = InputTransform::new(size, &sam_input(128)).unwrap();
+            let logits = transform.postprocess(&low_res, 32);
+            for threshold in [-0.7, 0.0, 1.3] {
+                let expected: Vec<bool> = logits.data().iter().map(|&v| v > threshold).collect();
+                let mask = transform.mask_above(&low_res, 32, threshold);
+                assert_eq!((mask.size(), mask.data()), (size, &expected[..]));
+            }
+        }
     }
 
     #[test]

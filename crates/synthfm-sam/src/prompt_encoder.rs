@@ -89,13 +89,6 @@ pub struct PromptEmbedding {
     pub(crate) reach: Option<GeodesicMaps>,
 }
 
-impl PromptEmbedding {
-    /// Whether each object has a mask prompt.
-    pub(crate) fn has_masks(&self) -> bool {
-        self.dense.dims()[1] > 1
-    }
-}
-
 /// SAM's prompt encoder (`PromptEncoder`).
 #[derive(Module, Debug)]
 pub struct PromptEncoder {

@@ -135,18 +135,39 @@ pub(crate) fn resize_map(map: &[f32], source: Size, target: Size, kept: Size) ->
     let rows = neighbours(source.height, target.height);
     let cols = neighbours(source.width, target.width);
     let mut out = vec![0.0; kept.area()];
-    out.par_chunks_exact_mut(kept.width)
-        .zip(&rows)
-        .for_each(|(line, row)| {
-            let upper = &map[row.low * source.width..][..source.width];
-            let lower = &map[row.high * source.width..][..source.width];
-            for (value, col) in line.iter_mut().zip(&cols) {
-                let along =
-                    |r: &[f32]| r[col.low] * (1.0 - col.fraction) + r[col.high] * col.fraction;
-                *value = along(upper) * (1.0 - row.fraction) + along(lower) * row.fraction;
-            }
-        });
+    let lines = out.par_chunks_exact_mut(kept.width).zip(&rows);
+    lines.for_each(|(line, row)| interpolate_row(map, source, *row, &cols, line, |value| value));
     out
+}
+
+/// [`resize_map`] of all of the target, of which `make` of each value is kept.
+pub(crate) fn resize_map_into<T: Send>(
+    map: &[f32],
+    source: Size,
+    target: Size,
+    out: &mut [T],
+    make: impl Fn(f32) -> T + Sync,
+) {
+    let rows = neighbours(source.height, target.height);
+    let cols = neighbours(source.width, target.width);
+    let lines = out.par_chunks_exact_mut(target.width).zip(&rows);
+    lines.for_each(|(line, row)| interpolate_row(map, source, *row, &cols, line, &make));
+}
+
+fn interpolate_row<T>(
+    map: &[f32],
+    source: Size,
+    row: Neighbours,
+    cols: &[Neighbours],
+    line: &mut [T],
+    make: impl Fn(f32) -> T,
+) {
+    let upper = &map[row.low * source.width..][..source.width];
+    let lower = &map[row.high * source.width..][..source.width];
+    for (value, col) in line.iter_mut().zip(cols) {
+        let along = |r: &[f32]| r[col.low] * (1.0 - col.fraction) + r[col.high] * col.fraction;
+        *value = make(along(upper) * (1.0 - row.fraction) + along(lower) * row.fraction);
+    }
 }
 
 #[cfg(test)]

@@ -79,6 +79,7 @@ pub(crate) fn small_config() -> SamConfig {
         decoder_heads: 2,
         dense_prompts: 1,
         click_reach: true,
+        mask_refiner: 1,
         ..SamConfig::with_encoder(64, EncoderConfig::Small(small))
     }
 }
@@ -87,6 +88,11 @@ pub(crate) fn small_config() -> SamConfig {
 pub(crate) fn filled(config: &SamConfig) -> Sam {
     let device = Device::flex();
     Sam::new(config, &device).map(&mut Filler(&device))
+}
+
+/// A part of a model, every parameter with values of its own.
+pub(crate) fn fill<M: Module>(module: M) -> M {
+    module.map(&mut Filler(&Device::flex()))
 }
 
 /// Gives every parameter values of its own: our own encoder starts from zeros.

@@ -90,6 +90,10 @@ impl App {
                     synthfm_image::one_line(error.as_ref())
                 ));
             }
+            if !store.is_untouched() {
+                let structures = store.annotation().structures();
+                app.labels.note(open.source(), &open.case.id, structures)?;
+            }
             drop(store);
             app.catalog.set_state(&open.case.id, progress)?;
             Ok(done)

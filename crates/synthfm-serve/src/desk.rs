@@ -1,5 +1,6 @@
 //! The cases that are open: their images and annotations in memory, bounded, and their files on disk.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -8,12 +9,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use anyhow::Context;
 use tokio::sync::{OnceCell, Semaphore};
 
-use super::annotation::{Store, content_of};
+use super::annotation::{Annotation, Store, content_of};
 use super::catalog::Case;
 use super::error::{ApiError, ApiResult};
-use super::labels::{Label, LabelLists};
+use super::labels::{Label, LabelLists, Source, manifest_labels};
 use super::reading::reading;
-use super::reference::{Reference, manifest, manifest_names, manifest_of};
+use super::reference::{Reference, manifest_of, manifest_text};
 use super::study::Study;
 
 /// Bytes of images in memory before those that nobody has open go.
@@ -48,6 +49,8 @@ struct DataSet {
     labels: BTreeMap<u16, String>,
     /// The kind of image.
     modality: Option<String>,
+    /// What was left out of the labels.
+    notes: Vec<String>,
 }
 
 impl DataSet {
@@ -58,13 +61,19 @@ impl DataSet {
         let folder = manifest_path.parent().unwrap_or(root);
         let below = folder.strip_prefix(root).unwrap_or(Path::new(".."));
         let place = below.iter().map(|part| part.to_string_lossy());
-        let manifest = manifest(image).unwrap_or_default();
+        let text = manifest_text(image).unwrap_or_default();
+        let manifest: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
         let channels = manifest.get("channel_names").or(manifest.get("modality"));
         let modality = channels.and_then(|channels| channels.get("0")?.as_str());
+        let (labels, notes) = manifest_labels(&text);
         Self {
             place: place.collect::<Vec<_>>().join("/"),
-            labels: manifest_names(image),
+            labels,
             modality: modality.map(str::to_owned),
+            notes: notes
+                .iter()
+                .map(|note| format!("dataset.json: {note}"))
+                .collect(),
         }
     }
 }
@@ -115,15 +124,16 @@ impl OpenCase {
                 None
             }
         };
-        for note in &notes {
-            synthfm_image::tell(&format!("note: {}: {note}", case.name));
-        }
-        let groups = store.annotation().last_group();
         let data_set = if case.uploaded {
             DataSet::default()
         } else {
             DataSet::of(&file, case.root())
         };
+        notes.extend(data_set.notes.iter().cloned());
+        for note in &notes {
+            synthfm_image::tell(&format!("note: {}: {note}", case.name));
+        }
+        let groups = store.annotation().last_group();
         Ok(Self {
             case,
             study: Arc::new(study),
@@ -142,13 +152,41 @@ impl OpenCase {
     }
 
     /// Names the data set for the lists of labels.
-    pub(super) fn data_set(&self) -> &str {
-        &self.data_set.place
+    pub(super) fn source(&self) -> Source<'_> {
+        let DataSet { place, labels, .. } = &self.data_set;
+        Source {
+            set: place,
+            named: labels,
+        }
     }
 
     /// The structures that every case of the data set may have.
     pub(super) fn labels(&self, lists: &LabelLists) -> Vec<Label> {
-        lists.of(&self.data_set.place, &self.data_set.labels)
+        lists.of(self.source())
+    }
+
+    /// The work for files, where each structure has the value of its name in the list of all cases.
+    pub(super) fn for_files<'a>(
+        &self,
+        annotation: &'a Annotation,
+        lists: &LabelLists,
+    ) -> anyhow::Result<Cow<'a, Annotation>> {
+        let values = lists.values(self.source(), annotation.structures())?;
+        if values.iter().all(|(id, value)| id == value) {
+            return Ok(Cow::Borrowed(annotation));
+        }
+        Ok(Cow::Owned(annotation.renumbered(&values)))
+    }
+
+    /// Whether the values are Hounsfield units: of CT, or by the values where nobody says what the image is.
+    pub(super) fn is_hounsfield(&self) -> bool {
+        match self.modality() {
+            Some(modality) => {
+                let modality = modality.to_lowercase();
+                modality == "ct" || modality.starts_with("computed")
+            }
+            None => self.study.is_hounsfield(),
+        }
     }
 
     /// The kind of image, such as `CT` or `MR`, as its file or its data set calls it.
@@ -196,6 +234,10 @@ impl OpenCase {
         let stop = Arc::new(AtomicBool::new(false));
         *running = Some(Arc::clone(&stop));
         Ok(stop)
+    }
+
+    pub(super) fn is_propagating(&self) -> bool {
+        lock(&self.propagation).is_some()
     }
 
     pub(super) fn end_propagation(&self) {
@@ -337,6 +379,13 @@ impl OpenCases {
 
     pub(super) fn len(&self) -> usize {
         lock(&self.entries).cells.len()
+    }
+
+    /// The cases that are in memory.
+    pub(super) fn opened(&self) -> Vec<Arc<OpenCase>> {
+        let entries = lock(&self.entries);
+        let cells = entries.cells.values();
+        cells.filter_map(|(cell, _)| cell.get().cloned()).collect()
     }
 }
 

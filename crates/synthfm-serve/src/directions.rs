@@ -31,8 +31,9 @@ pub(super) fn voxel_steps(grid: &VolumeGeometry, plane: Plane) -> [[i64; 3]; 3] 
     [column, row, slices]
 }
 
-/// Where the left, right, upper and lower edge of a plane's slices lead in the patient.
-pub(super) fn letters(grid: &VolumeGeometry, plane: Plane) -> [String; 4] {
+/// Where the left, right, upper and lower edge of a plane's slices lead in the patient: L, R, P, A, S or I, with further
+/// letters where the axis is oblique by more than about 15 degrees.
+pub fn edge_letters(grid: &VolumeGeometry, plane: Plane) -> [String; 4] {
     let [column, row, _] = voxel_steps(grid, plane);
     let [right, lower] = [column, row].map(|step| in_patient(grid, step));
     let opposite = |direction: [f64; 3]| direction.map(|v| -v);
@@ -89,7 +90,7 @@ mod tests {
     }
 
     fn axial(columns: [[f64; 3]; 3]) -> [String; 4] {
-        letters(&grid(columns), Plane::Axial)
+        edge_letters(&grid(columns), Plane::Axial)
     }
 
     #[test]
@@ -98,9 +99,9 @@ mod tests {
         let ras = [[-1.0, 0.0, 0.0], [0.0, -1.0, 0.0], [0.0, 0.0, 2.0]];
         for columns in [lps, ras] {
             assert_eq!(axial(columns), ["R", "L", "A", "P"]);
-            let coronal = letters(&grid(columns), Plane::Coronal);
+            let coronal = edge_letters(&grid(columns), Plane::Coronal);
             assert_eq!(coronal, ["R", "L", "S", "I"]);
-            let sagittal = letters(&grid(columns), Plane::Sagittal);
+            let sagittal = edge_letters(&grid(columns), Plane::Sagittal);
             assert_eq!(sagittal, ["A", "P", "S", "I"]);
         }
         assert_eq!(first_voxel(&grid(lps), Plane::Axial), [0, 0, 0]);
@@ -131,6 +132,6 @@ mod tests {
     #[test]
     fn a_single_column_has_no_direction() {
         let grid = VolumeGeometry::with_spacing([1, 4, 5], [1.0; 3]).unwrap();
-        assert_eq!(letters(&grid, Plane::Axial), ["", "", "A", "P"]);
+        assert_eq!(edge_letters(&grid, Plane::Axial), ["", "", "A", "P"]);
     }
 }

@@ -28,6 +28,8 @@ struct Notice {
     kind: &'static str,
     /// The case that it is about; everybody is told where there is none.
     case: Option<String>,
+    /// The session that it is for; those that show the case, or all, where there is none.
+    session: Option<String>,
     text: Arc<str>,
 }
 
@@ -50,6 +52,7 @@ impl Events {
         let _ = self.sender.send(Notice {
             kind,
             case: Some(case.to_owned()),
+            session: None,
             text: value.to_string().into(),
         });
     }
@@ -60,6 +63,18 @@ impl Events {
         let _ = self.sender.send(Notice {
             kind,
             case: None,
+            session: None,
+            text: value.to_string().into(),
+        });
+    }
+
+    /// Tells one session.
+    pub(super) fn send_to_session(&self, kind: &'static str, session: &str, value: &Value) {
+        // Nobody may listen.
+        let _ = self.sender.send(Notice {
+            kind,
+            case: None,
+            session: Some(session.to_owned()),
             text: value.to_string().into(),
         });
     }
@@ -133,6 +148,7 @@ impl Listener {
 
     fn concerns(&self, notice: &Notice) -> bool {
         let shows = |case: &String| self.sessions.shows(&self.session, case);
-        notice.case.as_ref().is_none_or(shows)
+        let is_meant = notice.session.as_ref().is_none_or(|id| *id == self.session);
+        is_meant && notice.case.as_ref().is_none_or(shows)
     }
 }

@@ -46,6 +46,7 @@ use synthfm_sam::Predictor;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
+pub use directions::edge_letters;
 pub use options::{Listen, ModelRecord, ReviewOptions, ServeOptions, Terminal, parse_token};
 
 use app::{App, Folders};
@@ -60,6 +61,8 @@ use sessions::{Sessions, random_text};
 
 /// The folder of annotations where the command line names none.
 const WORK_FOLDER: &str = "synthfm-annotations";
+/// A file in the folder of annotations that a server holds locked while it runs, and leaves.
+const LOCK: &str = ".lock";
 /// Threads that serve requests; the model has its own.
 const SERVING_THREADS: usize = 4;
 /// Threads that read and write files. Reading has a share of them, so that saving always finds one.
@@ -143,6 +146,9 @@ async fn annotator(
         ));
     }
     let labels = LabelLists::open(options.labels.as_deref(), &folders.work)?;
+    for note in labels.notes() {
+        terminal.note(&format!("note: {note}"));
+    }
     let (predictor, model) = open_model()?;
     let events = Arc::new(Events::new());
     let (stopped, watch) = watch::channel(false);
@@ -153,7 +159,7 @@ async fn annotator(
         labels,
         desk: OpenCases::new(folders.work.join("cases"), options.max_file_bytes),
         sessions: Arc::new(Sessions::default()),
-        engine: Engine::start(&predictor, Arc::clone(&events))?,
+        engine: Engine::start(&predictor, options.kept_bytes, Arc::clone(&events))?,
         events,
         folders,
         max_file_bytes: options.max_file_bytes,
@@ -294,13 +300,13 @@ fn folders(options: &ServeOptions) -> Result<Folders> {
     })
 }
 
-/// Refuses a folder of other files: it must be absent, empty, or hold one of `marks`, which an earlier server left.
+/// Refuses a folder of other files: it must be absent, empty, or hold one of `marks` and a lock, which an earlier server left.
 fn check_work_folder(work: &Path, marks: &[&str]) -> Result<()> {
     let Ok(entries) = fs::read_dir(work) else {
         return Ok(());
     };
     let mut names = entries.flatten().map(|entry| entry.file_name());
-    let is_ours = marks.iter().any(|mark| work.join(mark).exists());
+    let is_ours = work.join(LOCK).exists() && marks.iter().any(|mark| work.join(mark).exists());
     let foreign = names.find(|name| !name.to_string_lossy().starts_with('.'));
     match foreign.filter(|_| !is_ours) {
         Some(name) => bail!(
@@ -314,7 +320,7 @@ fn check_work_folder(work: &Path, marks: &[&str]) -> Result<()> {
 
 /// Two servers on one folder would overwrite each other's work.
 fn lock_folder(work: &Path) -> Result<File> {
-    let path = work.join(".lock");
+    let path = work.join(LOCK);
     let file = OpenOptions::new()
         .write(true)
         .create(true)

@@ -1,10 +1,14 @@
 //! All cases that are done as one data set in nnU-Net's form: `labelsTr/CASE.nii.gz` (`.png` of pictures) and
 //! `dataset.json` in a ZIP archive. Values are those of the list of labels, so that a structure has one on all cases.
-//! Where pictures and volumes are mixed, which nnU-Net does not know, each kind has a folder of its own.
+//! Where pictures and volumes are mixed, which nnU-Net does not know, each kind has a folder of its own. Where a case
+//! could not have the name of its image, `cases.json` says which image each label file belongs to.
+
+mod classes;
+mod names;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Cursor, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
@@ -13,10 +17,13 @@ use tempfile::TempDir;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
-use super::annotation::{Annotation, PlaneName};
-use super::catalog::plain;
+use super::annotation::{Annotation, PlaneName, is_background};
+use super::app::Folders;
+use super::catalog::{Case, CaseId};
 use super::desk::OpenCase;
 use super::labels::Label;
+use classes::Classes;
+pub(super) use names::{Chosen, choose};
 
 /// The data set in the making.
 #[derive(Debug)]
@@ -25,13 +32,17 @@ pub(super) struct DataSet {
     folder: TempDir,
     volumes: Kind,
     pictures: Kind,
+    classes: Classes,
+    channels: usize,
+    channelled: BTreeSet<CaseId>,
+    notes: Vec<String>,
 }
 
 /// Cases that nnU-Net takes together.
 #[derive(Debug, Default)]
 struct Kind {
-    /// Label files by what they are called.
-    files: BTreeMap<String, PathBuf>,
+    /// Cases with their label files.
+    files: Vec<(Case, PathBuf)>,
     values: Values,
     modality: Option<String>,
 }
@@ -55,9 +66,19 @@ impl Values {
     }
 }
 
+/// The name of a class: that of the structure, unless nnU-Net gives it to the value 0.
+fn class_of(name: &str) -> String {
+    if is_background(name) {
+        format!("{} (structure)", name.trim())
+    } else {
+        name.to_owned()
+    }
+}
+
 impl DataSet {
-    /// Begins a data set whose files are made in a folder within `work`.
-    pub(super) fn new(work: &Path) -> Result<Self> {
+    /// Begins a data set whose files are made in a folder within the work folder.
+    pub(super) fn new(folders: &Folders, chosen: &Chosen) -> Result<Self> {
+        let work = &folders.work;
         let folder = tempfile::Builder::new()
             .prefix(".export.")
             .tempdir_in(work)
@@ -66,7 +87,16 @@ impl DataSet {
             folder,
             volumes: Kind::default(),
             pictures: Kind::default(),
+            classes: Classes::default(),
+            channels: chosen.channels,
+            channelled: chosen.channelled.clone(),
+            notes: chosen.left_out.clone(),
         })
+    }
+
+    /// Adds a remark.
+    pub(super) fn note(&mut self, note: String) {
+        self.notes.push(note);
     }
 
     /// Adds the labels of a case, whose values are those of `list` where that has the name.
@@ -77,7 +107,9 @@ impl DataSet {
         list: &[Label],
     ) -> Result<()> {
         let is_picture = open.study.is_picture();
-        let count = self.volumes.files.len() + self.pictures.files.len();
+        let count = self.len();
+        let case = &open.case.name;
+        self.notes.extend(self.classes.add(case, annotation));
         let kind = if is_picture {
             &mut self.pictures
         } else {
@@ -85,11 +117,11 @@ impl DataSet {
         };
         // The list comes first, so that its values are its own.
         for label in list {
-            kind.values.of(&label.name, label.value);
+            kind.values.of(&class_of(&label.name), label.value);
         }
         let structures = annotation.structures().iter();
         let values: BTreeMap<u16, u16> = structures
-            .map(|s| (s.id, kind.values.of(&s.name, s.id)))
+            .map(|s| (s.id, kind.values.of(&class_of(&s.name), s.id)))
             .collect();
         let mut labels = annotation.labels();
         for label in labels.data_mut().iter_mut().filter(|label| **label != 0) {
@@ -105,13 +137,20 @@ impl DataSet {
             write_label_nifti(&path, &labels)?;
             path
         };
-        kind.add(open, path);
+        kind.files.push((open.case.clone(), path));
+        kind.modality = kind.modality.take().or(open.modality().map(str::to_owned));
         Ok(())
     }
 
     /// Number of cases.
     pub(super) fn len(&self) -> usize {
         self.volumes.files.len() + self.pictures.files.len()
+    }
+
+    /// What a reader of the archive should know.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let alike = self.classes.alike();
+        self.notes.iter().cloned().chain(alike).collect()
     }
 
     /// The archive.
@@ -134,9 +173,20 @@ impl DataSet {
             } else {
                 String::new()
             };
-            let manifest = serde_json::to_vec_pretty(&kind.manifest(ending))?;
+            let manifest = serde_json::to_vec_pretty(&kind.manifest(ending, self.channels))?;
             put(format!("{above}dataset.json"), &manifest)?;
-            for (case, path) in &kind.files {
+            let cases: Vec<&Case> = kind.files.iter().map(|(case, _)| case).collect();
+            let names = names::assign(&cases, &self.channelled);
+            if names.iter().any(|(_, is_same)| !is_same) {
+                let images = names.iter().zip(&cases);
+                let images = images.map(|((name, _), case)| (name.clone(), json!(case.name)));
+                let images = Value::Object(images.collect());
+                put(
+                    format!("{above}cases.json"),
+                    &serde_json::to_vec_pretty(&images)?,
+                )?;
+            }
+            for ((case, _), (_, path)) in names.iter().zip(&kind.files) {
                 let bytes =
                     std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
                 put(format!("{above}labelsTr/{case}{ending}"), &bytes)?;
@@ -147,38 +197,22 @@ impl DataSet {
 }
 
 impl Kind {
-    fn add(&mut self, open: &OpenCase, path: PathBuf) {
-        let name = self.free_name(open);
-        self.files.insert(name, path);
-        self.modality = self.modality.take().or(open.modality().map(str::to_owned));
-    }
-
-    /// A name that no other case has: with its folders where another file has the same.
-    fn free_name(&self, open: &OpenCase) -> String {
-        let short = open.case.label_stem();
-        let above = open
-            .case
-            .name
-            .rsplit_once('/')
-            .map_or("", |(above, _)| above);
-        let long = format!("{}_{short}", plain(&above.replace('/', "_")));
-        let unique = format!("{short}_{}", open.case.id);
-        let mut names = [short, long].into_iter();
-        names
-            .find(|name| !self.files.contains_key(name))
-            .unwrap_or(unique)
-    }
-
     /// `dataset.json`.
-    fn manifest(&self, ending: &str) -> Value {
+    fn manifest(&self, ending: &str, channels: usize) -> Value {
         let mut by_value: Vec<(&String, &u16)> = self.values.0.iter().collect();
         by_value.sort_by_key(|(_, value)| **value);
         let mut labels = Map::from_iter([("background".to_owned(), json!(0))]);
         for (name, value) in by_value {
             labels.insert(name.clone(), json!(value));
         }
+        let first = self.modality.as_deref().unwrap_or("image").to_owned();
+        let others = (1..channels).map(|n| format!("channel {n}"));
+        let names = std::iter::once(first).chain(others).enumerate();
+        let names: Map<String, Value> = names
+            .map(|(n, name)| (n.to_string(), json!(name)))
+            .collect();
         json!({
-            "channel_names": { "0": self.modality.as_deref().unwrap_or("image") },
+            "channel_names": names,
             "labels": labels,
             "numTraining": self.files.len(),
             "file_ending": ending,

@@ -32,6 +32,8 @@ pub struct ServeOptions {
     pub max_file_bytes: u64,
     /// A file with the structures that every case has; by default those of `dataset.json` or of the first case.
     pub labels: Option<PathBuf>,
+    /// Bytes of embeddings in memory, those of crops included. The newest image's stay beyond it.
+    pub kept_bytes: usize,
     /// Sessions of viewers at once, each with an image in memory.
     pub sessions: usize,
     /// Whether each request of a viewer is a line on the terminal.

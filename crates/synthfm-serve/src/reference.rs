@@ -14,7 +14,7 @@ use synthfm_image::{LabelFile, LabelVolume, Mask, ReadOptions, read_labels};
 
 use super::annotation::{Annotation, BitVolume, Place, PlaneName, Runs};
 use super::catalog::{Case, ENDINGS, inside};
-use super::labels::named_values;
+use super::labels::manifest_labels;
 use super::study::Study;
 
 /// The uploaded reference in a case's folder.
@@ -222,19 +222,20 @@ pub(super) fn manifest_of(image: &Path) -> Option<PathBuf> {
     manifests.find(|path| path.is_file())
 }
 
-/// The manifest of an image, read; `None` where there is none or it is not JSON.
-pub(super) fn manifest(image: &Path) -> Option<serde_json::Value> {
+/// The manifest of an image; `None` where there is none, or one that is too large.
+pub(super) fn manifest_text(image: &Path) -> Option<Vec<u8>> {
     let path = manifest_of(image)?;
     if fs::metadata(&path).ok()?.len() > MAX_MANIFEST_BYTES {
         return None;
     }
-    serde_json::from_slice(&fs::read(path).ok()?).ok()
+    fs::read(path).ok()
 }
 
 /// Names of the labels in the manifest of an image, by value.
 pub(super) fn manifest_names(image: &Path) -> BTreeMap<u16, String> {
-    let manifest = manifest(image).unwrap_or_default();
-    named_values(manifest.get("labels").unwrap_or(&serde_json::Value::Null))
+    let text = manifest_text(image);
+    text.map(|text| manifest_labels(&text).0)
+        .unwrap_or_default()
 }
 
 #[cfg(test)]

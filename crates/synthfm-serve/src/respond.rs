@@ -17,6 +17,9 @@ const MAX_JSON_BYTES: usize = 4 << 20;
 /// Time that such a request may take to arrive.
 const MAX_JSON_TIME: Duration = Duration::from_secs(20);
 
+/// Characters of remarks in a header.
+const MAX_NOTES: usize = 4000;
+
 /// 200 with JSON.
 pub(super) fn json(value: &impl Serialize) -> Response {
     json_with(StatusCode::OK, value)
@@ -45,6 +48,17 @@ pub(super) fn download(name: &str, kind: &'static str, body: Vec<u8>) -> Respons
         response.headers_mut().insert(CONTENT_DISPOSITION, value);
     }
     response
+}
+
+/// Adds the header `X-Notes`: remarks on one line, in UTF-8.
+pub(super) fn add_notes(response: &mut Response, notes: &[String]) {
+    let text = notes.join("; ").replace(char::is_control, " ");
+    let text: String = text.chars().take(MAX_NOTES).collect();
+    if let Ok(value) = HeaderValue::from_bytes(text.as_bytes())
+        && !text.is_empty()
+    {
+        response.headers_mut().insert("x-notes", value);
+    }
 }
 
 /// The JSON body of a request.

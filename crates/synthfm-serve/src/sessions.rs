@@ -128,6 +128,14 @@ impl Sessions {
         ))
     }
 
+    /// The session that has a case open.
+    pub(super) fn holder(&self, case: &str) -> Option<String> {
+        let sessions = self.alive();
+        let mut all = sessions.iter();
+        all.find(|(_, session)| session.case.as_deref() == Some(case))
+            .map(|(id, _)| id.clone())
+    }
+
     /// Whether a session has a case open.
     pub(super) fn shows(&self, id: &str, case: &str) -> bool {
         let sessions = self.alive();
@@ -188,6 +196,7 @@ mod tests {
         sessions.take(&a, &case, false).unwrap();
         assert_eq!(code(sessions.require(&a, &case)), "ok");
         assert_eq!(code(sessions.take(&b, &case, false)), "taken");
+        assert_eq!(sessions.holder(&case).as_ref(), Some(&a));
         sessions.take(&b, &case, true).unwrap();
         assert_eq!(code(sessions.require(&a, &case)), "not_open");
         assert!(sessions.shows(&b, &case));

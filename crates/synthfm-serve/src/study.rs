@@ -31,6 +31,8 @@ pub(super) struct Study {
     /// Shown as black and white unless the page says otherwise.
     window: [f32; 2],
     scale: Scale,
+    /// Whether the values of a volume look like Hounsfield units.
+    hounsfield: bool,
     /// What the file says beside its values.
     info: Option<ScanInfo>,
     /// Of a file with several volumes.
@@ -107,7 +109,12 @@ impl Study {
         if scan.info.inverted {
             study.invert();
         }
-        study.info = Some(scan.info);
+        let mut info = scan.info;
+        if study.is_blank() {
+            let note = "no value of the image is a finite number: there is nothing to see";
+            info.warnings.push(note.to_owned());
+        }
+        study.info = Some(info);
         study.volumes = (volumes > 1).then_some(Volumes {
             count: volumes,
             shown: shown.unwrap_or(1),
@@ -131,13 +138,14 @@ impl Study {
     }
 
     fn of_volume(volume: Volume, info: &ScanInfo) -> synthfm_image::Result<Self> {
-        let window = shown_range(&Presentation::of_volume(&volume, info, None)?);
+        let shown = Presentation::of_volume(&volume, info, None)?;
         Ok(Self {
             grid: volume.geometry().clone(),
             scale: Scale::of(volume.data()),
+            hounsfield: looks_hounsfield(&volume, info, &shown)?,
+            window: shown_range(&shown),
             pixels: Pixels::Grey(volume),
             is_picture: false,
-            window,
             info: None,
             volumes: None,
         })
@@ -170,6 +178,7 @@ impl Study {
                 step: 1.0,
                 high: 1.0,
             },
+            hounsfield: false,
             info: None,
             volumes: None,
         })
@@ -189,6 +198,7 @@ impl Study {
                     step: 1.0,
                     high: 255.0,
                 },
+                hounsfield: false,
                 info: None,
                 volumes: None,
             },
@@ -198,6 +208,7 @@ impl Study {
                 pixels: Pixels::Grey(Volume::new(grid.clone(), image.into_data())?),
                 grid,
                 is_picture: true,
+                hounsfield: false,
                 info: None,
                 volumes: None,
             },
@@ -252,6 +263,14 @@ impl Study {
         hex(&digest.finalize())
     }
 
+    /// Whether there is no finite value.
+    fn is_blank(&self) -> bool {
+        match &self.pixels {
+            Pixels::Rgb(_) => false,
+            Pixels::Grey(volume) => !volume.data().iter().any(|v| v.is_finite()),
+        }
+    }
+
     /// Of a file with several volumes: how many, and which one it is.
     pub(super) const fn volumes(&self) -> Option<Volumes> {
         self.volumes
@@ -267,6 +286,11 @@ impl Study {
 
     pub(super) const fn window(&self) -> [f32; 2] {
         self.window
+    }
+
+    /// Whether the values of a volume look like Hounsfield units.
+    pub(super) const fn is_hounsfield(&self) -> bool {
+        self.hounsfield
     }
 
     pub(super) const fn scale(&self) -> Scale {
@@ -306,7 +330,7 @@ impl Study {
                 voxel_steps: directions::voxel_steps(&self.grid, plane),
                 letters: self
                     .has_place()
-                    .then(|| directions::letters(&self.grid, plane)),
+                    .then(|| directions::edge_letters(&self.grid, plane)),
             }
         };
         shown.map(info).collect()
@@ -348,6 +372,18 @@ impl Study {
             .chain(info.slice_windows.iter().flatten());
         let recommends = windows.count() > 0;
         recommends.then_some(self.window)
+    }
+
+    /// Width and level of [`Self::own_window`] as a DICOM file gives them: its width counts both ends, so that it is one
+    /// more than their distance, and its level lies half a unit higher.
+    pub(super) fn own_numbers(&self) -> Option<[f32; 2]> {
+        let [low, high] = self.own_window()?;
+        let info = self.info.as_ref()?;
+        let (width, level) = (high - low, f32::midpoint(low, high));
+        let counts_ends =
+            info.format == FileFormat::Dicom && (level.fract().abs() - 0.5).abs() < 1e-3;
+        let more = if counts_ends { 1.0 } else { 0.0 };
+        Some([width + more, level + more / 2.0])
     }
 
     /// Refuses slices that are not there.
@@ -439,6 +475,23 @@ impl Scale {
             .round()
             .clamp(0.0, STEPS) as u16
     }
+}
+
+/// Whether nobody says what a volume is and its values look like Hounsfield units, whatever window the file recommends.
+fn looks_hounsfield(
+    volume: &Volume,
+    info: &ScanInfo,
+    shown: &Presentation,
+) -> synthfm_image::Result<bool> {
+    let says = |shown: &Presentation| {
+        let source = shown.source.as_ref();
+        source.is_some_and(|source| source.contains("Hounsfield"))
+    };
+    if info.modality.is_some() || info.windows.is_empty() {
+        return Ok(says(shown));
+    }
+    let bare = ScanInfo::of_format(info.format);
+    Ok(says(&Presentation::of_volume(volume, &bare, None)?))
 }
 
 /// Black and white of a presentation; around a single value a window of width 1.

@@ -116,10 +116,22 @@ const PYTORCH_GAIN: f32 = 0.577_350_26;
 
 fn gain(name: &str) -> f32 {
     let part = |p: &str| name.contains(p);
-    let ours = ["image_encoder.", "dense_prompts.", "click_reach."];
+    let ours = [
+        "image_encoder.",
+        "dense_prompts.",
+        "click_reach.",
+        "mask_refiner.",
+    ];
     if !ours.into_iter().any(part) {
         PYTORCH_GAIN
-    } else if part("click_reach.code.") || part("click_reach.fine_out.") {
+    } else if [
+        "click_reach.code.",
+        "click_reach.fine_out.",
+        "mask_refiner.out.",
+    ]
+    .into_iter()
+    .any(part)
+    {
         // Added to what a model without them has: they start with little say.
         0.05
     } else if ["conv1.", "lin1.", "stem.", "smooth.", "fine_in."]
@@ -127,7 +139,13 @@ fn gain(name: &str) -> f32 {
         .any(part)
     {
         std::f32::consts::SQRT_2
-    } else if part("conv2.") || part("lin2.") || part(".proj.") || part(".up.") {
+    } else if part("conv2.")
+        || part("lin2.")
+        || part(".proj.")
+        || part(".up.")
+        || part("mask_refiner.of_")
+        || part("mask_refiner.from_")
+    {
         0.5
     } else {
         1.0

@@ -86,7 +86,14 @@ fn decoder_values(model: &SamConfig) -> u64 {
     } else {
         0
     };
-    cells * (model.decoder_depth as u64 * layer + joined + reach + 8 * c + 16 * 12)
+    // The U-Net at the end: two blocks with inputs at twice the grid's side and C/4 channels, two at its side and C/2, others
+    // at half of it.
+    let refined = if model.mask_refiner > 0 {
+        4 * 14 * (c / 4) + 12 * (c / 2) + (4 * model.mask_refiner as u64 + 2) * c / 4
+    } else {
+        0
+    };
+    cells * (model.decoder_depth as u64 * layer + joined + reach + refined + 8 * c + 16 * 12)
 }
 
 /// Values that the whole image encoder keeps for one image, where all of it is trained.

@@ -348,7 +348,11 @@ mod tests {
         for model in [
             SamConfig::vit_b(),
             SamConfig::vit_t(),
-            crate::ModelSpec::Small { image_size: 128 }.resolve(),
+            crate::ModelSpec::Small {
+                image_size: 128,
+                mask_refiner: 0,
+            }
+            .resolve(),
         ] {
             let mut met = std::collections::BTreeSet::new();
             for key in expected_keys(&model).unwrap().keys() {

@@ -63,7 +63,9 @@ fn initial_model(config: &TrainConfig, model: &SamConfig, device: &Device) -> Re
     let mut sam = match &config.init {
         Some(path) => {
             let file = ModelFile::open(path)?.at_image_size(model.image_size)?;
-            if model.click_reach && !file.config().click_reach {
+            if model.click_reach && !file.config().click_reach
+                || model.mask_refiner > file.config().mask_refiner
+            {
                 // A model from before: what it has not starts with little say.
                 file.load_over(initialise(Sam::new(model, device), config.seed), device)?
             } else {

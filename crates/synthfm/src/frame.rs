@@ -180,6 +180,9 @@ pub(crate) fn slice_of(
     let mut found: Option<(usize, Position)> = None;
     for &position in positions {
         let Position::InSpace(numbers) = position else {
+            if frame.is_mm() {
+                return Err(in_space_expected(position, frame));
+            }
             continue;
         };
         let (_, slice) = in_volume(geometry, plane, frame, numbers)?;
@@ -205,6 +208,13 @@ pub(crate) fn slice_of(
         }
     }
     Ok(found.map(|(slice, _)| slice))
+}
+
+fn in_space_expected(position: Position, frame: Frame) -> anyhow::Error {
+    let frame = frame.name();
+    usage(format!(
+        "{position} ({frame}): x,y,z in millimetres expected"
+    ))
 }
 
 /// Where a point in space is seen, and on which slice.
@@ -241,10 +251,10 @@ pub(crate) fn spot(place: &Place, size: Size, frame: Frame, position: Position) 
     if size.contains(spot.pixel) {
         return Ok(spot);
     }
-    Err(anyhow::anyhow!(
+    Err(usage(format!(
         "point {position} lies outside {}",
         bounds(place, size, frame)
-    ))
+    )))
 }
 
 /// The box of the picture that two corners mean; it may reach beyond the picture.
@@ -296,10 +306,7 @@ fn locate(place: &Place, frame: Frame, position: Position) -> Result<Spot> {
             geometry.pixel_of_voxel(*plane, voxel).0
         }
         (Position::InPlane(_), Frame::Lps | Frame::Ras) => {
-            return Err(usage(format!(
-                "{position} ({}): x,y,z in millimetres expected",
-                frame.name()
-            )));
+            return Err(in_space_expected(position, frame));
         }
         (Position::InSpace(numbers), _) => {
             let (pixel, slice) = in_volume(geometry, *plane, frame, numbers)?;
@@ -435,6 +442,7 @@ mod tests {
         );
         assert_eq!(slice(Frame::Ras, &["-8,-11,-22"]), Ok(Some(2)));
         for (frame, texts, word) in [
+            (Frame::Ras, &["27,31"][..], "x,y,z in millimetres expected"),
             (Frame::Voxel, &["1,3,4", "1,3,5"][..], "slices 4 and 5"),
             (Frame::Voxel, &["1,3,6"], "slices 0 to 5"),
             (Frame::Lps, &["8,11,-50"], "slices 0 to 5"),

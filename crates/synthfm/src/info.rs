@@ -87,7 +87,10 @@ fn embedding(key: &Value) -> Facts {
 fn folder(path: &Path, args: &InfoArgs) -> Result<Facts> {
     let holds = |name: &str| path.join(name).is_file();
     if holds("dataset.json") {
-        return dataset(path);
+        return match info_results::label_archive(path) {
+            Some(facts) => Ok(facts),
+            None => dataset(path),
+        };
     }
     if holds("summary.json") {
         return json_file(&path.join("summary.json"));
@@ -105,7 +108,7 @@ fn folder(path: &Path, args: &InfoArgs) -> Result<Facts> {
         return Ok(facts);
     }
     let error = match info_scan::run(path, args) {
-        Ok(facts) => return Ok(facts),
+        Ok(facts) => return info_results::with_others(path, facts),
         Err(error) => error,
     };
     match info_results::mixed(path)? {
@@ -207,7 +210,7 @@ fn json_file(path: &Path) -> Result<Facts> {
         Some(facts) => Ok(facts),
         None => bail!(
             "{}: JSON that synthfm does not know: neither a report (summary.json), a recipe, a record, a list of \
-             prompts or predictions, nor a COCO file",
+             prompts or predictions, a COCO file, nor a file of the annotator",
             path.display()
         ),
     }

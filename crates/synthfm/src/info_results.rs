@@ -21,7 +21,7 @@ const MAX_LINE_BYTES: u64 = 64 << 10;
 
 /// What a JSON file of ours, or one that we read, is; `None` for others.
 pub(crate) fn json(value: &Value) -> Option<Facts> {
-    let rules: [fn(&Value) -> Option<Facts>; 11] = [
+    let rules: [fn(&Value) -> Option<Facts>; 17] = [
         predictions,
         mask_record,
         embedding_record,
@@ -33,6 +33,12 @@ pub(crate) fn json(value: &Value) -> Option<Facts> {
         prompts,
         ratings,
         review,
+        case_labels,
+        case_about,
+        case_snapshot,
+        case_states,
+        case_times,
+        structure_lists,
     ];
     rules.iter().find_map(|rule| rule(value))
 }
@@ -200,6 +206,142 @@ fn review(value: &Value) -> Option<Facts> {
     Some((json!({ "kind": "review plan", "items": items }), text))
 }
 
+/// `labels/CASE.json` of the annotator, and its export of structures and prompts.
+fn case_labels(value: &Value) -> Option<Facts> {
+    let (case, image) = (value["case"].as_str()?, value["image"].as_str()?);
+    let structures = value["structures"].as_array()?;
+    let prompts = length(&value["prompts"])?;
+    let mut text = format!(
+        "structures of an annotated case: what the values of its label file mean\nimage       {image}\nstate       {}\n",
+        text_of(&value["state"])
+    );
+    for structure in structures {
+        let (id, name) = (&structure["id"], text_of(&structure["name"]));
+        let _ = writeln!(text, "structure   {id}: {name}");
+    }
+    let _ = writeln!(text, "prompts     on {prompts} slices");
+    let facts = json!({ "kind": "case labels", "case": case, "image": image, "state": value["state"],
+                        "structures": structures, "prompts": prompts });
+    Some((facts, text))
+}
+
+/// `cases/ID/case.json`.
+fn case_about(value: &Value) -> Option<Facts> {
+    value["synthfm"].as_str()?;
+    let fields = value.as_object()?;
+    let name = fields.get("name")?.as_str()?;
+    (fields.contains_key("content") && fields.contains_key("series")).then(|| {
+        let text = format!("note of the annotator: this folder is the work on {name}\n");
+        (json!({ "kind": "case", "name": name }), text)
+    })
+}
+
+/// `cases/ID/snapshot.json`.
+fn case_snapshot(value: &Value) -> Option<Facts> {
+    let shape = value["shape"].as_array()?;
+    let structures = length(&value["structures"])?;
+    value["masks"].as_object()?;
+    value["revision"].as_u64()?;
+    let sides: Vec<String> = shape.iter().map(Value::to_string).collect();
+    let text = format!(
+        "work of the annotator on a case: {structures} structures on {} voxels\n",
+        sides.join(" x ")
+    );
+    Some((
+        json!({ "kind": "case snapshot", "structures": structures, "shape": shape }),
+        text,
+    ))
+}
+
+/// `states.json` of a work folder.
+fn case_states(value: &Value) -> Option<Facts> {
+    let states = value.as_object().filter(|states| !states.is_empty())?;
+    let known = |state: &&Value| ["new", "started", "done"].iter().any(|word| *state == word);
+    if !states.keys().all(|id| is_case(id)) || !states.values().all(|state| known(&state)) {
+        return None;
+    }
+    let done = states.values().filter(|state| *state == "done").count();
+    let text = format!(
+        "states of the annotator's cases: {} noted, {done} done\n",
+        states.len()
+    );
+    Some((
+        json!({ "kind": "case states", "cases": states.len(), "done": done }),
+        text,
+    ))
+}
+
+/// `times.json` of a work folder.
+fn case_times(value: &Value) -> Option<Facts> {
+    let times = value.as_object().filter(|times| !times.is_empty())?;
+    if !times.keys().all(|id| is_case(id)) {
+        return None;
+    }
+    let seconds: Option<Vec<f64>> = times.values().map(Value::as_f64).collect();
+    let seconds: f64 = seconds?.iter().sum();
+    let text = format!(
+        "times of the annotator's cases: {seconds:.0} s on {} cases\n",
+        times.len()
+    );
+    Some((
+        json!({ "kind": "case times", "cases": times.len(), "seconds": seconds }),
+        text,
+    ))
+}
+
+/// Whether a text is the identifier of a case.
+fn is_case(id: &str) -> bool {
+    id.len() == 16 && id.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+/// `structures.json` of a work folder: the list of each data set.
+fn structure_lists(value: &Value) -> Option<Facts> {
+    let sets = value.as_object().filter(|sets| !sets.is_empty())?;
+    let mut text = "structures that the annotator's cases begin with\n".to_owned();
+    for (set, kept) in sets {
+        let labels = kept["labels"].as_array().or(kept.as_array())?;
+        let set = if set.is_empty() { "." } else { set };
+        for label in labels {
+            label["colour"].as_str()?;
+            let (value, name) = (label["value"].as_u64()?, label["name"].as_str()?);
+            let _ = writeln!(text, "{set:<11} {value}: {name}");
+        }
+    }
+    Some((json!({ "kind": "structure lists", "lists": value }), text))
+}
+
+/// The unpacked archive of all cases of the annotator, or labels in nnU-Net's form without images; `None` where there
+/// are images.
+pub(crate) fn label_archive(path: &Path) -> Option<Facts> {
+    let entries = fs::read_dir(path.join("labelsTr")).ok()?;
+    let files = entries
+        .flatten()
+        .filter(|entry| entry.path().is_file())
+        .count();
+    if path.join("imagesTr").exists() || path.join("imagesTs").exists() {
+        return None;
+    }
+    let text = fs::read(path.join("dataset.json")).ok()?;
+    let manifest: Value = serde_json::from_slice(&text).ok()?;
+    let labels = manifest["labels"].as_object()?;
+    let renamed = path.join("cases.json").is_file();
+    let mut text = format!(
+        "labels in nnU-Net's form, without their images\ncases       {files}{}\n",
+        if renamed {
+            ", named after their images by cases.json"
+        } else {
+            ""
+        }
+    );
+    for (name, value) in labels {
+        let _ = writeln!(text, "label       {value}: {name}");
+    }
+    Some((
+        json!({ "kind": "label archive", "cases": files, "labels": labels }),
+        text,
+    ))
+}
+
 /// What a text file of ours is, by its ending and first line; `None` for others.
 pub(crate) fn text_file(path: &Path, ending: &str) -> Option<Facts> {
     let mut first = Vec::new();
@@ -276,41 +418,61 @@ fn annotations(path: &Path) -> Facts {
     )
 }
 
-/// What a folder of several things holds: its folders and files, by kind.
-pub(crate) fn mixed(path: &Path) -> Result<Option<Facts>> {
+/// What a folder of DICOM images holds beside them, after what is known of the images.
+pub(crate) fn with_others(path: &Path, (mut value, mut text): Facts) -> Result<Facts> {
+    let mut rows = rows(path)?;
+    rows.retain(|(_, kind)| kind != "DICOM" && kind != "folder");
+    if rows.is_empty() {
+        return Ok((value, text));
+    }
+    text.push_str("\nother files here:\n");
+    value["others"] = list(&rows, &mut text);
+    Ok((value, text))
+}
+
+/// The files and folders of a folder with their kinds, by name.
+fn rows(path: &Path) -> Result<Vec<(String, String)>> {
     let entries = fs::read_dir(path).with_context(|| path.display().to_string())?;
     let mut names: Vec<_> = entries.take(MAX_ENTRIES).flatten().collect();
     names.sort_by_key(fs::DirEntry::file_name);
-    let (mut kinds, mut rows): (BTreeMap<String, usize>, Vec<(String, String)>) =
-        Default::default();
-    for entry in names {
+    let row = |entry: fs::DirEntry| {
         let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with('.') {
-            continue;
-        }
         let kind = kind_of(&entry.path(), &name);
-        *kinds.entry(kind.clone()).or_default() += 1;
-        rows.push((name, kind));
-    }
-    if rows.is_empty() {
-        return Ok(None);
-    }
-    let counts: Vec<String> = kinds
-        .iter()
-        .map(|(kind, n)| format!("{n} {kind}"))
-        .collect();
-    let mut text = format!("folder: {}\n", counts.join(", "));
+        (!name.starts_with('.')).then_some((name, kind))
+    };
+    Ok(names.into_iter().filter_map(row).collect())
+}
+
+/// Lists rows in a text, and as JSON.
+fn list(rows: &[(String, String)], text: &mut String) -> Value {
     for (name, kind) in rows.iter().take(MAX_LISTED) {
         let _ = writeln!(text, "  {name:<40} {kind}");
     }
     if rows.len() > MAX_LISTED {
         let _ = writeln!(text, "  and {} more", rows.len() - MAX_LISTED);
     }
-    let listed: Vec<Value> = rows
-        .iter()
-        .take(MAX_LISTED)
+    let listed = rows.iter().take(MAX_LISTED);
+    listed
         .map(|(name, kind)| json!({ "name": name, "kind": kind }))
+        .collect()
+}
+
+/// What a folder of several things holds: its folders and files, by kind.
+pub(crate) fn mixed(path: &Path) -> Result<Option<Facts>> {
+    let rows = rows(path)?;
+    if rows.is_empty() {
+        return Ok(None);
+    }
+    let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
+    for (_, kind) in &rows {
+        *kinds.entry(kind.clone()).or_default() += 1;
+    }
+    let counts: Vec<String> = kinds
+        .iter()
+        .map(|(kind, n)| format!("{n} {kind}"))
         .collect();
+    let mut text = format!("folder: {}\n", counts.join(", "));
+    let listed = list(&rows, &mut text);
     Ok(Some((
         json!({ "kind": "folder", "kinds": kinds, "entries": listed }),
         text,

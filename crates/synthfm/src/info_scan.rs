@@ -82,13 +82,14 @@ pub(crate) fn run(path: &Path, args: &InfoArgs) -> Result<Facts> {
 
 fn of_picture(picture: &Picture, info: &ScanInfo) -> Facts {
     let size = picture.size();
-    let (channels, [low, high]) = match picture {
+    let (channels, range) = match picture {
         Picture::Grey(image) => (1, range(image.data().iter().copied())),
         Picture::Rgb(image) => (3, range(image.data().iter().map(|&v| f32::from(v)))),
     };
     let mut text = format!(
-        "picture     {size}, {}\nvalues      {low} to {high}\n",
-        if channels == 1 { "grey" } else { "colour" }
+        "picture     {size}, {}\nvalues      {}\n",
+        if channels == 1 { "grey" } else { "colour" },
+        in_words(range)
     );
     if let Some([rows, columns]) = info.pixel_spacing_mm {
         let _ = writeln!(
@@ -97,15 +98,15 @@ fn of_picture(picture: &Picture, info: &ScanInfo) -> Facts {
         );
     }
     let value = json!({ "kind": "picture", "size": [size.height, size.width], "channels": channels,
-                        "range": [low, high], "spacing_mm": info.pixel_spacing_mm });
+                        "range": range, "spacing_mm": info.pixel_spacing_mm });
     (value, text)
 }
 
 fn of_volume(volume: &Volume, info: &ScanInfo) -> Facts {
-    let [low, high] = range(volume.data().iter().copied());
+    let range = range(volume.data().iter().copied());
     let (mut value, mut text) = of_geometry(volume.geometry());
-    let _ = writeln!(text, "values      {low} to {high}");
-    value["range"] = json!([low, high]);
+    let _ = writeln!(text, "values      {}", in_words(range));
+    value["range"] = json!(range);
     let gaps = info.dicom.as_ref().map(|series| &series.gaps_mm);
     if let Some(gaps) = gaps.filter(|gaps| !gaps.is_empty()) {
         let list: Vec<String> = gaps
@@ -326,11 +327,17 @@ fn of_segmentation(segmentation: &Segmentation, warnings: &[String]) -> Facts {
     (value, text)
 }
 
-/// Smallest and largest finite value; zeros if there is none.
-fn range(values: impl Iterator<Item = f32>) -> [f32; 2] {
+/// Smallest and largest finite value; `None` if there is none.
+fn range(values: impl Iterator<Item = f32>) -> Option<[f32; 2]> {
     let finite = values.filter(|v| v.is_finite());
-    let found = finite.fold(None, |found: Option<[f32; 2]>, v| {
+    finite.fold(None, |found: Option<[f32; 2]>, v| {
         Some(found.map_or([v, v], |[low, high]| [low.min(v), high.max(v)]))
-    });
-    found.unwrap_or_default()
+    })
+}
+
+fn in_words(range: Option<[f32; 2]>) -> String {
+    match range {
+        Some([low, high]) => format!("{low} to {high}"),
+        None => "nothing finite".to_owned(),
+    }
 }

@@ -143,6 +143,12 @@ fn of_volume(path: &Path, volume: &Volume, info: ScanInfo, view: &View) -> Resul
             )));
         }
     };
+    if index >= count {
+        return Err(usage(format!(
+            "{}: {plane} slice {index} does not exist: there are {count}, counted from 0",
+            path.display()
+        )));
+    }
     let slice = volume
         .slice(plane, index)
         .with_context(|| path.display().to_string())?;

@@ -21,3 +21,10 @@ pub(crate) fn flag() -> Result<Arc<AtomicBool>> {
     }
     Ok(stop)
 }
+
+/// Makes writing beyond the size that the system allows files an error; without this it ends the program.
+pub(crate) fn outlive_file_limits() {
+    // Where it fails, the program is as it would be without.
+    #[cfg(unix)]
+    let _ = register(signal_hook::consts::SIGXFSZ, Arc::default());
+}

@@ -42,6 +42,7 @@ use synthfm_image::one_line;
 
 fn main() -> ExitCode {
     allocator::keep_freed_memory(allocator::Keep::ForASecond);
+    interrupt::outlive_file_limits();
     let cli = Cli::parse();
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
@@ -63,8 +64,10 @@ fn main() -> ExitCode {
 /// What to do about an error, in the words of the verb.
 fn hint(error: &anyhow::Error, verb: &Verb) -> &'static str {
     let too_large = error.chain().any(|cause| {
-        let cause = cause.downcast_ref::<synthfm_image::Error>();
-        matches!(cause, Some(synthfm_image::Error::Limit { .. }))
+        let file = cause.downcast_ref::<synthfm_image::Error>();
+        let image = cause.downcast_ref::<synthfm_sam::Error>();
+        matches!(file, Some(synthfm_image::Error::Limit { .. }))
+            || matches!(image, Some(synthfm_sam::Error::ImageMemory { .. }))
     });
     match verb {
         Verb::Predict(_) | Verb::Embed(_) | Verb::Info(_) if too_large => {

@@ -106,7 +106,9 @@ fn one(args: &PredictArgs, session: &Session) -> Result<()> {
     }
     let model = Model::open(args.model.as_deref())?;
     check_output(args, model.file.config())?;
-    let predictor = model.predictor(session, args.precision)?;
+    let predictor = model
+        .predictor(session, args.precision)?
+        .with_max_memory(args.view.open.max_memory);
     let mut predictor = args.cache.attach(predictor, session)?;
 
     let busy = spinner(session, "encoding");

@@ -8,6 +8,7 @@ use clap::Args;
 use synthfm_sam::PrecisionChoice;
 use synthfm_serve::{Listen, ReviewOptions, ServeOptions, parse_token};
 
+use crate::bytes::parse_bytes;
 use crate::cache::CacheArgs;
 use crate::cli::PRECISION_HELP;
 use crate::interrupt;
@@ -50,6 +51,9 @@ pub(crate) struct ServeArgs {
     /// Largest file that is uploaded or opened, in MiB
     #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(1..=65_536))]
     pub(crate) max_file: u64,
+    /// Room for embeddings in memory, such as 100MB or 2GiB; those not used for the longest time go first
+    #[arg(long, value_name = "SIZE", default_value = "512MiB", value_parser = parse_bytes, conflicts_with = "review")]
+    pub(crate) memory_cache: u64,
     /// Viewers (3D Slicer, napari, ITK-SNAP) that can work at once, each with an image in memory
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=64), conflicts_with = "review")]
     pub(crate) sessions: u16,
@@ -110,12 +114,15 @@ pub(crate) fn run(args: &ServeArgs, session: &Session) -> Result<()> {
         work: args.work.clone(),
         max_file_bytes,
         labels: args.labels.clone(),
+        kept_bytes: usize::try_from(args.memory_cache).unwrap_or(usize::MAX),
         sessions: usize::from(args.sessions),
         verbose: session.is_verbose(),
     };
     let open_model = || {
         let model = Model::open(args.model.as_deref())?;
-        let predictor = model.predictor(session, args.precision)?;
+        let predictor = model
+            .predictor(session, args.precision)?
+            .with_max_memory(max_file_bytes);
         Ok((
             args.cache.attach_folder(predictor, session)?,
             model.record()?,

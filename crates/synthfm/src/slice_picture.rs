@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use synthfm_image::{Plane, Point2, RgbImage, Size, draw};
+use synthfm_image::{Point2, RgbImage, Size, draw};
 
 use crate::input::{Input, Place};
 
@@ -224,20 +224,22 @@ impl Frame {
         if !geometry.states_place() {
             return;
         }
-        let [left, right, top, bottom] = match plane {
-            Plane::Axial => ["R", "L", "A", "P"],
-            Plane::Coronal => ["R", "L", "S", "I"],
-            Plane::Sagittal => ["A", "P", "S", "I"],
-        };
+        let [left, right, top, bottom] = synthfm_serve::edge_letters(geometry, *plane);
         let [height, width] = [self.inner.height, self.inner.width];
         let (middle_row, middle_col) = (MARGIN_PX + height / 2, MARGIN_PX + width / 2);
         for (at, side) in [
             ((middle_row, MARGIN_PX + 4), left),
-            ((middle_row, MARGIN_PX + width.saturating_sub(10)), right),
+            (
+                (
+                    middle_row,
+                    MARGIN_PX + width.saturating_sub(4 + right.len() * LETTER_PX[1]),
+                ),
+                right,
+            ),
             ((MARGIN_PX + 4, middle_col), top),
             ((MARGIN_PX + height.saturating_sub(12), middle_col), bottom),
         ] {
-            draw::text(sheet, at, side, SIDE_INK);
+            draw::text(sheet, at, &side, SIDE_INK);
         }
     }
 }
@@ -252,7 +254,7 @@ fn paint(sheet: &mut RgbImage, row: usize, col: usize) {
 
 #[cfg(test)]
 mod tests {
-    use synthfm_image::{FileFormat, ScanInfo, VolumeGeometry};
+    use synthfm_image::{FileFormat, Plane, ScanInfo, VolumeGeometry};
 
     use super::*;
 
@@ -295,6 +297,40 @@ mod tests {
         // The tick of i = 0 stands below the last column.
         let at = 3 * sheet.size().index(48 + 160, 48 + 29 * 8 + 4);
         assert_eq!(sheet.data()[at..at + 3], INK);
+    }
+
+    #[test]
+    fn oblique_sides_have_all_their_letters() {
+        // Turned by 30 degrees around the axis to the head: the left edge is R and A.
+        let (cos, sin) = (30f64.to_radians().cos(), 0.5);
+        let affine = [
+            [cos, -sin, 0.0, 0.0],
+            [sin, cos, 0.0, 0.0],
+            [0.0, 0.0, 1.0, 0.0],
+        ];
+        let place = |affine| Place::Slice {
+            geometry: Box::new(VolumeGeometry::new([30, 20, 4], affine).unwrap()),
+            plane: Plane::Axial,
+            index: 1,
+        };
+        let straight = [
+            [1.0, 0.0, 0.0, 0.0],
+            [0.0, 1.0, 0.0, 0.0],
+            [0.0, 0.0, 1.0, 0.0],
+        ];
+        // Ink where a second letter stands at the left edge.
+        let second = |affine| {
+            let sheet = draw_axes(&input(place(affine), Size::new(20, 30)), Path::new("a.nii"));
+            let size = sheet.size();
+            let first = MARGIN_PX + 4 + LETTER_PX[1];
+            let row = MARGIN_PX + 20 * 8 / 2;
+            let all = (row..row + LETTER_PX[0])
+                .flat_map(|row| (first..first + LETTER_PX[1]).map(move |col| size.index(row, col)));
+            all.filter(|at| sheet.data()[3 * at..3 * at + 3] == SIDE_INK)
+                .count()
+        };
+        assert_eq!(second(straight), 0);
+        assert!(second(affine) > 3);
     }
 
     #[test]

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use synthfm_image::{
-    Connectivity, ImageFile, LabelFile, LabelMap, LabelVolume, Mask, OpenOptions, Picture, Plane,
-    ReadOptions, Scan, ScanInfo, Size, Volume, VolumeGeometry, connected_components, open_scan,
-    picture_orientation, read_image, read_labels, read_segmentation, volume_count,
+    ImageFile, LabelFile, LabelMap, LabelVolume, Mask, OpenOptions, Picture, Plane, ReadOptions,
+    Scan, ScanInfo, Size, Volume, VolumeGeometry, fill_holes, open_scan, picture_orientation,
+    read_image, read_labels, read_segmentation, volume_count,
 };
 
 use super::coco_objects::CocoImages;
@@ -386,18 +386,9 @@ fn merged(masks: &[(PathBuf, u16)], image: Option<&ImageFile>) -> Result<TruthFi
 /// Pixels of the outline and what it encloses: all that cannot be reached from the border of the image.
 fn inside_of(outline: &LabelMap) -> Result<LabelMap> {
     let size = outline.size();
-    let free = outline.data().iter().map(|&v| v == 0).collect();
-    let components = connected_components(&Mask::new(size, free)?, Connectivity::Four);
-    let on_edge = |i: usize| {
-        let (row, col) = (i / size.width, i % size.width);
-        row == 0 || col == 0 || row + 1 == size.height || col + 1 == size.width
-    };
-    let mut reached = vec![false; components.len() + 1];
-    for (i, &number) in components.labels().iter().enumerate() {
-        reached[number as usize] |= number > 0 && on_edge(i);
-    }
-    let numbers = components.labels().iter();
-    let labels = numbers.map(|&n| u16::from(!reached[n as usize])).collect();
+    let drawn = outline.data().iter().map(|&v| v != 0).collect();
+    let inside = fill_holes(&Mask::new(size, drawn)?, usize::MAX, &[]);
+    let labels = inside.data().iter().map(|&v| u16::from(v)).collect();
     Ok(LabelMap::new(size, labels)?)
 }
 

@@ -72,7 +72,9 @@ fn set_age(path: &Path, seconds: u64) {
 
 #[test]
 fn a_file_holds_the_same_bits() {
-    for (sam, maps) in [(sam_tiny(), 1), (sam_small(), 4)] {
+    let makers: [(fn() -> Sam, usize); 2] = [(sam_tiny, 1), (sam_small, 4)];
+    for (make, maps) in makers {
+        let sam = make();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("image.safetensors");
         let mut first = predictor(&sam);

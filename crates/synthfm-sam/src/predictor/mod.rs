@@ -18,7 +18,9 @@ use std::sync::{Arc, OnceLock};
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
-use synthfm_image::{BoxXyxy, Image, Mask, Point2, RgbImage, fill_holes, keep_clicked_components};
+use synthfm_image::{
+    BoxXyxy, Image, Mask, Point2, RgbImage, Size, fill_holes, keep_clicked_components,
+};
 
 use crate::embedding::EmbeddingCache;
 use crate::error::{Error, Result};
@@ -38,6 +40,11 @@ use check::check;
 pub const MASK_THRESHOLD: f32 = 0.0;
 /// Holes of our own model's masks are filled up to the mask's area divided by this.
 const LARGEST_HOLE: usize = 10;
+/// Bytes of memory that a pixel of an image takes at most while an answer is made: the image as it was read and in eight bits,
+/// logits on its grid, and masks.
+pub const BYTES_PER_PIXEL: u64 = 20;
+/// What may be taken above a limit and its quarter.
+const SLACK_BYTES: u64 = 64 << 20;
 /// Objects per decoder call on a GPU: bounds the memory of a long prompt list.
 const MAX_OBJECTS_PER_CALL: usize = 16;
 /// Objects per decoder call on a CPU: more of them do not fit its caches (8 MB of map each).
@@ -83,6 +90,16 @@ fn mask_above(logits: &Image, threshold: f32) -> Mask {
     mask
 }
 
+/// A mask without stray parts and small holes.
+fn tidied(mask: &Mask, prompts: &Prompts) -> Mask {
+    let clicks = |on_object: bool| -> Vec<Point2> {
+        let kind = prompts.points.iter().filter(|(_, on)| *on == on_object);
+        kind.map(|&(point, _)| point).collect()
+    };
+    let mask = keep_clicked_components(mask, &clicks(true));
+    fill_holes(&mask, mask.area() / LARGEST_HOLE, &clicks(false))
+}
+
 /// One mask at the decoder's own resolution.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LowResMask {
@@ -119,6 +136,8 @@ pub struct Predictor {
     /// Computed when first asked for: it reads all weights.
     encoder_sha256: Arc<OnceLock<String>>,
     cache: Option<Arc<EmbeddingCache>>,
+    /// Bytes that images and answers may take; `None` for any.
+    max_memory: Option<u64>,
 }
 
 impl Predictor {
@@ -134,7 +153,16 @@ impl Predictor {
             views: Views::default(),
             encoder_sha256: Arc::default(),
             cache: None,
+            max_memory: None,
         }
+    }
+
+    /// The same for images alone whose answers stay within so many bytes of memory, a quarter more and 64 MiB: about
+    /// [`BYTES_PER_PIXEL`] for each pixel of an image.
+    #[must_use]
+    pub fn with_max_memory(self, bytes: u64) -> Self {
+        let max_memory = Some(bytes);
+        Self { max_memory, ..self }
     }
 
     /// The same with images encoded in another precision.
@@ -204,7 +232,11 @@ impl Predictor {
     }
 
     /// Encodes an image, or takes its embedding from the cache; prompts refer to it from here on.
+    ///
+    /// # Errors
+    /// As [`Self::encode`].
     pub fn set_image(&mut self, image: &RgbImage) -> Result<()> {
+        self.check_memory(image.size())?;
         let image = self.encode_or_recall(image)?;
         self.set_encoded_image(image);
         Ok(())
@@ -216,7 +248,11 @@ impl Predictor {
     }
 
     /// Encodes an image without keeping it, and without a look into the cache.
+    ///
+    /// # Errors
+    /// Where the image has no pixel, or so many that the memory for an answer is above the limit or is not there.
     pub fn encode(&self, image: &RgbImage) -> Result<EncodedImage> {
+        self.check_memory(image.size())?;
         let config = self.sam.config();
         let transform = InputTransform::new(image.size(), config)?;
         let side = transform.side();
@@ -224,6 +260,24 @@ impl Predictor {
         let input = Tensor::from_data(input, &self.device);
         let embedding = self.sam.encode_in(input, self.arithmetic);
         Ok(EncodedImage::new(embedding, transform).with_picture(image, config))
+    }
+
+    /// Whether there is memory for the answers about an image: they are several maps of its size, and each could fail.
+    fn check_memory(&self, size: Size) -> Result<()> {
+        let bytes = (size.area() as u64).saturating_mul(BYTES_PER_PIXEL);
+        let most = self
+            .max_memory
+            .map(|limit| limit.saturating_add(limit / 4 + SLACK_BYTES));
+        if let Some(limit) = self
+            .max_memory
+            .filter(|_| most.is_some_and(|most| bytes > most))
+        {
+            return Err(Error::ImageMemory { size, bytes, limit });
+        }
+        let asked = usize::try_from(bytes).unwrap_or(usize::MAX);
+        let mut room = Vec::<u8>::new();
+        let found = room.try_reserve_exact(asked);
+        found.map_err(|_| Error::OutOfMemory { size, bytes })
     }
 
     /// Masks for one object.
@@ -271,14 +325,12 @@ impl Predictor {
             return answer.mask();
         }
         let transform = self.image.as_ref().map(|image| image.transform);
-        match transform.filter(|transform| transform.original() == answer.logits.size()) {
-            Some(transform) => self.own_mask(answer, prompts, &transform),
-            None => Self::tidied(
-                &answer.logits,
-                best_threshold(answer.logits.data()),
-                prompts,
-            ),
+        let fits = |transform: &InputTransform| transform.original() == answer.logits.size();
+        if let Some(transform) = transform.filter(fits) {
+            return self.own_mask(answer, prompts, &transform);
         }
+        let threshold = best_threshold(answer.logits.data());
+        tidied(&mask_above(&answer.logits, threshold), prompts)
     }
 
     /// The mask of our own model's answer in a view.
@@ -289,7 +341,7 @@ impl Predictor {
         transform: &InputTransform,
     ) -> Mask {
         let threshold = best_threshold(answer.logits.data());
-        let mask = Self::tidied(&answer.logits, threshold, prompts);
+        let mask = tidied(&mask_above(&answer.logits, threshold), prompts);
         let m = self.sam.config().low_res_side();
         let share = self.views.policy().smoothing;
         if share <= 0.0 || answer.low_res_logits.len() != m * m {
@@ -300,18 +352,8 @@ impl Predictor {
         let sd = share * inner_radius(&mask) * cells_per_pixel;
         let shown = transform.shown_cells(m);
         let smooth = smoothed(&answer.low_res_logits, m, shown, threshold, sd);
-        Self::tidied(&transform.postprocess(&smooth, m), threshold, prompts)
-    }
-
-    /// Where logits exceed a threshold, without stray parts and small holes.
-    fn tidied(logits: &Image, threshold: f32, prompts: &Prompts) -> Mask {
-        let mask = mask_above(logits, threshold);
-        let clicks = |on_object: bool| -> Vec<Point2> {
-            let kind = prompts.points.iter().filter(|(_, on)| *on == on_object);
-            kind.map(|&(point, _)| point).collect()
-        };
-        let mask = keep_clicked_components(&mask, &clicks(true));
-        fill_holes(&mask, mask.area() / LARGEST_HOLE, &clicks(false))
+        drop(mask);
+        tidied(&transform.mask_above(&smooth, m, threshold), prompts)
     }
 
     /// Masks for several objects as the decoder gives them, in the order of their prompts: one or the

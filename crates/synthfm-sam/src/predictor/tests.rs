@@ -11,6 +11,30 @@ fn predictor(io: &Recorded) -> Predictor {
     predictor
 }
 
+#[test]
+fn images_beyond_the_memory_for_answers_are_refused() {
+    let bound = |bytes| Predictor::new(&sam_tiny(), &Device::flex()).with_max_memory(bytes);
+    // 80 MB, and 64 MiB are always allowed.
+    let image = RgbImage::zeros(Size::new(2000, 2000));
+    let error = bound(9 << 20).set_image(&image).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::ImageMemory {
+                bytes: 80_000_000,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    bound(11 << 20).set_image(&image).unwrap();
+    // More than there can be.
+    let size = Size::new(1 << 30, 1 << 30);
+    let predictor = Predictor::new(&sam_tiny(), &Device::flex());
+    let error = predictor.check_memory(size).unwrap_err();
+    assert!(matches!(error, Error::OutOfMemory { .. }), "{error}");
+}
+
 /// The recorded prompt `name`, in pixels of the image.
 fn recorded_prompt(io: &Recorded, name: &str) -> Prompts {
     let names = io.names();
@@ -165,8 +189,9 @@ fn each_of_many_equals_one_by_one() {
         ..crate::testing::small_config()
     };
     let small = crate::testing::sam_small().with_config(config);
-    for sam in [sam_tiny(), small] {
-        let mut predictor = Predictor::new(&sam, &Device::flex());
+    let tiny = sam_tiny();
+    for sam in [&tiny, &small] {
+        let mut predictor = Predictor::new(sam, &Device::flex());
         predictor.set_image(&image).unwrap();
         let prompts = mixed_prompts(sam.config().low_res_side());
         for output in [MaskOutput::Single, MaskOutput::Multi] {

@@ -52,14 +52,14 @@ pub(super) fn corrected(
             let Some((row, col)) = click.row_col(size) else {
                 continue;
             };
-            let part = parts.labels()[size.index(row, col)];
-            if part == 0 {
+            let Some(part) = parts.at(row, col) else {
                 continue;
-            }
+            };
+            let part = parts.mask(part);
             let limit = distance_to(earlier, on_object, (row, col)).map(|d| reach * d);
             for (at, pixel) in out.data_mut().iter_mut().enumerate() {
                 let near = || limit.is_none_or(|limit| apart(size, at, (row, col)) <= limit);
-                if parts.labels()[at] == part && near() {
+                if part.data()[at] && near() {
                     *pixel = on_object;
                 }
             }

@@ -10,6 +10,8 @@ use synthfm_image::{Mask, Outside, Size, distance_transform};
 const LEAST_SD: f64 = 0.4;
 /// Standard deviations from which on a Gaussian's weights are left out.
 const REACH: f64 = 3.0;
+/// Pixels up to which a mask's depth is measured at each: its transform takes twelve bytes for one.
+const LARGEST_AREA: f64 = 16e6;
 /// Probabilities are kept away from 0 and 1 by this, so that their logits are finite.
 const LEAST_PROBABILITY: f32 = 1e-6;
 
@@ -38,9 +40,30 @@ pub(crate) fn smoothed(logits: &[f32], m: usize, shown: Size, threshold: f32, sd
 }
 
 /// The radius in pixels of the largest disc inside a mask, which the image's border does not cut; infinite for a full mask.
+/// Of very large masks it is that of every second pixel, or third, and so on.
 pub(crate) fn inner_radius(mask: &Mask) -> f64 {
+    let step = (mask.size().area() as f64 / LARGEST_AREA)
+        .sqrt()
+        .ceil()
+        .max(1.0) as usize;
+    let thinned;
+    let mask = if step == 1 {
+        mask
+    } else {
+        thinned = every(mask, step);
+        &thinned
+    };
     let depths = distance_transform(mask, Outside::Unknown);
-    f64::from(depths.into_iter().fold(0.0, f32::max))
+    step as f64 * f64::from(depths.into_iter().fold(0.0, f32::max))
+}
+
+/// Every `step`th pixel of every `step`th row, from the first on.
+fn every(mask: &Mask, step: usize) -> Mask {
+    let size = mask.size();
+    let rows = mask.data().chunks_exact(size.width.max(1)).step_by(step);
+    let kept = rows.flat_map(|row| row.iter().copied().step_by(step));
+    let small = Size::new(size.height.div_ceil(step), size.width.div_ceil(step));
+    Mask::new(small, kept.collect()).expect("one value per kept pixel")
 }
 
 /// Gaussian blur; at the border over what there is.
@@ -131,6 +154,25 @@ mod tests {
             (radius(&|row, col| (2..7).contains(&row) && (2..9).contains(&col)) - 3.0).abs() < 1e-6
         );
         assert!(radius(&|_, _| false).abs() < 1e-6 && radius(&|_, _| true).is_infinite());
+    }
+
+    #[test]
+    fn very_large_masks_are_thinned() {
+        let size = Size::new(4101, 8003);
+        let inside = |i: usize| {
+            let (y, x) = ((i / size.width) as f64, (i % size.width) as f64);
+            (y - 2000.0).hypot(x - 5000.0) <= 900.0
+        };
+        let mask = Mask::new(size, (0..size.area()).map(inside).collect()).unwrap();
+        assert!((inner_radius(&mask) - 900.0).abs() < 6.0);
+        let odd = every(
+            &Mask::new(Size::new(2, 3), vec![true, false, true, false, true, false]).unwrap(),
+            2,
+        );
+        assert_eq!(
+            (odd.size(), odd.data()),
+            (Size::new(1, 2), &[true, true][..])
+        );
     }
 
     #[test]

@@ -28,8 +28,10 @@ pub(super) struct Look {
     pub(super) iou: f32,
     /// The crop; `None` for the whole image.
     pub(super) window: Option<Window>,
-    /// On the view's grid.
-    logits: Image,
+    /// Logits `[m, m]` of the view.
+    low_res_logits: Vec<f32>,
+    /// From the view to the model's input.
+    transform: InputTransform,
     score: f64,
     /// Of the view that the mask covers.
     share: f64,
@@ -136,7 +138,7 @@ impl Predictor {
         let Some(window) = fitted(around, policy.refine_factor, policy, size) else {
             return Ok(found);
         };
-        let prior = found.on_image(size);
+        let prior = found.on_image(size, self.sam().config().low_res_side());
         let look = self.look_at(question, window, Some(&prior))?;
         let better = look.filter(|look| look.score > found.score + policy.margin_refine);
         Ok(better.unwrap_or(found))
@@ -201,7 +203,8 @@ impl Predictor {
             share,
             iou,
             window: Some(window),
-            logits: answer.logits,
+            low_res_logits: answer.low_res_logits,
+            transform: crop.transform,
             score,
         }))
     }
@@ -216,7 +219,8 @@ impl Predictor {
             mask,
             iou: whole.iou,
             window: None,
-            logits: whole.logits.clone(),
+            low_res_logits: whole.low_res_logits.clone(),
+            transform: image.transform,
             score: score(
                 &whole.low_res_logits,
                 whole.iou,
@@ -229,14 +233,15 @@ impl Predictor {
 }
 
 impl Look {
-    /// Its logits on the image's grid, background outside the crop.
-    fn on_image(&self, size: Size) -> Image {
+    /// Its logits, `[m, m]`, on the image's grid, background outside the crop.
+    fn on_image(&self, size: Size, m: usize) -> Image {
+        let of_view = self.transform.postprocess(&self.low_res_logits, m);
         let Some(window) = self.window else {
-            return self.logits.clone();
+            return of_view;
         };
         let mut logits = Image::zeros(size);
         logits.data_mut().fill(-SURE_LOGIT);
-        window.paste(&self.logits, &mut logits);
+        window.paste(&of_view, &mut logits);
         logits
     }
 }

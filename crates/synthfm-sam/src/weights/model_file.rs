@@ -185,9 +185,7 @@ impl ModelFile {
     /// they keep their values.
     pub fn load_over(&self, sam: Sam, device: &Device) -> Result<Sam> {
         let mut differences = self.compare(&parameter_keys(&sam));
-        differences
-            .missing
-            .retain(|key| !key.starts_with(LATER_PART));
+        differences.missing.retain(|key| !is_later_part(key));
         if !differences.is_empty() {
             return Err(self.differs(differences));
         }
@@ -337,7 +335,11 @@ fn read_config(path: &Path) -> Result<String> {
 }
 
 /// What our own models have not always had.
-const LATER_PART: &str = "mask_decoder.click_reach.";
+const LATER_PARTS: [&str; 2] = ["mask_decoder.click_reach.", "mask_decoder.mask_refiner."];
+
+fn is_later_part(key: &str) -> bool {
+    LATER_PARTS.iter().any(|part| key.starts_with(part))
+}
 
 /// Puts each stored tensor in its parameter's place; keeps the first failure.
 struct Loader<'a> {
@@ -362,7 +364,7 @@ impl ModuleMapper for Loader<'_> {
             return param;
         }
         let key = self.path.key();
-        if key.starts_with(LATER_PART) && !self.store.tensors().contains_key(&key) {
+        if is_later_part(&key) && !self.store.tensors().contains_key(&key) {
             return param;
         }
         match self.store.read(&key) {

@@ -253,6 +253,7 @@ fn a_model_from_before_gets_parts_without_a_say() {
     let path = folder.path().join("before.safetensors");
     let config = SamConfig {
         click_reach: false,
+        mask_refiner: 0,
         ..small_config()
     };
     let before = filled(&config);

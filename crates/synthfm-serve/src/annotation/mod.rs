@@ -59,6 +59,11 @@ pub(crate) struct Structure {
     pub(crate) colour: String,
 }
 
+/// Whether a name is that of the value 0.
+pub(crate) fn is_background(name: &str) -> bool {
+    name.trim().eq_ignore_ascii_case("background")
+}
+
 impl Structure {
     /// Refuses names and colours that a page or file could not show.
     pub(crate) fn check(&self) -> Result<(), String> {
@@ -158,6 +163,11 @@ impl Annotation {
         listed.chain(masked).chain(once).collect()
     }
 
+    /// Number of voxels of a structure.
+    pub(crate) fn voxels(&self, id: u16) -> usize {
+        self.masks.get(&id).map_or(0, BitVolume::count)
+    }
+
     /// Whether a structure has voxels.
     pub(crate) fn is_marked(&self, id: u16) -> bool {
         self.masks.get(&id).is_some_and(|bits| bits.count() > 0)
@@ -218,6 +228,36 @@ impl Annotation {
             }
         }
         labels
+    }
+
+    /// The work with other identifiers, by the present ones, and without its steps: for files.
+    pub(crate) fn renumbered(&self, values: &BTreeMap<u16, u16>) -> Self {
+        let value = |id: u16| values.get(&id).copied();
+        let structures = self.structures.iter().map(|s| Structure {
+            id: value(s.id).unwrap_or(s.id),
+            ..s.clone()
+        });
+        let masks = self.masks.iter();
+        let prompts = self.prompts.iter().filter_map(|(place, prompts)| {
+            let structure = value(place.structure)?;
+            Some((
+                Place {
+                    structure,
+                    ..*place
+                },
+                prompts.clone(),
+            ))
+        });
+        Self {
+            structures: structures.collect(),
+            masks: masks
+                .filter_map(|(id, bits)| Some((value(*id)?, bits.clone())))
+                .collect(),
+            prompts: prompts.collect(),
+            progress: self.progress,
+            revision: self.revision,
+            ..Self::new(self.grid.clone())
+        }
     }
 
     /// One structure as a label map of 0 and `value`.

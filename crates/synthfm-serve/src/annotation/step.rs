@@ -249,6 +249,22 @@ impl Annotation {
         Ok(what)
     }
 
+    /// Gives a name another one, in the list and in all steps, so that undoing keeps it.
+    pub(super) fn rename(&mut self, from: &str, to: &str) {
+        let steps = self.undo.iter_mut().chain(&mut self.redo);
+        let lists = steps
+            .flat_map(|step| &mut step.changes)
+            .filter_map(|change| match change {
+                Change::Structures { before, after } => Some(before.iter_mut().chain(after)),
+                Change::Mask { .. } => None,
+            });
+        let structures = self.structures.iter_mut().chain(lists.flatten());
+        for structure in structures.filter(|structure| structure.name == from) {
+            to.clone_into(&mut structure.name);
+        }
+        self.revision += 1;
+    }
+
     fn make(&mut self, change: &Change) -> Result<()> {
         match change {
             Change::Mask {

@@ -25,7 +25,7 @@ pub(crate) const ABOUT: &str = "case.json";
 const JOURNAL: &str = "journal.jsonl";
 const SNAPSHOT: &str = "snapshot.json";
 /// Raised when older programs could not read the files any more.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 /// A journal of this size is replaced by a snapshot when the case is opened or closed.
 const LONG_JOURNAL_BYTES: u64 = 4 << 20;
 /// One of this size is replaced while the case is open.
@@ -55,6 +55,11 @@ enum Event {
     Undo,
     Redo,
     Progress(Progress),
+    /// A structure that has another name on all cases: no step, and the case is as done as it was.
+    Rename {
+        from: String,
+        to: String,
+    },
 }
 
 /// The state after record `n`.
@@ -147,12 +152,14 @@ impl Store {
         &self.annotation
     }
 
-    /// Puts structures on a case that has none yet; they are written with the first change.
+    /// Whether nothing was written about the case yet.
+    pub(crate) const fn is_untouched(&self) -> bool {
+        self.n == 0
+    }
+
+    /// Puts structures on a case of which nothing is written yet; they are, with the first change.
     pub(crate) fn seed(&mut self, structures: Vec<Structure>) -> Result<()> {
-        ensure!(
-            self.annotation.structures.is_empty() && self.annotation.revision == 0,
-            "the case has structures already"
-        );
+        ensure!(self.is_untouched(), "the case has structures already");
         for structure in &structures {
             structure.check().map_err(anyhow::Error::msg)?;
         }
@@ -190,6 +197,21 @@ impl Store {
         );
         self.write(&Event::Redo)?;
         self.annotation.redo()
+    }
+
+    /// Gives the structures of a name another one that none has; whether there was one.
+    pub(crate) fn rename(&mut self, from: &str, to: &str) -> Result<bool> {
+        let structures = &self.annotation.structures;
+        let has = |name: &str| structures.iter().any(|s| s.name == name);
+        if !has(from) {
+            return Ok(false);
+        }
+        ensure!(!has(to), "there is a structure called {to:?} already");
+        let (from, to) = (from.to_owned(), to.to_owned());
+        let event = Event::Rename { from, to };
+        self.write(&event)?;
+        self.make(event)?;
+        Ok(true)
     }
 
     /// Says how far the work is.
@@ -314,6 +336,7 @@ impl Store {
             Event::Undo => drop(self.annotation.undo()?),
             Event::Redo => drop(self.annotation.redo()?),
             Event::Progress(progress) => self.annotation.progress = progress,
+            Event::Rename { from, to } => self.annotation.rename(&from, &to),
         }
         Ok(())
     }

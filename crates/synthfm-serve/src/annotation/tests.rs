@@ -254,3 +254,53 @@ fn later_structures_lie_on_top_and_identifiers_are_used_once() {
     assert_eq!(store.annotation().used_ids(), BTreeSet::from([1, 2]));
     assert!(store.annotation().extents().is_empty());
 }
+
+#[test]
+fn a_name_on_all_cases_changes_without_a_step() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Store::open(folder.path(), grid()).unwrap();
+    add(&mut store, structure(1, "livr"));
+    add(&mut store, structure(2, "spleen"));
+    paint(&mut store, place(1, PlaneName::Axial, 2), &[3, 4, 5], None);
+    store.set_progress(Progress::Done).unwrap();
+    assert!(store.rename("livr", "liver").unwrap());
+    assert!(
+        !store.rename("livr", "liver").unwrap(),
+        "there is none any more"
+    );
+    assert!(store.rename("liver", "spleen").is_err());
+    let names = |store: &Store| -> Vec<String> {
+        let structures = store.annotation().structures().iter();
+        structures.map(|s| s.name.clone()).collect()
+    };
+    assert_eq!(names(&store), ["liver", "spleen"]);
+    assert_eq!(store.annotation().progress(), Progress::Done);
+    let before = store.annotation().clone();
+    drop(store);
+    let mut store = Store::open(folder.path(), grid()).unwrap();
+    assert_eq!(store.annotation(), &before);
+    // Undoing what came before it does not bring the old name back.
+    store.undo().unwrap();
+    store.undo().unwrap();
+    assert_eq!(names(&store), ["liver"]);
+    store.compact().unwrap();
+    let store = Store::open(folder.path(), grid()).unwrap();
+    assert_eq!(names(&store), ["liver"]);
+}
+
+#[test]
+fn files_may_have_other_numbers() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Store::open(folder.path(), grid()).unwrap();
+    add(&mut store, structure(1, "a"));
+    add(&mut store, structure(2, "b"));
+    paint(&mut store, place(1, PlaneName::Axial, 0), &[0, 2, 10], None);
+    paint(&mut store, place(2, PlaneName::Axial, 0), &[4, 3, 5], None);
+    let other = store
+        .annotation()
+        .renumbered(&BTreeMap::from([(1, 2), (2, 1)]));
+    let labels = other.labels();
+    assert_eq!(labels.data()[..8], [2, 2, 0, 0, 1, 1, 1, 0]);
+    assert_eq!((other.voxels(2), other.voxels(1)), (2, 3));
+    assert_eq!(other.all_prompts().count(), 2);
+}

@@ -45,20 +45,23 @@ pub(super) async fn open(
     if app.catalog.get(&case).is_none() {
         return Err(ApiError::missing("there is no such case"));
     }
+    let holder = app.sessions.holder(&case);
     app.sessions.take(&session, &case, opening.take_over)?;
+    if let Some(holder) = holder.filter(|holder| *holder != session) {
+        let value = json!({ "case": case });
+        app.events.send_to_session("taken", &holder, &value);
+    }
     if let Some(volume) = opening.volume {
         app.desk.choose_volume(&case, volume)?;
     }
     let open = app.case(&case).await?;
     let lists = Arc::clone(&app);
     app.change(&open, move |open, store| {
-        let annotation = store.annotation();
-        if annotation.revision() == 0 && annotation.structures().is_empty() {
+        if store.is_untouched() {
             store.seed(first_structures(&open.labels(&lists.labels)))?;
-        } else if annotation.revision() > 0 && open.labels(&lists.labels).is_empty() {
-            lists
-                .labels
-                .begin(open.data_set(), annotation.structures())?;
+        } else {
+            let structures = store.annotation().structures();
+            lists.labels.begin(open.source(), structures)?;
         }
         Ok(())
     })
@@ -81,7 +84,7 @@ async fn describe(app: &Arc<App>, open: Arc<OpenCase>) -> ApiResult {
 }
 
 /// The structures of the list, or one to begin with.
-fn first_structures(list: &[Label]) -> Vec<Structure> {
+pub(super) fn first_structures(list: &[Label]) -> Vec<Structure> {
     if list.is_empty() {
         return vec![Structure {
             id: 1,
@@ -98,7 +101,8 @@ pub(super) fn listed(open: &OpenCase, annotation: &Annotation, lists: &LabelList
     let keys = keys(structures, &open.labels(lists));
     let structure = |(s, key): (&Structure, Option<u8>)| {
         let Structure { id, name, colour } = s;
-        json!({ "id": id, "name": name, "colour": colour, "key": key })
+        let voxels = annotation.voxels(*id);
+        json!({ "id": id, "name": name, "colour": colour, "key": key, "voxels": voxels })
     };
     structures.iter().zip(keys).map(structure).collect()
 }
@@ -115,8 +119,7 @@ fn covered(annotation: &Annotation, structures: &mut Value) {
     };
     for structure in structures.as_array_mut().into_iter().flatten() {
         let id = structure["id"].as_u64().unwrap_or_default() as u16;
-        let (voxels, slices) = extents.get(&id).cloned().unwrap_or_default();
-        structure["voxels"] = json!(voxels);
+        let (_, slices) = extents.get(&id).cloned().unwrap_or_default();
         structure["slices"] = by_plane(slices);
         structure["by_hand"] = by_plane(by_hand.get(&id).cloned().unwrap_or_default());
     }
@@ -131,13 +134,16 @@ fn description(open: &OpenCase, annotation: &Annotation, lists: &LabelLists) -> 
         "id": open.case.id,
         "name": open.case.name,
         "state": annotation.progress(),
-        "note": note(open),
+        "note": note(open, lists),
+        "propagating": open.is_propagating(),
         "volumes": study.volumes(),
         "picture": study.is_picture(),
         "colour": study.is_colour(),
         "modality": open.modality(),
+        "hounsfield": open.is_hounsfield(),
         "window": study.window(),
         "own_window": study.own_window(),
+        "own_numbers": study.own_numbers(),
         "scale": study.scale(),
         "planes": study.planes(),
         "in_mm": study.has_spacing(),
@@ -154,14 +160,15 @@ fn description(open: &OpenCase, annotation: &Annotation, lists: &LabelLists) -> 
 }
 
 /// What whoever opens the case should know.
-fn note(open: &OpenCase) -> Option<String> {
+fn note(open: &OpenCase, lists: &LabelLists) -> Option<String> {
     let volumes = open.study.volumes().map(|volumes| {
         format!(
             "the file holds {} volumes; the annotation is one for all of them",
             volumes.count
         )
     });
-    let notes: Vec<String> = open.notes().iter().cloned().chain(volumes).collect();
+    let all = open.notes().iter().chain(lists.notes()).cloned();
+    let notes: Vec<String> = all.chain(volumes).collect();
     (!notes.is_empty()).then(|| notes.join("; "))
 }
 
@@ -179,12 +186,13 @@ pub(super) async fn set_state(
     Json(next): Json<NextState>,
 ) -> ApiResult {
     let open = app.case_to_change(&case, &headers).await?;
-    let labels = app.folders.labels.clone();
+    let (labels, lists) = (app.folders.labels.clone(), Arc::clone(&app));
     let file = app
         .change(&open, move |open, store| {
             store.set_progress(next.state)?;
             if next.state == Progress::Done {
-                let path = export::write_labels(&labels, open, store.annotation())?;
+                let annotation = open.for_files(store.annotation(), &lists.labels)?;
+                let path = export::write_labels(&labels, open, &annotation)?;
                 return Ok(Some(path));
             }
             Ok(None)

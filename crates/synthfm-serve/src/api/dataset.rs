@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use axum::extract::State;
-use axum::http::HeaderValue;
 use serde_json::json;
 
 use crate::app::App;
 use crate::error::{ApiError, ApiResult};
-use crate::nnunet::DataSet;
+use crate::nnunet::{DataSet, choose};
 use crate::respond;
 
 /// The cases that are done as a data set in nnU-Net's form; events of the kind `export` tell how far it is.
@@ -25,32 +24,27 @@ pub(super) async fn export_all(State(app): State<Arc<App>>) -> ApiResult {
     let Ok(_turn) = app.exporting.acquire().await else {
         return Err(ApiError::busy("the server is stopping"));
     };
-    let mut data_set = DataSet::new(&app.folders.work)?;
-    let (mut left_out, count) = (Vec::new(), cases.len());
-    for (n, case) in cases.into_iter().enumerate() {
+    let chosen = choose(&app.catalog.all(), cases);
+    let mut data_set = DataSet::new(&app.folders, &chosen)?;
+    let count = chosen.cases.len();
+    for (n, case) in chosen.cases.into_iter().enumerate() {
         let name = case.name.clone();
-        match add(&app, case, data_set).await? {
-            (set, None) => data_set = set,
-            (set, Some(problem)) => {
-                data_set = set;
-                left_out.push(format!("{name}: {problem}"));
-            }
+        let (set, problem) = add(&app, case, data_set).await?;
+        data_set = set;
+        if let Some(problem) = problem {
+            data_set.note(format!("{name} is left out: {problem}"));
         }
         app.events
             .send_to_all("export", &json!({ "done": n + 1, "of": count }));
     }
     if data_set.len() == 0 {
-        return Err(ApiError::unreadable(left_out.join("; ")));
+        return Err(ApiError::unreadable(data_set.notes().join("; ")));
     }
+    let notes = data_set.notes();
     let zipped = tokio::task::spawn_blocking(move || data_set.zipped()).await;
     let bytes = zipped.context("the export failed")??;
     let mut response = respond::download("nnunet.zip", "application/zip", bytes);
-    let notes = left_out
-        .join("; ")
-        .replace(|c: char| !c.is_ascii() || c.is_control(), "?");
-    if let Ok(notes) = HeaderValue::from_str(&notes) {
-        response.headers_mut().insert("x-notes", notes);
-    }
+    respond::add_notes(&mut response, &notes);
     Ok(response)
 }
 
@@ -67,8 +61,9 @@ async fn add(
     let lists = Arc::clone(app);
     let work = tokio::task::spawn_blocking(move || {
         let store = open.store();
+        let annotation = open.for_files(store.annotation(), &lists.labels)?;
         let list = open.labels(&lists.labels);
-        data_set.add(&open, store.annotation(), &list)?;
+        data_set.add(&open, &annotation, &list)?;
         drop(store);
         anyhow::Ok(data_set)
     });

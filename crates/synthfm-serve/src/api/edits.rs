@@ -1,6 +1,5 @@
-//! Changes by hand: brush and eraser, clearing, structures, undo and redo.
+//! Changes by hand: brush and eraser, clearing, undo and redo.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
@@ -12,12 +11,10 @@ use synthfm_image::Mask;
 use super::bad;
 use super::predict::marked;
 use crate::annotation::{
-    Annotation, Change, Direction, Place, PlaneName, SlicePrompts, Step, Store, Structure,
+    Annotation, Change, Direction, Place, PlaneName, SlicePrompts, Step, Store,
 };
 use crate::app::App;
 use crate::error::{ApiError, ApiResult};
-use crate::labels::Label;
-use crate::palette;
 use crate::respond::{self, Json};
 
 /// What a stroke does to the pixels that it covers.
@@ -158,7 +155,7 @@ pub(super) async fn clear(
         if !changes.is_empty() {
             store.apply(Step::new("clear", changes))?;
         }
-        Ok(history(store))
+        Ok(with_voxels(store, structure))
     });
     Ok(respond::json(&answer.await?))
 }
@@ -179,107 +176,6 @@ fn emptied_everywhere(annotation: &Annotation, structure: u16) -> ApiResult<Vec<
     places.sort();
     places.dedup();
     Ok(annotation.emptied(places)?)
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Listed {
-    /// Left out for a new structure.
-    #[serde(default)]
-    id: Option<u16>,
-    name: String,
-    #[serde(default)]
-    colour: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Listing {
-    structures: Vec<Listed>,
-}
-
-/// Replaces the list of structures: adds, renames, recolours, reorders, deletes.
-pub(super) async fn structures(
-    State(app): State<Arc<App>>,
-    Path(case): Path<String>,
-    headers: HeaderMap,
-    Json(listing): Json<Listing>,
-) -> ApiResult {
-    let open = app.case_to_change(&case, &headers).await?;
-    let labels = Arc::clone(&app);
-    let answer = app.change(&open, move |open, store| {
-        let list = open.labels(&labels.labels);
-        let before = store.annotation().structures().to_vec();
-        let after = resolved(store.annotation(), listing.structures, &list)?;
-        if after != before {
-            let what = match after.len().cmp(&before.len()) {
-                std::cmp::Ordering::Greater => "new structure",
-                std::cmp::Ordering::Less => "delete structure",
-                std::cmp::Ordering::Equal => "change structure",
-            };
-            let changes = vec![Change::Structures {
-                before: before.clone(),
-                after: after.clone(),
-            }];
-            store
-                .apply(Step::new(what, changes))
-                .map_err(|error| bad_step(&error))?;
-            let is_empty = |id| !store.annotation().is_marked(id);
-            labels
-                .labels
-                .learn(open.data_set(), &before, &after, is_empty)?;
-        }
-        let mut answer = history(store);
-        answer["structures"] = super::cases::listed(open, store.annotation(), &labels.labels);
-        Ok(answer)
-    });
-    Ok(respond::json(&answer.await?))
-}
-
-/// A list that cannot be is the asker's to change.
-fn bad_step(error: &anyhow::Error) -> ApiError {
-    ApiError::bad(synthfm_image::one_line(error.as_ref()))
-}
-
-/// The listed structures, new ones with an identifier and a colour: those of their label where the list of all cases has
-/// one of the name.
-fn resolved(
-    annotation: &Annotation,
-    listed: Vec<Listed>,
-    list: &[Label],
-) -> ApiResult<Vec<Structure>> {
-    let mut used = annotation.used_ids();
-    // Values of the list are for its own labels.
-    let taken: BTreeSet<u16> = list.iter().map(|label| label.value).collect();
-    let mut after: Vec<Structure> = Vec::new();
-    for Listed { id, name, colour } in listed {
-        let name = name.trim().to_owned();
-        let label = list.iter().find(|label| label.name == name);
-        let id = match (id, label) {
-            (Some(id), _) => annotation.structure(id).map_err(bad)?.id,
-            (None, Some(label)) if !used.contains(&label.value) => label.value,
-            (None, _) => (1..=u16::MAX)
-                .find(|id| !used.contains(id) && !taken.contains(id))
-                .ok_or_else(|| bad("no identifier is left"))?,
-        };
-        used.insert(id);
-        if after.iter().any(|other| other.id == id) {
-            return Err(bad(format!("structure {id} is listed twice")));
-        }
-        let own = label
-            .filter(|_| colour.is_none())
-            .map(|label| label.colour.clone());
-        let structure = Structure {
-            id,
-            name,
-            colour: own
-                .or(colour)
-                .unwrap_or_else(|| palette::colour(id).to_owned()),
-        };
-        structure.check().map_err(bad)?;
-        after.push(structure);
-    }
-    Ok(after)
 }
 
 /// Takes the last step back.
@@ -307,8 +203,9 @@ async fn step_in_history(
     step: fn(&mut Store) -> anyhow::Result<String>,
 ) -> ApiResult {
     let open = app.case_to_change(&case, &headers).await?;
-    let labels = Arc::clone(&app);
+    let lists = Arc::clone(&app);
     let answer = app.change(&open, move |open, store| {
+        let before = store.annotation().structures().to_vec();
         let next = store.annotation().next_steps();
         if next == [None, None] {
             return Err(ApiError::conflict(
@@ -320,12 +217,17 @@ async fn step_in_history(
             text if text.starts_with("there is nothing") => ApiError::conflict("nothing", text),
             _ => ApiError::failed(&error),
         })?;
+        let relisted = super::structures::learn(open, store, &lists.labels, &before, false)?;
         let mut answer = history(store);
         answer["what"] = json!(what);
-        answer["structures"] = super::cases::listed(open, store.annotation(), &labels.labels);
-        Ok(answer)
+        answer["structures"] = super::cases::listed(open, store.annotation(), &lists.labels);
+        Ok((answer, relisted))
     });
-    Ok(respond::json(&answer.await?))
+    let (answer, relisted) = answer.await?;
+    if relisted {
+        super::structures::spread(&app, &open).await?;
+    }
+    Ok(respond::json(&answer))
 }
 
 /// What a page is told about the steps.
@@ -338,4 +240,12 @@ pub(super) fn history(store: &Store) -> Value {
         "redo": redo,
         "state": annotation.progress(),
     })
+}
+
+/// The same, with the number of voxels that a structure has.
+pub(super) fn with_voxels(store: &Store, structure: u16) -> Value {
+    let mut answer = history(store);
+    answer["structure"] = json!(structure);
+    answer["voxels"] = json!(store.annotation().voxels(structure));
+    answer
 }

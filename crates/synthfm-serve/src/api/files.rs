@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::HeaderMap;
 use futures_util::StreamExt;
 use serde::Deserialize;
 use serde_json::json;
@@ -131,8 +131,10 @@ pub(super) async fn export(
 ) -> ApiResult {
     let open = app.case(&case).await?;
     let work = app.folders.work.clone();
+    let lists = Arc::clone(&app);
     let file = app.change(&open, move |open, store| {
-        export::file(&wanted.format, open, store.annotation(), &work)
+        let annotation = open.for_files(store.annotation(), &lists.labels)?;
+        export::file(&wanted.format, open, &annotation, &work)
     });
     let export::File {
         name,
@@ -141,10 +143,7 @@ pub(super) async fn export(
         notes,
     } = file.await?;
     let mut response = respond::download(&name, kind, bytes);
-    let plain: String = notes.join("; ").chars().filter(char::is_ascii).collect();
-    if let Ok(notes) = HeaderValue::from_str(&plain) {
-        response.headers_mut().insert("x-notes", notes);
-    }
+    respond::add_notes(&mut response, &notes);
     Ok(response)
 }
 

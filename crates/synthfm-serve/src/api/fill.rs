@@ -8,11 +8,11 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::bad;
-use super::edits::history;
+use super::edits::with_voxels;
 use super::predict::marked;
-use crate::annotation::{Place, PlaneName, Step};
+use crate::annotation::{Place, PlaneName, SlicePrompts, Step};
 use crate::app::App;
-use crate::error::ApiResult;
+use crate::error::{ApiError, ApiResult};
 use crate::respond::{self, Json};
 
 #[derive(Debug, Deserialize)]
@@ -41,7 +41,7 @@ pub(super) async fn interpolate(
         if slices > 0 {
             store.apply(Step::new("interpolation", changes))?;
         }
-        let mut answer = history(store);
+        let mut answer = with_voxels(store, filling.structure);
         answer["slices"] = json!(slices);
         Ok(answer)
     });
@@ -56,6 +56,9 @@ pub(super) struct Copying {
     index: usize,
     /// The slice that gets the mask.
     to: usize,
+    /// Whether a mask goes that was made by hand there.
+    #[serde(default)]
+    replace: bool,
 }
 
 /// Puts the mask of a slice on another one, in place of what is there.
@@ -71,6 +74,7 @@ pub(super) async fn copy(
         plane,
         index,
         to,
+        replace,
     } = copying;
     for index in [index, to] {
         open.study.check(plane, index).map_err(bad)?;
@@ -82,9 +86,16 @@ pub(super) async fn copy(
             index,
         };
         store.annotation().structure(structure).map_err(bad)?;
-        let change = store.annotation().copied(from, to).map_err(bad)?;
-        store.apply(Step::new("copy", vec![change]))?;
         let place = Place { index: to, ..from };
+        let change = store.annotation().copied(from, to).map_err(bad)?;
+        let there = store.annotation().prompts(place);
+        if !replace && there.is_some_and(SlicePrompts::is_by_hand) {
+            return Err(ApiError::conflict(
+                "marked",
+                format!("slice {to} was marked by hand: say \"replace\": true to put the copy in its place"),
+            ));
+        }
+        store.apply(Step::new("copy", vec![change]))?;
         let annotation = store.annotation();
         let runs = annotation.slice_runs(place)?;
         marked(open, annotation, place, &runs, annotation.prompts(place))

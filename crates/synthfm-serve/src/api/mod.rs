@@ -9,6 +9,7 @@ mod looks;
 mod predict;
 mod propagate;
 mod slices;
+mod structures;
 
 use std::sync::Arc;
 
@@ -44,7 +45,7 @@ fn routes() -> Vec<(&'static str, MethodRouter<Arc<App>>)> {
         ("/api/cases/{case}", get(cases::details)),
         ("/api/cases/{case}/open", post(cases::open)),
         ("/api/cases/{case}/state", post(cases::set_state)),
-        ("/api/cases/{case}/structures", put(edits::structures)),
+        ("/api/cases/{case}/structures", put(structures::structures)),
         ("/api/cases/{case}/slice", get(slices::slice)),
         ("/api/cases/{case}/masks", get(slices::masks)),
         ("/api/cases/{case}/encode", post(slices::encode)),

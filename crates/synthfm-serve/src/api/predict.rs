@@ -276,6 +276,7 @@ pub(super) fn marked(
         "redo": redo,
         "state": annotation.progress(),
         "slice_dice": dice,
+        "voxels": annotation.voxels(place.structure),
     }))
 }
 

@@ -133,14 +133,26 @@ impl Case {
 
     /// The name of the file without its ending, in characters that every file system takes.
     pub(super) fn stem(&self) -> String {
+        plain(&self.file_stem().0)
+    }
+
+    /// The name of the file as it is without its ending, and the ending. Of a series of DICOM files the last two parts
+    /// of the case's name.
+    pub(super) fn file_stem(&self) -> (String, &'static str) {
         if self.identity.is_some() {
             let parts: Vec<&str> = self.name.rsplit('/').take(2).collect();
-            return plain(&parts.into_iter().rev().collect::<Vec<_>>().join("_"));
+            return (parts.into_iter().rev().collect::<Vec<_>>().join("_"), "");
         }
         let name = self.name.rsplit('/').next().unwrap_or_default();
         let lower = name.to_lowercase();
-        let ending = ENDINGS.iter().find(|ending| lower.ends_with(*ending));
-        plain(&name[..name.len() - ending.map_or(0, |ending| ending.len())])
+        let ending = ENDINGS.into_iter().find(|ending| lower.ends_with(*ending));
+        let ending = ending.unwrap_or_default();
+        (name[..name.len() - ending.len()].to_owned(), ending)
+    }
+
+    /// The folders that the file lies in, below the opened one.
+    pub(super) fn folders(&self) -> &str {
+        self.name.rsplit_once('/').map_or("", |(above, _)| above)
     }
 }
 
@@ -255,6 +267,11 @@ impl Catalog {
             seconds: inner.times.get(&case.id).copied().unwrap_or_default(),
         };
         inner.cases.iter().map(summary).collect()
+    }
+
+    /// All cases.
+    pub(super) fn all(&self) -> Vec<Case> {
+        self.lock().cases.clone()
     }
 
     /// The cases that are done.

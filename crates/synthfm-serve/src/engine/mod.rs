@@ -25,9 +25,6 @@ use super::study::Study;
 pub(super) use calls::{CallKey, Purpose};
 pub(super) use encode::Urgency;
 
-/// Bytes of embeddings in memory, those of crops included.
-const KEPT_BYTES: usize = 512 << 20;
-
 /// One encoded picture: a slice through a window.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ImageKey {
@@ -76,10 +73,15 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    /// Starts the threads; the first thing that they do is to warm up, which tells how long encoding takes.
-    pub(super) fn start(predictor: &Predictor, events: Arc<Events>) -> Result<Self> {
+    /// Starts the threads; the first thing that they do is to warm up, which tells how long encoding takes. Embeddings of
+    /// `kept_bytes` are kept, those of crops included.
+    pub(super) fn start(
+        predictor: &Predictor,
+        kept_bytes: usize,
+        events: Arc<Events>,
+    ) -> Result<Self> {
         let calls = Arc::new(calls::Calls::default());
-        let encoder = Arc::new(encode::Encoder::new(events, KEPT_BYTES));
+        let encoder = Arc::new(encode::Encoder::new(events, kept_bytes));
         let (worker, shared) = (predictor.clone(), Arc::clone(&encoder));
         let busy = Arc::clone(&calls);
         thread::Builder::new()

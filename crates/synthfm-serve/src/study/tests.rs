@@ -123,3 +123,28 @@ fn windows_must_be_ranges() {
         assert!(window_or(Some(bad), [1.0, 2.0]).is_err(), "{bad:?}");
     }
 }
+
+#[test]
+fn a_volume_without_a_finite_value_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let says_so = |values: [f32; 8]| {
+        let mut header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (2, 2, 2), }".to_vec();
+        header.resize(117, b' ');
+        header.push(b'\n');
+        let mut bytes = b"\x93NUMPY\x01\x00\x76\x00".to_vec();
+        bytes.extend(header);
+        bytes.extend(values.iter().flat_map(|v| v.to_le_bytes()));
+        let path = folder.path().join("a.npy");
+        std::fs::write(&path, bytes).unwrap();
+        let study = Study::read(&path, None, 1 << 20, folder.path()).unwrap();
+        let part = "no value of the image is a finite number";
+        study
+            .warnings()
+            .iter()
+            .any(|warning| warning.contains(part))
+    };
+    assert!(says_so([f32::NAN; 8]));
+    let mut one = [f32::NAN; 8];
+    one[3] = 1.0;
+    assert!(!says_so(one));
+}

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use synthfm_image::{
-    BoxXyxy, Mask, Outside, Point2, Size, deepest_pixel, dilate, distance_transform,
+    BoxXyxy, Mask, Outside, Point2, Size, deepest_pixel, dilate, distance_transform, fill_holes,
 };
 
 use super::object::Object;
@@ -65,6 +65,7 @@ impl Interaction {
             }
             Self::Lasso { drawn, include } => {
                 for (place, mask) in drawn.slices(scan)? {
+                    let mask = enclosed(&mask);
                     if *include {
                         add_lasso(object, place, &mask)?;
                     } else {
@@ -154,6 +155,11 @@ fn between(a: Point2, b: Point2) -> BoxXyxy {
 fn axis_across(scan: &Scan, flat: impl Fn(&usize) -> bool) -> Option<usize> {
     let across = scan.across();
     [across, 0, 1, 2].into_iter().find(flat)
+}
+
+/// What a lasso encloses: some viewers send its contour, others its inside.
+fn enclosed(drawn: &Mask) -> Mask {
+    fill_holes(drawn, usize::MAX, &[])
 }
 
 /// A lasso takes the place of what was said about its slice before.
@@ -293,6 +299,22 @@ mod tests {
         assert!(gaps.fold(0.0, f64::max) < 12.0, "{cols:?}");
         // A dab is one click.
         assert_eq!(along(&line(size, &[(1, 1), (1, 2)])).count(), 1);
+    }
+
+    #[test]
+    fn a_contour_says_what_its_inside_says() {
+        let size = Size::new(9, 11);
+        let inside: Vec<_> = (2..7)
+            .flat_map(|row| (3..9).map(move |col| (row, col)))
+            .collect();
+        let contour: Vec<_> = inside
+            .iter()
+            .copied()
+            .filter(|&(row, col)| row == 2 || row == 6 || col == 3 || col == 8)
+            .collect();
+        let filled = line(size, &inside);
+        assert_eq!(enclosed(&line(size, &contour)), filled);
+        assert_eq!(enclosed(&filled), filled);
     }
 
     #[test]

@@ -124,10 +124,10 @@ fn declared(headers: &HeaderMap) -> Option<u64> {
 }
 
 fn over(max_bytes: u64) -> ApiError {
-    ApiError::too_large(format!(
-        "more than {} MiB were sent; start the server with a larger --max-file",
-        max_bytes >> 20
-    ))
+    ApiError::too_large(match max_bytes >> 20 {
+        0 => format!("more than the {max_bytes} bytes were sent that such a request may have"),
+        mib => format!("more than {mib} MiB were sent; start the server with a larger --max-file"),
+    })
 }
 
 fn too_slow() -> ApiError {

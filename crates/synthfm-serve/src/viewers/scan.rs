@@ -41,6 +41,7 @@ impl Scan {
         values: Vec<f32>,
     ) -> ApiResult<Self> {
         check_shape(shape)?;
+        check_finite(&values)?;
         let reversed = |[a, b, c]: [usize; 3]| [c, b, a];
         let grid = VolumeGeometry::with_spacing(reversed(shape), {
             let [a, b, c] = spacing;
@@ -123,6 +124,19 @@ fn check_shape(shape: [usize; 3]) -> ApiResult<()> {
     Ok(())
 }
 
+/// Refuses an image of which most voxels have no value: those of wider types than 32 bits may be beyond what they hold.
+fn check_finite(values: &[f32]) -> ApiResult<()> {
+    let finite = values.iter().filter(|v| v.is_finite()).count();
+    if 2 * finite > values.len() {
+        return Ok(());
+    }
+    Err(ApiError::bad(format!(
+        "{} of {} values are not finite as 32-bit floating-point numbers",
+        values.len() - finite,
+        values.len()
+    )))
+}
+
 /// The axis across slices: the only one of length 1, else the one of the largest spacing, else the one whose length
 /// differs from two equal ones, else the first, which is that of 3D Slicer, napari and ITK.
 fn axis_across(shape: [usize; 3], spacing: [f64; 3]) -> usize {
@@ -145,6 +159,14 @@ fn axis_across(shape: [usize; 3], spacing: [f64; 3]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn images_without_values_are_refused() {
+        assert!(check_finite(&[1.0, f32::NAN, 2.0]).is_ok());
+        for values in [vec![], vec![f32::NAN; 3], vec![0.0, f32::INFINITY]] {
+            assert!(check_finite(&values).is_err(), "{values:?}");
+        }
+    }
 
     #[test]
     fn points_are_answered_across_the_thick_axis() {

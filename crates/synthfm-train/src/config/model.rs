@@ -31,6 +31,9 @@ pub enum ModelSpec {
     Small {
         /// Side of the model's input in pixels.
         image_size: usize,
+        /// Residual blocks at the coarsest level of the U-Net that corrects its masks; 0: none.
+        #[serde(default)]
+        mask_refiner: usize,
     },
     /// Every number given.
     Custom(Box<SamConfig>),
@@ -44,7 +47,13 @@ impl ModelSpec {
             Self::VitL => SamConfig::vit_l(),
             Self::VitH => SamConfig::vit_h(),
             Self::VitT => SamConfig::vit_t(),
-            Self::Small { image_size } => small(*image_size),
+            Self::Small {
+                image_size,
+                mask_refiner,
+            } => SamConfig {
+                mask_refiner: *mask_refiner,
+                ..small(*image_size)
+            },
             Self::Custom(config) => (**config).clone(),
         }
     }

@@ -148,6 +148,13 @@ fn gradients_of_the_reach_maps_equal_finite_differences() {
 }
 
 #[test]
+fn gradients_of_the_mask_refiner_equal_finite_differences() {
+    let mut config = tiny();
+    config.loss.iou = 0.0;
+    assert_slope_along_gradient(config, "mask_decoder.mask_refiner.");
+}
+
+#[test]
 fn gradients_of_the_iou_head_equal_finite_differences() {
     // Its parameters move no logit, so the truth stays.
     let mut config = tiny();

@@ -150,6 +150,7 @@ fn config(args: &BenchTrainArgs, on_cpu: bool) -> TrainConfig {
         precision: args.precision,
         model: ModelSpec::Small {
             image_size: args.size,
+            mask_refiner: 0,
         },
         loss: LossConfig {
             dice: 1.0,

@@ -90,6 +90,8 @@ fn window<'de, D: serde::Deserializer<'de>>(
 /// An entry that can be tried.
 pub(super) struct Task {
     pub(super) entry: usize,
+    /// Its place among the entries of its image, from 1: the value in the map of labels.
+    pub(super) place: usize,
     /// Each with whether it lies on the structure.
     pub(super) points: Vec<(Position, bool)>,
     pub(super) corners: Option<Corners>,
@@ -148,8 +150,14 @@ pub(super) fn plan(
 ) -> Groups {
     let mut groups = Groups::new();
     let mut taken = Taken::default();
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for (index, value) in entries.iter().enumerate() {
-        match task(index, value, args, &mut taken) {
+        // Entries that fail count too, so that the values of the others do not depend on them.
+        let place = counts
+            .entry(value["image"].as_str().unwrap_or_default())
+            .or_default();
+        *place += 1;
+        match task((index, *place), value, args, &mut taken) {
             Ok((image, task)) => groups.entry(image).or_default().push(task),
             Err(error) => {
                 outcomes.insert(index, Outcome::failed(&error));
@@ -232,7 +240,7 @@ fn check_fields(value: &Value) -> Result<()> {
 
 /// The task of an entry and its image.
 fn task(
-    index: usize,
+    (index, place): (usize, usize),
     value: &Value,
     args: &PredictArgs,
     taken: &mut Taken,
@@ -244,8 +252,18 @@ fn task(
     let output = format!("{}__{}", stem_of(&entry.image)?, checked(&entry.id)?);
     taken.take(&image, &output, args)?;
     let shared = View::from(&args.view);
+    if entry.box_.is_none()
+        && entry.mask.is_none()
+        && !points.iter().any(|(_, on)| *on)
+        && !points.is_empty()
+    {
+        bail!(
+            "clicks beside the structure alone do not say what is meant: give a click on it, a box or a mask"
+        );
+    }
     let task = Task {
         entry: index,
+        place,
         points,
         corners: entry.box_,
         frame: entry.frame.unwrap_or(args.frame),
@@ -332,7 +350,7 @@ mod tests {
     }
 
     fn parse(value: &Value) -> Result<(PathBuf, Task)> {
-        task(0, value, &args(), &mut Taken::default())
+        task((0, 1), value, &args(), &mut Taken::default())
     }
 
     #[test]
@@ -389,6 +407,10 @@ mod tests {
                 "got 2",
             ),
             (
+                json!({ "image": "a.png", "id": "b", "points": [[1, 2]], "point_labels": [0] }),
+                "beside the structure alone",
+            ),
+            (
                 json!({ "image": "a.png", "id": "b", "points": [[1, 2]], "point_labels": [] }),
                 "1 points but 0",
             ),
@@ -439,8 +461,8 @@ mod tests {
     fn two_entries_never_share_a_file() {
         let mut taken = Taken::default();
         let value = json!({ "image": "a.png", "id": "b", "points": [[1, 2]] });
-        assert!(task(0, &value, &args(), &mut taken).is_ok());
-        let error = task(1, &value, &args(), &mut taken).err().unwrap();
+        assert!(task((0, 1), &value, &args(), &mut taken).is_ok());
+        let error = task((1, 2), &value, &args(), &mut taken).err().unwrap();
         assert!(error.to_string().contains("another id"));
         // Maps of labels and pictures have names too.
         let mut args = args();
@@ -448,7 +470,7 @@ mod tests {
         let mut taken = Taken::default();
         let mut refused = |image: &str, id: &str| {
             let value = json!({ "image": image, "id": id, "points": [[1, 2]] });
-            let found = task(0, &value, &args, &mut taken);
+            let found = task((0, 1), &value, &args, &mut taken);
             found.err().map(|error| error.to_string())
         };
         assert_eq!(refused("a.png", "b"), None);

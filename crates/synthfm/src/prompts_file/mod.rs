@@ -26,7 +26,7 @@ use self::entry::{Groups, OVERLAY, Task, labels_name, plan, read};
 use self::labels::Labels;
 use crate::cache::CacheArgs;
 use crate::cli::PredictArgs;
-use crate::frame::slice_of;
+use crate::frame::{Frame, Position, slice_of};
 use crate::input::{self, Input, View};
 use crate::interrupt;
 use crate::model::Model;
@@ -78,6 +78,12 @@ struct Done {
     area_px: usize,
     slice: Option<usize>,
     axis: Option<String>,
+    /// What was asked, in the coordinates that it was given in.
+    frame: Frame,
+    points: Vec<Position>,
+    point_labels: Vec<u8>,
+    #[serde(rename = "box")]
+    box_: Option<Vec<f64>>,
     /// Clicks and corners of the box in every frame that the image has.
     positions: Marks,
     window: Option<[f32; 2]>,
@@ -104,7 +110,9 @@ pub(crate) fn run(file: &Path, args: &PredictArgs, session: &Session) -> Result<
     if let Some(folder) = &args.overlay_dir {
         create_folder(folder)?;
     }
-    let predictor = model.predictor(session, args.precision)?;
+    let predictor = model
+        .predictor(session, args.precision)?
+        .with_max_memory(args.view.open.max_memory);
     let mut predictor = args.cache.attach(predictor, session)?;
     let run = Run {
         args,
@@ -262,8 +270,8 @@ impl Run<'_> {
         outcomes: &mut BTreeMap<usize, Outcome>,
     ) -> Vec<Sitting<'t>> {
         let mut all: Vec<Sitting> = Vec::new();
-        for (n, task) in tasks.iter().enumerate() {
-            let number = u16::try_from(n + 1).ok();
+        for task in tasks {
+            let number = u16::try_from(task.place).ok();
             let mut view = task.view.clone();
             let positions = task.positions();
             match slice_of(&scan.content, view.plane, task.frame, &positions) {
@@ -440,6 +448,10 @@ impl Run<'_> {
             area_px: mask.area(),
             slice,
             axis,
+            frame: task.frame,
+            points: task.points.iter().map(|&(position, _)| position).collect(),
+            point_labels: task.points.iter().map(|&(_, on)| u8::from(on)).collect(),
+            box_: task.corners.map(|corners| corners.numbers()),
             positions: Marks::default(),
             window: input.window,
             window_source: input.window_source.clone(),

@@ -93,6 +93,91 @@ fn everything_that_is_written_is_described() {
     synthfm(folder.path(), &["info", "empty"]).fails(1, &["empty", "neither a data set"]);
 }
 
+#[test]
+fn files_of_the_annotator_are_described() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let id = "0123456789abcdef";
+    let structures = json!([{ "id": 2, "name": "liver", "colour": "#ff0000" }]);
+    let files = [
+        (
+            "states.json",
+            json!({ id: "done", "fedcba9876543210": "new" }),
+            "2 noted, 1 done",
+        ),
+        ("times.json", json!({ id: 12.5 }), "12 s on 1 cases"),
+        (
+            "structures.json",
+            json!({ "": { "labels": [{ "value": 2, "name": "liver", "colour": "#ff0000" }], "cases": {} } }),
+            "2: liver",
+        ),
+        (
+            "a.json",
+            json!({ "synthfm": "1", "case": id, "image": "a.png", "state": "done", "structures": structures,
+                    "prompts": [] }),
+            "2: liver",
+        ),
+        (
+            "case.json",
+            json!({ "synthfm": "1", "name": "a.png", "content": null, "series": null }),
+            "work on a.png",
+        ),
+        (
+            "snapshot.json",
+            json!({ "format": 3, "n": 4, "shape": [2, 3, 4], "revision": 1, "masks": {}, "structures": structures }),
+            "1 structures on 2 x 3 x 4 voxels",
+        ),
+    ];
+    for (name, value, words) in files {
+        fs::write(at(name), value.to_string()).unwrap();
+        let text = synthfm(folder.path(), &["info", name]).ok().stdout;
+        assert!(text.contains(words), "{name}: {text}");
+    }
+    fs::create_dir_all(at("archive/labelsTr")).unwrap();
+    picture(&at("archive/labelsTr/a.png"));
+    let manifest = json!({ "labels": { "background": 0, "liver": 2 }, "numTraining": 1, "file_ending": ".png" });
+    fs::write(at("archive/dataset.json"), manifest.to_string()).unwrap();
+    let text = synthfm(folder.path(), &["info", "archive"]).ok().stdout;
+    assert!(
+        text.contains("without their images") && text.contains("2: liver"),
+        "{text}"
+    );
+}
+
+#[test]
+fn files_beside_dicom_images_are_listed() {
+    let folder = tempfile::tempdir().unwrap();
+    let fixtures = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../synthfm-image/tests/fixtures/formats/dicom_axial"
+    );
+    for entry in fs::read_dir(fixtures).unwrap().flatten() {
+        fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
+    }
+    picture(&folder.path().join("photo.png"));
+    fs::write(folder.path().join("notes.txt"), "x").unwrap();
+    let run = synthfm(folder.path(), &["info", "."]).ok();
+    for words in ["volume ", "other files here", "photo.png", "notes.txt"] {
+        assert!(run.stdout.contains(words), "{words}: {}", run.stdout);
+    }
+    let found = synthfm(folder.path(), &["info", ".", "--json"]).ok().json();
+    assert_eq!(found["others"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn values_that_are_not_finite_are_no_zeros() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (4, 6), }".to_vec();
+    header.resize(117, b' ');
+    header.push(b'\n');
+    let mut bytes = b"\x93NUMPY\x01\x00\x76\x00".to_vec();
+    bytes.extend(header);
+    bytes.extend([f32::NAN; 24].iter().flat_map(|v| v.to_le_bytes()));
+    fs::write(folder.path().join("nan.npy"), bytes).unwrap();
+    let text = synthfm(folder.path(), &["info", "nan.npy"]).ok().stdout;
+    assert!(text.contains("values      nothing finite"), "{text}");
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn odd_names_and_pipes_end_nothing() {

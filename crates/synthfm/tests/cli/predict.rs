@@ -4,9 +4,13 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
-use synthfm_image::{ImageFile, Plane, ReadOptions, read_image};
+use synthfm_image::{
+    GreyDepth, Image, ImageFile, Plane, ReadOptions, Size, read_image, write_grey_png,
+};
 
-use crate::common::{SHAPE, SIZE, label_volume, mask, names, picture, slice_area, synthfm, volume};
+use crate::common::{
+    SHAPE, SIZE, finish, label_volume, mask, names, picture, slice_area, synthfm, volume,
+};
 
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
@@ -53,6 +57,57 @@ fn a_picture_gives_mask_record_and_overlay() {
         names(&folder.path().join("out")),
         ["m.json", "m.png", "o.png"]
     );
+}
+
+/// A small file of 49 million pixels: what an answer takes is held against the limit, and a system that has no memory for it
+/// is an error.
+#[cfg(target_os = "linux")]
+#[test]
+fn pictures_whose_answers_do_not_fit_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let black = Image::zeros(Size::new(7000, 7000));
+    let path = folder.path().join("large.png");
+    write_grey_png(&path, &black, 0.0..=1.0, GreyDepth::Eight).unwrap();
+    let line = [
+        "predict",
+        "large.png",
+        "--point=5,5",
+        "-o=m.png",
+        "--threads=1",
+    ];
+    let limited = [&line[..], &["--max-memory=512MB"]].concat();
+    let told = [
+        "7000x7000 (height x width) takes 980000000 bytes",
+        "512000000",
+    ];
+    synthfm(folder.path(), &limited).fails(1, &told);
+    let shell = "ulimit -v 1300000; exec \"$0\" \"$@\"";
+    let mut command = std::process::Command::new("sh");
+    command.current_dir(folder.path()).args(["-c", shell]);
+    command.arg(env!("CARGO_BIN_EXE_synthfm")).args(line);
+    finish(&mut command).fails(1, &["which the system does not have"]);
+    assert_eq!(names(folder.path()), ["large.png"]);
+}
+
+/// Where files may not be that large, the mask is an error, and nothing is left.
+#[cfg(unix)]
+#[test]
+fn a_limit_on_file_sizes_is_an_error() {
+    let folder = folder();
+    let mut command = std::process::Command::new("sh");
+    let shell = "ulimit -f 1; exec \"$0\" \"$@\"";
+    command.current_dir(folder.path()).args(["-c", shell]);
+    let line = [
+        "predict",
+        "v.nii.gz",
+        "--slice=2",
+        "--frame=voxel",
+        "--point=30,20",
+        "-o=m.nii",
+    ];
+    command.arg(env!("CARGO_BIN_EXE_synthfm")).args(line);
+    finish(&mut command).fails(1, &["File too large"]);
+    assert_eq!(names(folder.path()), ["a.png", "v.nii.gz"]);
 }
 
 #[test]
@@ -164,7 +219,7 @@ fn one_place_has_coordinates_in_every_frame() {
         ),
         (&["--point=28,20,2", "--point=28,20,3"], 2, "slices 2 and 3"),
         (&["--point=28,20,9"], 2, "slices 0 to 4"),
-        (&["--slice=1", "--point=60,20"], 1, "i from 0 to 59"),
+        (&["--slice=1", "--point=60,20"], 2, "i from 0 to 59"),
         (
             &["--frame=ras", "--slice=1", "--point=1,1"],
             2,
@@ -333,20 +388,20 @@ fn alternatives_of_a_model_without_them_are_refused() {
 }
 
 /// Flags after `predict`, exit code, what the message says.
-const WRONG: [(&[&str], i32, &str); 15] = [
+const WRONG: [(&[&str], i32, &str); 18] = [
     (
         &["a.png", "-o=m.png", "--point=60,20"],
-        1,
+        2,
         "point (60, 20) lies outside the image of 40x60",
     ),
     (
         &["a.png", "-o=m.png", "--point", "-7,20"],
-        1,
+        2,
         "point (-7, 20)",
     ),
     (
         &["a.png", "-o=m.png", "--point=1,1", "--negative=1,40"],
-        1,
+        2,
         "point (1, 40)",
     ),
     (
@@ -380,8 +435,23 @@ const WRONG: [(&[&str], i32, &str); 15] = [
     ),
     (
         &["v.nii.gz", "-o=m.nii", "--slice=5", "--point=1,1"],
-        1,
+        2,
         "slice 5",
+    ),
+    (
+        &["v.nii.gz", "-o=m.nii", "--point=99,1,2"],
+        2,
+        "i from 0 to 59",
+    ),
+    (
+        &["v.nii.gz", "-o=m.nii", "--point=1,1,9"],
+        2,
+        "slices 0 to 4",
+    ),
+    (
+        &["v.nii.gz", "-o=m.nii", "--frame=ras", "--point=27,31"],
+        2,
+        "x,y,z in millimetres expected",
     ),
     (
         &["a.png", "-o=m.png", "--point=1,1", "--window=belly"],

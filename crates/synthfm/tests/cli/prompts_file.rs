@@ -151,6 +151,37 @@ fn entries_have_frames_slices_and_windows_of_their_own() {
 }
 
 #[test]
+fn entries_keep_their_place_in_the_map_of_labels() {
+    let folder = tempfile::tempdir().unwrap();
+    picture(&folder.path().join("a.png"));
+    let entries = json!([
+        { "image": "a.png", "id": "beside", "points": [[2, 3]], "point_labels": [0] },
+        { "image": "a.png", "id": "outside", "points": [[300, 20]] },
+        { "image": "a.png", "id": "disc", "points": [[30, 20], [2, 3]], "point_labels": [1, 0] },
+    ]);
+    fs::write(folder.path().join("p.json"), entries.to_string()).unwrap();
+    let line = [
+        "predict",
+        ".",
+        "--prompts=p.json",
+        "-o=out",
+        "--labels",
+        "--json",
+    ];
+    let run = synthfm(folder.path(), &line).fails(1, &["2 of 3", "beside the structure alone"]);
+    let found = run.json();
+    let entry = &found["predictions"][2];
+    assert_eq!(entry["label"], 3);
+    let map = crate::common::label_map(&folder.path().join("out/a__labels.png"));
+    assert_eq!(map.labels(), [3]);
+    // The facts that the record of a single mask has.
+    assert_eq!(entry["frame"], "voxel");
+    assert_eq!(entry["point_labels"], json!([1, 0]));
+    assert_eq!(entry["points"], json!([[30.0, 20.0], [2.0, 3.0]]));
+    assert_eq!(entry["box"], Value::Null);
+}
+
+#[test]
 fn files_that_are_no_prompts_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     for (text, part) in [

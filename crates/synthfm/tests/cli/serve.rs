@@ -7,7 +7,9 @@ use std::path::Path;
 use serde_json::Value;
 use synthfm_image::{Plane, write_label_png};
 
-use crate::common::{SIZE, label_map, label_volume, mask, picture, slice_area, synthfm, volume};
+use crate::common::{
+    SIZE, label_map, label_volume, mask, names, picture, slice_area, synthfm, volume,
+};
 use crate::http::{Client, Server};
 
 /// A folder with a picture, a volume, and labels for the picture.
@@ -209,6 +211,21 @@ fn a_killed_server_loses_nothing_that_was_answered() {
     let second = synthfm(folder.path(), &["serve", ".", "--port=0"]);
     second.fails(1, &["in use by another", "--work"]);
     assert_eq!(server.stop(), Some(0));
+}
+
+#[test]
+fn folders_of_others_are_no_place_for_work() {
+    let folder = folder();
+    for name in ["cases", "uploads", "notes.txt"] {
+        let theirs = folder.path().join("theirs");
+        std::fs::create_dir(&theirs).unwrap();
+        std::fs::create_dir(theirs.join(name)).unwrap();
+        std::fs::write(theirs.join(name).join("a"), "theirs").unwrap();
+        let run = synthfm(folder.path(), &["serve", ".", "--port=0", "--work=theirs"]);
+        run.fails(1, &[&format!("holds other files ({name})")]);
+        assert_eq!(names(&theirs), [format!("{name}/a")]);
+        std::fs::remove_dir_all(&theirs).unwrap();
+    }
 }
 
 #[test]

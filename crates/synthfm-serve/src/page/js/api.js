@@ -11,6 +11,9 @@ export class ApiError extends Error {
   }
 }
 
+/** Time after which a server that does not answer is asked again. */
+const BACK_MS = 1000;
+
 let session = null;
 let source = null;
 /** Called when a session has begun in place of one that had ended; the promise while that is so. */
@@ -99,7 +102,9 @@ export async function download(path) {
   link.click();
   link.remove();
   setTimeout(() => URL.revokeObjectURL(address), 60_000);
-  return { name: link.download, notes: response.headers.get("x-notes") ?? "" };
+  // A header's bytes are UTF-8, and come one by one.
+  const raw = Uint8Array.from(response.headers.get("x-notes") ?? "", (c) => c.charCodeAt(0));
+  return { name: link.download, notes: new TextDecoder().decode(raw) };
 }
 
 /** Starts a session, which ends when the page is left. */
@@ -110,6 +115,13 @@ export async function startSession() {
 
 let listeners = {};
 
+/** Begins another session as soon as the server answers. */
+function comeBack() {
+  again().catch((error) => {
+    if (error.code === "offline") setTimeout(comeBack, BACK_MS);
+  });
+}
+
 /** The stream of events; the browser takes it up again where it breaks off, as long as the session lasts. */
 function connect() {
   source?.close();
@@ -119,7 +131,7 @@ function connect() {
   }
   source.addEventListener("error", (event) => {
     if (event.target.readyState !== EventSource.CLOSED || event.target !== source) return;
-    setTimeout(() => again().catch(() => {}), 1000);
+    setTimeout(comeBack, BACK_MS);
   });
 }
 

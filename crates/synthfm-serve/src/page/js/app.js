@@ -7,10 +7,10 @@ import { Flow } from "./flow.js";
 import { describeKeys } from "./keys.js";
 import { byId, radios, showStructures, showTools } from "./panels.js";
 import { Propagation } from "./propagation.js";
-import { ask, complain, say, showScore, showStatus } from "./said.js";
+import { ask, choose, complain, say, showScore, showStatus } from "./said.js";
 import { Study } from "./study.js";
 import { SurfaceView } from "./surface.js";
-import { known, loadTexts, t } from "./texts.js";
+import { keyNames, known, loadTexts, t } from "./texts.js";
 import { View } from "./view.js";
 import { guides, moved, scrolled } from "./views.js";
 import { Volume } from "./volume.js";
@@ -66,6 +66,9 @@ class App {
         propagate: (event) => this.propagation.event(event),
         cases: () => this.flow.changed(),
         export: (event) => this.flow.exportEvent(event),
+        rename: ({ done, of }) => this.renaming && this.say(t("rename.running", { done, of })),
+        structures: (event) => event.case === this.study?.id && this.relisted(),
+        taken: (event) => event.case === this.study?.id && this.study.takenOver(),
       },
       () => this.cameBack(),
     );
@@ -91,7 +94,7 @@ class App {
       // A later wish has come meanwhile.
       if (opening === this.opening) this.show(new Study(details));
     } catch (error) {
-      byId("status").textContent = "";
+      this.showStatus();
       if (error.code === "taken") {
         if (await this.ask(t("case.taken", { name: item?.name ?? "" }))) await this.open(id, true, volume);
         return;
@@ -109,7 +112,10 @@ class App {
     if (!study) return;
     const body = { take_over: false, volume: study.details.volumes?.shown ?? null };
     const details = await call("POST", `/api/cases/${study.id}/open`, body, { final: true });
+    const { running } = this.propagation;
     if (details.revision !== study.details.revision) this.show(new Study(details));
+    else study.refresh();
+    this.propagation.takeUp(details, running);
     this.say(t("status.back"));
   }
 
@@ -127,7 +133,7 @@ class App {
 
   show(study) {
     this.study = study;
-    this.propagation.show(false);
+    this.propagation.takeUp(study.details, false);
     history.replaceState(null, "", `#${study.id}`);
     document.title = `${study.details.name} – synthfm`;
     byId("case-name").textContent = study.details.name;
@@ -137,13 +143,15 @@ class App {
     byId("done").disabled = false;
     byId("propagation").hidden = study.details.planes[0].slices < 2;
     byId("show-surface").hidden = study.details.planes[0].slices < 2;
-    byId("propagate-text").textContent = "";
-    byId("export-text").textContent = study.details.note ?? "";
+    const { note } = study.details;
+    byId("export-text").textContent = note ?? "";
+    if (note) this.say(note);
     byId("reference-text").textContent = "";
     byId("where").textContent = "";
     study.addEventListener("change", (event) => this.changed(event.detail?.begun));
     study.addEventListener("details", () => this.showDetails());
     study.addEventListener("status", () => this.showStatus());
+    study.addEventListener("acted", () => this.volume.forgetText());
     study.addEventListener("problem", (event) => this.problem(event.detail));
     byId("format").replaceChildren(...study.details.formats.map(({ id, label }) => new Option(label, id)));
     this.windowing.begin();
@@ -162,7 +170,7 @@ class App {
         await this.flow.load();
         await this.open(added.id);
       } catch (error) {
-        byId("status").textContent = "";
+        this.showStatus();
         this.complain(`${file.name}: ${error.message}`);
       }
     }
@@ -182,18 +190,14 @@ class App {
       this.views.push(new View(element, this));
       connectSlider(this.views.at(-1));
     }
-    const kept = new Map(
-      this.views.filter((view) => view.study === this.study).map((view) => [view.plane, view.index]),
-    );
+    const kept = new Map(this.study.seen);
     this.views.forEach((view, n) => {
       view.element.hidden = n >= shown.length;
       if (n >= shown.length) {
         view.study = null;
         return;
       }
-      view.show(this.study, shown[n]);
-      const index = kept.get(shown[n]) ?? this.annotatedSlice(shown[n]);
-      if (index !== undefined) view.turn(index);
+      view.show(this.study, shown[n], kept.get(shown[n]) ?? this.annotatedSlice(shown[n]));
     });
     container.classList.toggle("three", shown.length > 1);
     this.activate(this.views[0]);
@@ -202,6 +206,8 @@ class App {
 
   /** A layout that a person has chosen stays for the next cases. */
   chooseLayout(layout) {
+    // A stroke that is being drawn is kept.
+    for (const view of this.shown()) view.tool.finish();
     this.setLayout(layout);
     this.set({ layout });
   }
@@ -261,7 +267,7 @@ class App {
       button.disabled = !next;
       const what = known(`step.${next}`, next);
       const text = next ? t(`${id}.what`, { what }) : t(`${id}.none`);
-      button.title = `${text} (${id === "undo" ? "Ctrl+Z" : "Ctrl+Shift+Z"})`;
+      button.title = `${text} (${keyNames(id === "undo" ? "Ctrl+Z" : "Ctrl+Shift+Z")})`;
     }
     const isDone = state === "done";
     byId("done").textContent = t(isDone ? "done.undo" : "done.next");
@@ -273,7 +279,7 @@ class App {
     this.showScore();
     showStructures(study, {
       select: (id) => study.select(id),
-      rename: (id, name) => (name ? this.relist(id, { name }) : this.showDetails()),
+      rename: (id, name) => (name ? this.rename(id, name) : this.showDetails()),
       recolour: (id, colour) => this.relist(id, { colour }),
       hide: (id) => this.hide(id),
       remove: (id) => this.removeStructure(id),
@@ -281,8 +287,41 @@ class App {
     });
   }
 
-  relist(id, change) {
-    return this.study.setStructures(this.study.structures.map((s) => (s.id === id ? { ...s, ...change } : s)));
+  relist(id, change, rename) {
+    const { study } = this;
+    return study.setStructures(
+      study.structures.map((s) => (s.id === id ? { ...s, ...change } : s)),
+      rename,
+    );
+  }
+
+  /** Gives a structure another name; where other cases have the old one, asks whether they get it too. */
+  async rename(id, name) {
+    const { study } = this;
+    const { name: before } = study.structure(id);
+    const taken = study.structures.some((s) => s.id !== id && s.name === name);
+    const isBackground = name.toLowerCase() === "background";
+    if (taken || isBackground) {
+      this.showDetails();
+      this.complain(t(taken ? "structure.taken" : "structure.background", { name }));
+      return;
+    }
+    let answer = await this.relist(id, { name });
+    if (answer === "rename") {
+      const where = await choose(t("rename.question", { name: before, to: name }), t("rename.all"), t("rename.case"));
+      this.renaming = where === "yes";
+      if (where) answer = await this.relist(id, { name }, where === "yes" ? "all" : "case");
+      this.renaming = false;
+    }
+    if (answer?.notes?.length) this.complain(answer.notes.join("; "));
+    this.showDetails();
+  }
+
+  /** The structures of the case have become others, on another case or in another window. */
+  async relisted() {
+    await this.study.refresh();
+    this.showDetails();
+    this.changed();
   }
 
   /** Puts a label of the data set on this case. */
@@ -324,7 +363,10 @@ class App {
   }
 
   problem({ message, code, at }) {
-    if (code === "not_open") this.ask(t("case.taken.over")).then((yes) => yes && this.open(this.study.id, true));
+    if (code === "not_open") {
+      this.study.takenOver();
+      this.ask(t("case.taken.over")).then((yes) => yes && this.open(this.study.id, true));
+    }
     const view = this.shown().find((v) => at && v.plane === at.plane && v.index === at.index) ?? this.active;
     this.complain(message, view, at?.point);
   }

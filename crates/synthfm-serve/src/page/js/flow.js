@@ -32,8 +32,16 @@ export class Flow {
   /** Files came or went. */
   async changed() {
     if (!(await this.load())) return;
-    this.app.say(t("case.new.files", { count: this.cases.length }));
     const { study } = this.app;
+    const again = study && !this.item() && this.cases.find(({ name }) => name === study.details.name);
+    if (again) {
+      // Another image under the name of the one that is shown.
+      await this.app.open(again.id);
+      const { note } = this.app.study.details;
+      this.app.say(note ?? t("case.replaced", { name: again.name }));
+      return;
+    }
+    this.app.say(t("case.new.files", { count: this.cases.length }));
     if (!study && this.cases.length) await this.app.open(this.cases[0].id);
   }
 
@@ -155,9 +163,7 @@ export class Flow {
     try {
       await this.app.study?.queue;
       const { name, notes } = await download("/api/export");
-      const parts = [t("export.saved", { name })];
-      if (notes) parts.push(t("export.left.out", { notes }));
-      text.textContent = parts.join(". ");
+      text.textContent = [t("export.saved", { name }), notes].filter(Boolean).join(". ");
     } catch (error) {
       text.textContent = error.message;
     } finally {

@@ -1,6 +1,6 @@
 // Keys, and the list of them for the help. Letters of the tools are those of 3D Slicer's nnInteractive module.
 
-import { t } from "./texts.js";
+import { keyNames, t } from "./texts.js";
 
 const plain = (event) => !event.ctrlKey && !event.metaKey && !event.altKey;
 const letter = (key) => (event) => plain(event) && event.key.toLowerCase() === key;
@@ -81,7 +81,7 @@ export function listenToKeys(act) {
 export function describeKeys(element) {
   for (const [keys, , action] of KEYS) {
     const [name, meaning] = [document.createElement("kbd"), document.createElement("span")];
-    name.textContent = keys;
+    name.textContent = keyNames(keys);
     meaning.textContent = t(`key.${action}`);
     element.append(name, meaning);
   }

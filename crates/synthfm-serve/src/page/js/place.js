@@ -44,3 +44,8 @@ export function lengthOf(info, [ax, ay], [bx, by]) {
   const [rows, columns] = info.spacing_mm;
   return Math.hypot((bx - ax) * columns, (by - ay) * rows);
 }
+
+/** Whether a pixel is one of a plane's slices. */
+export function contains({ width, height }, [x, y]) {
+  return x >= -0.5 && y >= -0.5 && x < width - 0.5 && y < height - 0.5;
+}

@@ -52,6 +52,13 @@ export class Propagation {
     }
   }
 
+  /** Shows what a case says of a run; `expected` is whether one was under way, which a server that has ended does not end. */
+  takeUp({ propagating }, expected) {
+    this.show(propagating);
+    const text = propagating ? "propagation.running" : "propagation.broken";
+    byId("propagate-text").textContent = propagating || expected ? t(text) : "";
+  }
+
   async stop() {
     if (this.running) await call("DELETE", `/api/cases/${this.app.study.id}/propagate`).catch(() => {});
   }

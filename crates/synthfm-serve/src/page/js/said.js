@@ -20,18 +20,23 @@ export function showScore(app) {
 }
 
 export function showStatus(app) {
-  const { busy, failed, details } = app.study;
   const element = byId("status");
-  element.className = `status ${busy ? "busy" : failed ? "failed" : "saved"}`;
-  element.dataset.state = busy ? "saving" : failed ? "failed" : "saved";
-  element.textContent = t(`status.${busy ? "saving" : failed ? "failed" : savedWord(app.study)}`);
+  if (!app.study) {
+    element.textContent = "";
+    return;
+  }
+  const { busy, failed, taken } = app.study;
+  const state = taken ? "taken" : busy ? "saving" : failed ? "failed" : "saved";
+  element.className = `status ${{ taken: "failed", saving: "busy" }[state] ?? state}`;
+  element.dataset.state = state;
+  element.textContent = t(`status.${state === "saved" ? savedWord(app.study) : state}`);
   element.title = failed ?? "";
 }
 
 /** Whether anything was marked, in a word; it is on the disk in either case. */
 function savedWord({ details, structures }) {
   if (!details.revision) return "nothing";
-  return structures.some(({ voxels }) => voxels > 0) ? "saved" : "empty";
+  return structures.some(({ voxels }) => voxels !== 0) ? "saved" : "empty";
 }
 
 /** Words in a bubble beside what caused them. */
@@ -64,12 +69,19 @@ export function say(text) {
 }
 
 /** Asks a question; whether the answer is yes. */
-export function ask(text) {
+export async function ask(text) {
+  return (await choose(text, t("yes"), t("cancel"))) === "yes";
+}
+
+/** Asks a question with two answers, whose buttons say `yes` and `no`; "yes", "no", or "" where it was closed. */
+export function choose(text, yes, no) {
   const dialog = byId("ask");
   byId("ask-text").textContent = text;
-  dialog.returnValue = "no";
+  byId("ask-yes").textContent = yes;
+  byId("ask-no").textContent = no;
+  dialog.returnValue = "";
   dialog.showModal();
   return new Promise((answer) => {
-    dialog.addEventListener("close", () => answer(dialog.returnValue === "yes"), { once: true });
+    dialog.addEventListener("close", () => answer(dialog.returnValue), { once: true });
   });
 }

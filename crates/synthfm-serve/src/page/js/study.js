@@ -9,7 +9,7 @@ const DETAILS_AFTER_MS = 500;
 
 /**
  * Events: "change" (something to paint), "details" (structures, history, scores), "status" (saving, saved, failed),
- * "problem" ({ message, at: { plane, index, point } }).
+ * "problem" ({ message, at: { plane, index, point } }), "acted" (something is being changed).
  */
 export class Study extends EventTarget {
   constructor(details) {
@@ -26,6 +26,10 @@ export class Study extends EventTarget {
     this.sliceDice = null;
     this.busy = 0;
     this.failed = null;
+    /** Whether another window has the case now. */
+    this.taken = false;
+    /** The slice of each plane that was looked at last. */
+    this.seen = new Map();
     this.queue = Promise.resolve();
     this.previewWanted = null;
     this.previewMask = null;
@@ -123,6 +127,7 @@ export class Study extends EventTarget {
   /** Something that ends in a change; the page does not say "saved" meanwhile. */
   async working(work) {
     this.busy += 1;
+    this.tell("acted");
     this.tell("status");
     try {
       return await work();
@@ -141,6 +146,7 @@ export class Study extends EventTarget {
     try {
       const answer = await work();
       this.failed = null;
+      this.taken = false;
       return answer;
     } catch (error) {
       if (error.code === "superseded" || error.code === "nothing") return null;
@@ -259,7 +265,7 @@ export class Study extends EventTarget {
   }
 
   /** Notes whether a slice has a mask now and was worked on by hand; the server's figures follow. */
-  note({ structure, plane, index, runs, prompts }) {
+  note({ structure, plane, index, runs, prompts, voxels }) {
     const known = this.structure(structure);
     if (!known) return;
     const given = prompts && (prompts.points.length || prompts.box || prompts.added || prompts.removed);
@@ -272,7 +278,13 @@ export class Study extends EventTarget {
       const others = (planes[plane] ?? []).filter((n) => n !== index);
       planes[plane] = on ? [...others, index] : others;
     }
-    if (runs.length > 1) known.voxels ||= 1;
+    known.voxels = voxels;
+  }
+
+  /** Another window has the case: nothing that is done here is saved any more. */
+  takenOver() {
+    this.taken = true;
+    this.tell("status");
   }
 
   history({ undo, redo, revision, state }) {
@@ -307,6 +319,8 @@ export class Study extends EventTarget {
   afterStep(answer) {
     if (!answer) return;
     if (answer.structures) this.takeStructures(answer.structures);
+    const known = answer.voxels === undefined ? null : this.structure(answer.structure);
+    if (known) known.voxels = answer.voxels;
     this.sliceDice = null;
     this.history(answer);
     this.forget();
@@ -319,15 +333,24 @@ export class Study extends EventTarget {
     if (!this.structure()) this.current = this.structures.at(-1)?.id ?? null;
   }
 
-  async setStructures(list) {
+  /** Replaces the list; "rename" where a name changes that other cases have and `rename` does not say what they get. */
+  async setStructures(list, rename) {
     const structures = list.map(({ id, name, colour }) => ({ id, name, colour }));
-    const work = () => call("PUT", `/api/cases/${this.id}/structures`, { structures });
+    const work = async () => {
+      try {
+        return await call("PUT", `/api/cases/${this.id}/structures`, { structures, rename });
+      } catch (error) {
+        if (error.code === "rename") return "rename";
+        throw error;
+      }
+    };
     const answer = await this.inOrder(work);
-    if (!answer) return false;
+    if (!answer || answer === "rename") return answer;
     this.takeStructures(answer.structures);
+    this.details.labels = answer.labels;
     this.history(answer);
     this.tell("change");
-    return true;
+    return answer;
   }
 
   async addStructure(name) {
@@ -377,7 +400,9 @@ export class Study extends EventTarget {
     try {
       const details = await call("GET", `/api/cases/${this.id}`);
       if (details.revision < this.details.revision) return;
+      this.details.revision = details.revision;
       this.details.structures = details.structures;
+      if (!this.structure()) this.current = this.structures.at(-1)?.id ?? null;
       this.details.labels = details.labels;
       this.details.reference = details.reference;
       if (details.reference) {

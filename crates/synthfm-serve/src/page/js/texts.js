@@ -38,6 +38,11 @@ export function known(name, otherwise, values) {
   return name in texts ? t(name, values) : otherwise;
 }
 
+/** Keys as the reader's keyboard calls them, such as `Ctrl+Z`. */
+export function keyNames(keys) {
+  return keys.replace(/[A-Za-z]{3,}/g, (word) => known(`keyname.${word}`, word));
+}
+
 /** A number as the reader writes it. */
 export function number(value, digits) {
   return value.toLocaleString(language, { minimumFractionDigits: digits, maximumFractionDigits: digits ?? 6 });

@@ -1,7 +1,7 @@
 // The tools: what the pointer does to the current structure on a slice.
 
 import { sample, stroke } from "./masks.js";
-import { lengthOf } from "./place.js";
+import { contains, lengthOf } from "./place.js";
 import { emptyPrompts } from "./study.js";
 import { number, t } from "./texts.js";
 
@@ -30,9 +30,8 @@ export class Tool {
     return this.view.settings;
   }
 
-  /** Prompts of the current structure on the view's slice, as a copy to change. */
-  prompts() {
-    const { study, plane, index } = this.view;
+  /** Prompts of the current structure on a slice, as a copy to change. */
+  prompts({ study, plane, index }) {
     return structuredClone(study.entry(plane, index)?.prompts ?? emptyPrompts());
   }
 
@@ -88,6 +87,13 @@ export class Tool {
     this.view.repaint();
   }
 
+  /** Ends what is being drawn where the pointer was last, and keeps it. */
+  finish() {
+    if (!this.doing) return;
+    if (this.paints() || this.doing.tool === "scribble") this.end(this.doing.line.at(-1), this.doing.time);
+    else this.cancel();
+  }
+
   async end(at, time) {
     const { doing } = this;
     this.doing = null;
@@ -96,15 +102,17 @@ export class Tool {
       this.measure(doing.from, at);
       return;
     }
+    // The view may go on to another slice meanwhile.
     const { study, plane, index } = this.view;
+    const on = { study, plane, index };
     // What was marked here before must be known first.
     await study.working(async () => {
       const place = study.place(plane, index);
       if (!place.loaded) await place.ready;
     });
-    if (doing.tool === "point") this.click(at, doing.positive, time);
-    else if (doing.tool === "box") this.box(doing.from, at, time);
-    else if (doing.tool === "scribble") this.scribble(doing.line, doing.positive, time);
+    if (doing.tool === "point") this.click(at, doing.positive, time, on);
+    else if (doing.tool === "box") this.box(doing.from, at, time, on);
+    else if (doing.tool === "scribble") this.scribble(doing.line, doing.positive, time, on);
     else if (doing.covered?.includes(1)) this.finishPainting(study, plane, index, doing);
     this.view.repaint();
   }
@@ -123,17 +131,18 @@ export class Tool {
     return { from, to, length, text: `${number(length, 1)} ${study.details.in_mm ? "mm" : "px"}` };
   }
 
-  click(at, positive, time) {
-    const { study, plane, index } = this.view;
-    if (!this.view.contains(at)) return;
-    const prompts = this.prompts();
+  click(at, positive, time, on = this.view) {
+    const { study, plane, index } = on;
+    if (!contains(study.plane(plane), at)) return;
+    const prompts = this.prompts(on);
     prompts.points.push(rounded(at));
     prompts.labels.push(positive ? 1 : 0);
     study.predict(plane, index, prompts, positive ? "click" : "negative_click", time);
   }
 
-  box(a, b, time) {
-    const { study, plane, index, planeInfo } = this.view;
+  box(a, b, time, on) {
+    const { study, plane, index } = on;
+    const planeInfo = study.plane(plane);
     const inside = ([x, y]) => [
       Math.max(0, Math.min(planeInfo.width - 1, x)),
       Math.max(0, Math.min(planeInfo.height - 1, y)),
@@ -144,16 +153,16 @@ export class Tool {
       this.view.complain(t("view.box.small"), b);
       return;
     }
-    const prompts = this.prompts();
+    const prompts = this.prompts(on);
     prompts.box = box;
     study.predict(plane, index, prompts, "box", time);
   }
 
-  scribble(line, positive, time) {
-    const { study, plane, index } = this.view;
-    const inside = line.filter((point) => this.view.contains(point));
+  scribble(line, positive, time, on) {
+    const { study, plane, index } = on;
+    const inside = line.filter((point) => contains(study.plane(plane), point));
     if (inside.length === 0) return;
-    const prompts = this.prompts();
+    const prompts = this.prompts(on);
     for (const point of sample(inside, SCRIBBLE_SPACING_PX / this.view.pixelsPerPixel(), SCRIBBLE_POINTS)) {
       prompts.points.push(rounded(point));
       prompts.labels.push(positive ? 1 : 0);

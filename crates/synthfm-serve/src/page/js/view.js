@@ -3,6 +3,7 @@
 import { paint } from "./canvas.js";
 import { paintMarks } from "./volume.js";
 import { Gestures } from "./gestures.js";
+import { contains } from "./place.js";
 import { Tool } from "./tools.js";
 
 const GUIDES = { axial: "#ff6b6b", coronal: "#5ad17a", sagittal: "#ffd84d" };
@@ -84,23 +85,23 @@ export class View {
     };
   }
 
-  /** Shows a study from the middle slice of a plane. */
-  show(study, plane) {
+  /** Shows a slice of a plane of a study, the middle one by default. */
+  show(study, plane, index) {
     this.study = study;
     this.plane = plane;
     this.slice = null;
     this.cursor = null;
     this.ruler = null;
     this.tool.doing = null;
-    this.index = Math.floor((this.planeInfo.slices - 1) / 2);
     this.fit();
-    this.turn(this.index);
+    this.turn(index ?? Math.floor((this.planeInfo.slices - 1) / 2));
   }
 
   /** Shows a slice of the view's plane. */
   async turn(index) {
     const { study, plane } = this;
     this.index = Math.max(0, Math.min(this.planeInfo.slices - 1, index));
+    study.seen.set(plane, this.index);
     this.wanted += 1;
     const wanted = this.wanted;
     study.place(plane, this.index);
@@ -160,9 +161,8 @@ export class View {
     return [(x * ratio - left) / sx - 0.5, (y * ratio - top) / sy - 0.5];
   }
 
-  contains([x, y]) {
-    const { width, height } = this.planeInfo;
-    return x >= -0.5 && y >= -0.5 && x < width - 0.5 && y < height - 0.5;
+  contains(at) {
+    return contains(this.planeInfo, at);
   }
 
   /** Moves the keyboard's cursor, which begins in the middle, by about six pixels of the screen. */

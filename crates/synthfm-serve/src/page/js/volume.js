@@ -10,6 +10,8 @@ const THUMB_PX = 16;
 export class Volume {
   constructor(app) {
     this.app = app;
+    /** Whether the panel says what the last filling did. */
+    this.told = false;
   }
 
   get isVolume() {
@@ -26,18 +28,37 @@ export class Volume {
     if (!answer) return;
     const count = answer.slices;
     byId("propagate-text").textContent = count ? t("fill.filled", { count }) : t("fill.none");
+    this.told = true;
     study.afterStep(answer);
   }
 
-  /** Copies the mask of the active slice to the next one, and goes there. */
+  /** What was said of the last filling goes with the next change. */
+  forgetText() {
+    if (this.told) byId("propagate-text").textContent = "";
+    this.told = false;
+  }
+
+  /** Copies the mask of the active slice to the next one, and goes there; asks where that was marked by hand. */
   async copy(by) {
     if (!this.isVolume) return;
     const { study, active } = this.app;
     const { plane, index, planeInfo } = active;
     const to = index + by;
     if (to < 0 || to >= planeInfo.slices) return;
-    const body = { structure: study.current, plane, index, to };
-    const answer = await study.inOrder(() => call("POST", `/api/cases/${study.id}/copy`, body), { plane, index });
+    const send = async (replace) => {
+      const body = { structure: study.current, plane, index, to, replace };
+      try {
+        return await call("POST", `/api/cases/${study.id}/copy`, body);
+      } catch (error) {
+        if (error.code === "marked") return "marked";
+        throw error;
+      }
+    };
+    let answer = await study.inOrder(() => send(false), { plane, index });
+    if (answer === "marked") {
+      if (!(await this.app.ask(t("fill.copy.replace", { index: to })))) return;
+      answer = await study.inOrder(() => send(true), { plane, index });
+    }
     if (!answer) return;
     study.take(answer);
     if (active.study === study && active.plane === plane) active.turn(to);

@@ -4,7 +4,6 @@ import { byId } from "./panels.js";
 import { t } from "./texts.js";
 
 const KEPT_KEY = "synthfm-windows";
-const CT = /^(CT|computed)/i;
 
 export class Windowing {
   constructor(app) {
@@ -17,14 +16,16 @@ export class Windowing {
     return this.app.study.details;
   }
 
-  /** Images of one kind share a window: those of one modality, pictures apart from volumes. */
+  /** Images of one kind share a window: volumes in Hounsfield units, else those of one modality. */
   get kind() {
     const { modality, picture, colour } = this.details;
+    if (this.isCt) return "HU volume";
     return [modality?.toUpperCase() ?? "", picture ? "picture" : "volume", colour ? "colour" : "grey"].join(" ");
   }
 
+  /** Whether it is a volume in Hounsfield units, as its file, its data set or its values say. */
   get isCt() {
-    return CT.test(this.details.modality ?? "");
+    return this.details.hounsfield && !this.details.picture;
   }
 
   /** Hounsfield units mean the same in every case; other values only by what is automatic. */
@@ -33,12 +34,12 @@ export class Windowing {
     return this.isCt ? [0, 1] : [low, high];
   }
 
-  /** The names that an image can be shown by: radiology's windows for CT and where the modality is not known. */
+  /** The names that an image can be shown by: radiology's windows for volumes in Hounsfield units. */
   presets() {
-    const { picture, colour, modality, own_window: own } = this.details;
+    const { colour, own_window: own } = this.details;
     const names = own ? ["own"] : ["auto"];
     if (!colour) names.push("range");
-    const named = !picture && (this.isCt || !modality) ? this.app.info.windows.map(({ name }) => name) : [];
+    const named = this.isCt ? this.app.info.windows.map(({ name }) => name) : [];
     return [...names, ...named, "hand"];
   }
 
@@ -94,7 +95,11 @@ export class Windowing {
 
   apply(low, high, preset, finished) {
     const limits = [low, high].map(Math.fround);
-    if (!(limits.every(Number.isFinite) && limits[0] < limits[1])) return;
+    if (!(limits.every(Number.isFinite) && limits[0] < limits[1])) {
+      // The fields say again what is shown.
+      this.show();
+      return;
+    }
     this.app.study.window = limits;
     this.preset = preset;
     this.show();
@@ -106,10 +111,11 @@ export class Windowing {
 
   show() {
     const [low, high] = this.app.study.window;
-    const short = (value) => Number(value.toPrecision(5));
+    const own = this.preset === "own" ? this.details.own_numbers : null;
+    const [width, level] = (own ?? [high - low, (low + high) / 2]).map((value) => Number(value.toPrecision(5)));
     byId("window-preset").value = this.preset;
-    byId("window-width").value = short(high - low);
-    byId("window-level").value = short((low + high) / 2);
-    byId("window-text").textContent = `W ${short(high - low)}  L ${short((low + high) / 2)}`;
+    byId("window-width").value = width;
+    byId("window-level").value = level;
+    byId("window-text").textContent = `W ${width}  L ${level}`;
   }
 }

@@ -1,9 +1,10 @@
 //! JPEG 2000 frames (not the high-throughput ones of part 15).
 //!
 //! The decoder shifts all samples to the unsigned range; of signed ones (bit 7 of the stream's component sizes) the
-//! shift is taken back here. It takes streams that end early as they are, so that their markers are checked before.
+//! shift is taken back here. Markers are checked before it, and what writers may leave out is added, so that it can be
+//! strict about the rest: packets that a cut stream has lost are an error.
 
-use hayro_jpeg2000::{DecodeSettings, DecoderContext, Image};
+use hayro_jpeg2000::{DecodeError, DecodeSettings, DecoderContext, Image, TileError};
 
 use super::jpeg2000_stream::Stream;
 use super::{Decoded, Expected, Failure, zeroed};
@@ -25,22 +26,25 @@ pub(super) const fn usual_bytes(samples: u64) -> u64 {
 }
 
 pub(super) fn decode(bytes: &[u8], expected: &Expected) -> Result<Decoded, Failure> {
-    let bad = |error: hayro_jpeg2000::DecodeError| format!("damaged JPEG 2000: {error}");
+    let stream = Stream::find(bytes)?;
     let Stream {
         siz,
         structure_bytes,
-    } = Stream::find(bytes)?;
+        ..
+    } = stream;
     let [rows, columns, channels] = [siz.rows, siz.columns, siz.components].map(|v| v as usize);
     expected.check(rows, columns, channels)?;
     let of_tile = siz.tile_samples().saturating_mul(BYTES_PER_TILE_SAMPLE);
     expected.check_memory(
         least_bytes(expected.samples() as u64)
             .saturating_add(of_tile)
-            .saturating_add(structure_bytes),
+            .saturating_add(structure_bytes)
+            .saturating_add(bytes.len() as u64),
     )?;
+    let bytes = &stream.complete(bytes)?;
     let settings = DecodeSettings {
         resolve_palette_indices: false,
-        strict: false,
+        strict: true,
         target_resolution: None,
     };
     let image = Image::new(bytes, &settings).map_err(bad)?;
@@ -71,4 +75,13 @@ pub(super) fn decode(bytes: &[u8], expected: &Expected) -> Result<Decoded, Failu
         samples,
         is_rgb: true,
     })
+}
+
+fn bad(error: DecodeError) -> String {
+    match error {
+        DecodeError::Tile(TileError::Invalid) => {
+            "the JPEG 2000 stream ends early, or is damaged: the packets of a tile do not fit its length".to_owned()
+        }
+        error => format!("damaged JPEG 2000: {error}"),
+    }
 }

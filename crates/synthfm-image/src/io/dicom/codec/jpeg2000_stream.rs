@@ -1,6 +1,9 @@
 //! What the markers of a JPEG 2000 code stream say (ISO 15444-1, annex A), read before it is decoded: whether all of it
 //! is there, and how much memory its decoding takes.
 
+use std::borrow::Cow;
+use std::io;
+
 const SOC_SIZ: [u8; 4] = [0xff, 0x4f, 0xff, 0x51];
 const SOT: u8 = 0x90;
 const SOD: u8 = 0x93;
@@ -9,6 +12,8 @@ const COD: u8 = 0x52;
 const COC: u8 = 0x53;
 /// Length of a tile part's first marker with its segment.
 const SOT_BYTES: usize = 12;
+/// Where the length of a tile part lies behind its first marker.
+const LENGTH_AT: usize = 6;
 /// Tiles have numbers of 16 bits.
 const MAX_TILES: u64 = 65_535;
 
@@ -43,6 +48,12 @@ pub(super) struct Stream {
     pub(super) siz: Siz,
     /// Bytes of memory for the structures that describe its code blocks.
     pub(super) structure_bytes: u64,
+    /// Where it begins in the frame, behind the boxes of a container.
+    start: usize,
+    /// Where the length of the last tile part is missing in it, and what it is.
+    missing_length: Option<(usize, u32)>,
+    /// Where its end marker is missing.
+    missing_end: Option<usize>,
 }
 
 impl Stream {
@@ -51,7 +62,8 @@ impl Stream {
         let start = bytes
             .windows(SOC_SIZ.len())
             .position(|four| four == SOC_SIZ);
-        let bytes = &bytes[start.ok_or("a JPEG 2000 stream without its size")?..];
+        let start = start.ok_or("a JPEG 2000 stream without its size")?;
+        let bytes = &bytes[start..];
         let siz = Siz::read(bytes).ok_or("the header of the JPEG 2000 stream is cut")?;
         if siz.tiles > MAX_TILES || siz.tiles == 0 {
             return Err(format!("damaged JPEG 2000: {} tiles", siz.tiles));
@@ -61,6 +73,7 @@ impl Stream {
             at: 2,
             styles: Vec::new(),
             seen: vec![false; siz.tiles as usize],
+            missing_length: None,
         };
         walk.main_header()?;
         while walk.tile_part()? {}
@@ -76,7 +89,31 @@ impl Stream {
         Ok(Self {
             siz,
             structure_bytes,
+            start,
+            missing_length: walk.missing_length,
+            missing_end: (walk.marker() != Some(EOC)).then_some(walk.at),
         })
+    }
+
+    /// The code stream in the frame's bytes, with what writers may leave out: the length of the last tile part, and the end
+    /// marker.
+    pub(super) fn complete<'a>(&self, frame: &'a [u8]) -> io::Result<Cow<'a, [u8]>> {
+        let bytes = &frame[self.start..];
+        if self.missing_length.is_none() && self.missing_end.is_none() {
+            return Ok(Cow::Borrowed(bytes));
+        }
+        let end = [0xff, EOC];
+        let kept = &bytes[..self.missing_end.unwrap_or(bytes.len())];
+        let mut whole = Vec::new();
+        whole.try_reserve_exact(kept.len() + end.len())?;
+        whole.extend_from_slice(kept);
+        if self.missing_end.is_some() {
+            whole.extend(end);
+        }
+        if let Some((at, length)) = self.missing_length {
+            whole[at..at + 4].copy_from_slice(&length.to_be_bytes());
+        }
+        Ok(Cow::Owned(whole))
     }
 }
 
@@ -118,6 +155,8 @@ struct Walk<'a> {
     styles: Vec<Style>,
     /// Tiles of which a part was found.
     seen: Vec<bool>,
+    /// Where a tile part has no length, and what it is.
+    missing_length: Option<(usize, u32)>,
 }
 
 impl<'a> Walk<'a> {
@@ -183,7 +222,11 @@ impl<'a> Walk<'a> {
         let seen = self.seen.get_mut(tile);
         *seen.ok_or_else(|| format!("damaged JPEG 2000: there is no tile {tile}"))? = true;
         let end = if length == 0 {
-            self.end_of_stream()?
+            let end = self.end_of_stream()?;
+            self.missing_length = u32::try_from(end - start)
+                .ok()
+                .map(|length| (start + LENGTH_AT, length));
+            end
         } else {
             start + length.max(SOT_BYTES)
         };
@@ -360,6 +403,27 @@ mod tests {
         assert!(Stream::find(&unended).is_ok());
         let error = Stream::find(&unended[..unended.len() - 1]).unwrap_err();
         assert!(error.contains("tile 0 has 14 of 15 bytes"), "{error}");
+    }
+
+    #[test]
+    fn what_writers_leave_out_is_added() {
+        let parts = |second: u32| [tile_part(0, 17, &[1, 2, 3]), tile_part(1, second, &[4, 5])];
+        let complete = |bytes: &[u8]| {
+            Stream::find(bytes)
+                .unwrap()
+                .complete(bytes)
+                .unwrap()
+                .into_owned()
+        };
+        let whole = [stream(&parts(16)), END.to_vec()].concat();
+        assert_eq!(complete(&whole), whole);
+        // No end marker, and padding in its place.
+        assert_eq!(complete(&stream(&parts(16))), whole);
+        assert_eq!(complete(&[stream(&parts(16)), vec![0]].concat()), whole);
+        // No length, in a container and with padding behind.
+        let open = [b"jP box", &stream(&parts(0))[..], &END, &[0]].concat();
+        let expected = [&whole[..], &[0]].concat();
+        assert_eq!(complete(&open), expected);
     }
 
     #[test]
