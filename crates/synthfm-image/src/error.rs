@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::geometry::Size;
+
 /// What went wrong while building, reading or writing an image.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -44,6 +46,14 @@ pub enum Error {
         bytes: u64,
         /// Bytes allowed.
         limit: u64,
+    },
+    /// The system does not have the memory for what is made of an image.
+    #[error("an image of {size} takes {bytes} bytes of memory, which the system does not have")]
+    Memory {
+        /// The image's size.
+        size: Size,
+        /// Bytes that were asked for.
+        bytes: u64,
     },
     /// The operating system refused.
     #[error("{path}: {source}", path = path.display())]

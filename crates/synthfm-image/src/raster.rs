@@ -89,7 +89,8 @@ impl Image {
             0.0
         };
         let grey = |v: f32| ((v - low) * scale).clamp(0.0, 255.0).round() as u8;
-        let data = self.data.iter().flat_map(|&v| [grey(v); 3]).collect();
+        let mut data = Vec::with_capacity(self.data.len() * 3);
+        data.extend(self.data.iter().flat_map(|&v| [grey(v); 3]));
         RgbImage {
             size: self.size,
             data,

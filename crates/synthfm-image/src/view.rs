@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use rayon::prelude::*;
 
-use crate::{Error, Image, Picture, Plane, Result, RgbImage, ScanInfo, Volume, Window};
+use crate::{Error, Image, Picture, Plane, Result, RgbImage, ScanInfo, Volume, Window, check_room};
 
 /// The window for Hounsfield units where nothing else is said.
 const SOFT_TISSUE: &str = "abdomen";
@@ -26,6 +26,9 @@ const LOWEST: f32 = -4096.0;
 const HIGHEST: f32 = 32_768.0;
 /// Least share of the values that must be air, and least share that must be tissue.
 const LEAST_SHARE: f64 = 0.01;
+
+/// Bytes of a picture in 8 bits, for each pixel.
+const RGB_BYTES: u64 = 3;
 
 /// How intensities become grey.
 #[derive(Debug, Clone, PartialEq)]
@@ -160,14 +163,18 @@ impl Presentation {
     }
 
     /// The picture or slice in 8 bits, three equal channels.
-    pub fn apply(&self, image: &Image) -> RgbImage {
+    ///
+    /// # Errors
+    /// [`Error::Memory`](crate::Error::Memory) where the system does not have the memory.
+    pub fn apply(&self, image: &Image) -> Result<RgbImage> {
+        check_room(image.size(), image.size().area() as u64 * RGB_BYTES)?;
         let bytes = Window {
             low: 0.0,
             high: 255.0,
             name: None,
         };
         let window = self.window.as_ref().unwrap_or(&bytes);
-        window.apply(image, self.inverted)
+        Ok(window.apply(image, self.inverted))
     }
 }
 
@@ -175,8 +182,11 @@ impl Picture {
     /// The picture in 8 bits: colours as they are, grey ones as [`Presentation::of_picture`] says.
     pub fn shown(&self, info: &ScanInfo) -> Result<RgbImage> {
         match self {
-            Self::Rgb(rgb) => Ok(rgb.clone()),
-            Self::Grey(image) => Ok(Presentation::of_picture(image, info, None)?.apply(image)),
+            Self::Rgb(rgb) => {
+                check_room(rgb.size(), rgb.size().area() as u64 * RGB_BYTES)?;
+                Ok(rgb.clone())
+            }
+            Self::Grey(image) => Presentation::of_picture(image, info, None)?.apply(image),
         }
     }
 }
@@ -293,7 +303,7 @@ mod tests {
         let shown = |values: Vec<f32>| {
             let image = grey(values);
             let shown = Presentation::of_picture(&image, &plain(), None).expect("a presentation");
-            let rgb = shown.apply(&image).into_data();
+            let rgb = shown.apply(&image).expect("memory").into_data();
             let bytes: Vec<u8> = rgb.into_iter().step_by(3).collect();
             (bytes, shown.window)
         };
@@ -318,7 +328,10 @@ mod tests {
         let own = shown(&info, None).expect("the file's own");
         assert_eq!(own.window, Some(soft));
         assert_eq!(own.source.as_deref(), Some("the file's own: SOFT"));
-        assert_eq!(own.apply(&image).data()[..4], [255, 255, 255, 127]);
+        assert_eq!(
+            own.apply(&image).expect("memory").data()[..4],
+            [255, 255, 255, 127]
+        );
         let all = shown(&info, Some(WindowChoice::Percentiles)).expect("percentiles");
         assert_eq!(all.window, Some(window(0.0, 200.0)));
         info.windows.clear();

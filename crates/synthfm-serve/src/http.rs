@@ -1,28 +1,25 @@
 //! Connections: bounded in number, in the time that a request's head may take, and in its size.
 
-use std::collections::BTreeMap;
+mod places;
+
 use std::future::Future;
 use std::io;
-use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::Sleep;
 
-/// Connections at once; a browser opens about six.
-const MAX_CONNECTIONS: usize = 256;
-/// Connections at once from one address, so that one client cannot keep out all others.
-const MAX_OF_ONE: usize = 96;
+use places::{Place, Places, Served};
+
 /// Time for the head of a request, and between two requests of a connection.
 const HEAD_TIME: Duration = Duration::from_secs(30);
 /// Time for which a client may take nothing of what is sent to it.
@@ -42,8 +39,7 @@ pub(super) async fn serve(
     stop: Arc<AtomicBool>,
     stopped: watch::Sender<bool>,
 ) {
-    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let shares = Arc::new(Mutex::default());
+    let places = Arc::new(Places::default());
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -51,14 +47,10 @@ pub(super) async fn serve(
         };
         match accepted {
             Ok((stream, peer)) => {
-                // Over the limits the connection is closed at once, which a client takes as "try again".
-                let share = Share::take(&shares, peer.ip());
-                if let (Some(share), Ok(place)) = (share, Arc::clone(&room).try_acquire_owned()) {
+                // Without a place the connection is closed at once, which a client takes as "try again".
+                if let Some(place) = Places::take(&places, peer.ip()) {
                     let (router, stopped) = (router.clone(), stopped.subscribe());
-                    tokio::spawn(async move {
-                        connection(stream, router, stopped).await;
-                        drop((place, share));
-                    });
+                    tokio::spawn(connection(stream, place, router, stopped));
                 }
             }
             // Out of file descriptors, for instance: others will be closed.
@@ -67,43 +59,12 @@ pub(super) async fn serve(
     }
     drop(listener);
     stopped.send_replace(true);
-    let all = u32::try_from(MAX_CONNECTIONS).unwrap_or(u32::MAX);
-    let _ = tokio::time::timeout(LAST_REQUESTS, room.acquire_many(all)).await;
-}
-
-/// Connections by address.
-type Shares = Mutex<BTreeMap<IpAddr, usize>>;
-
-/// A connection counted among those of its address until it is dropped.
-struct Share {
-    address: IpAddr,
-    shares: Arc<Shares>,
-}
-
-impl Share {
-    /// `None` where the address has as many as it may.
-    fn take(shares: &Arc<Shares>, address: IpAddr) -> Option<Self> {
-        let mut counts = shares.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(address).or_default();
-        if *count >= MAX_OF_ONE {
-            return None;
+    let ended = async {
+        while !places.is_empty() {
+            tokio::time::sleep(GLANCE).await;
         }
-        *count += 1;
-        let shares = Arc::clone(shares);
-        Some(Self { address, shares })
-    }
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        let mut counts = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&self.address);
-            }
-        }
-    }
+    };
+    let _ = tokio::time::timeout(LAST_REQUESTS, ended).await;
 }
 
 async fn wait_for(stop: &AtomicBool) {
@@ -112,7 +73,12 @@ async fn wait_for(stop: &AtomicBool) {
     }
 }
 
-async fn connection(stream: TcpStream, router: Router, mut stopped: watch::Receiver<bool>) {
+async fn connection(
+    stream: TcpStream,
+    place: Place,
+    router: Router,
+    mut stopped: watch::Receiver<bool>,
+) {
     // Answers are small and awaited: send them at once.
     let _ = stream.set_nodelay(true);
     let connection = http1::Builder::new()
@@ -122,12 +88,13 @@ async fn connection(stream: TcpStream, router: Router, mut stopped: watch::Recei
         .max_headers(MAX_HEADERS)
         .serve_connection(
             TokioIo::new(Patient::new(stream)),
-            TowerToHyperService::new(router),
+            Served::new(router, &place),
         );
     tokio::pin!(connection);
     // A client that breaks off is its own business.
     let asked_to_stop = tokio::select! {
         _ = connection.as_mut() => false,
+        () = place.wanted() => false,
         stopped = stopped.wait_for(|stopped| *stopped) => stopped.is_ok(),
     };
     if asked_to_stop {
@@ -206,19 +173,6 @@ mod tests {
     use tokio::io::AsyncWriteExt;
 
     use super::*;
-
-    #[test]
-    fn one_address_has_its_share() {
-        let shares: Arc<Shares> = Arc::default();
-        let take = |last| Share::take(&shares, IpAddr::from([10, 0, 0, last]));
-        let mut held: Vec<_> = (0..MAX_OF_ONE).map(|_| take(1).unwrap()).collect();
-        assert!(take(1).is_none());
-        assert!(take(2).is_some());
-        held.pop();
-        assert!(take(1).is_some());
-        drop(held);
-        assert!(shares.lock().unwrap().is_empty());
-    }
 
     #[test]
     fn a_client_that_takes_nothing_is_left() {

@@ -108,7 +108,7 @@ fn of_picture(path: &Path, picture: &Picture, mut info: ScanInfo, view: &View) -
                 "a window is for intensities, and {path} is a colour picture"
             )));
         }
-        (Picture::Rgb(rgb), None) => (rgb.clone(), None),
+        (Picture::Rgb(_), None) => (picture.shown(&info)?, None),
         (Picture::Grey(image), choice) => {
             let shown = Presentation::of_picture(image, &info, choice.as_ref());
             let shown = shown.map_err(|error| no_window(path, &error))?;
@@ -118,7 +118,7 @@ fn of_picture(path: &Path, picture: &Picture, mut info: ScanInfo, view: &View) -
                         .to_owned(),
                 );
             }
-            (shown.apply(image), Some(shown))
+            (shown.apply(image)?, Some(shown))
         }
     };
     Ok(Input::new(rgb, Place::Picture, shown, info))
@@ -154,7 +154,7 @@ fn of_volume(path: &Path, volume: &Volume, info: ScanInfo, view: &View) -> Resul
         .with_context(|| path.display().to_string())?;
     let shown = Presentation::of_slice(volume, (plane, index), &info, view.window.as_ref());
     let shown = shown.map_err(|error| no_window(path, &error))?;
-    let rgb = shown.apply(&slice.image);
+    let rgb = shown.apply(&slice.image)?;
     let place = Place::Slice {
         geometry: Box::new(geometry.clone()),
         plane,

@@ -54,7 +54,7 @@ impl Looked<'_> {
 
     fn slice(&self, index: usize) -> synthfm_image::Result<RgbImage> {
         let slice = self.volume.slice(self.plane, index)?;
-        Ok(self.shown.apply(&slice.image))
+        self.shown.apply(&slice.image)
     }
 
     /// What a record says about how the volume was looked at.

@@ -359,7 +359,7 @@ impl Dataset {
                 None => None,
             };
             loaded.views.push(View {
-                image: whole.apply(&slice.image),
+                image: whole.apply(&slice.image)?,
                 labels: labels.slice(Plane::Axial, index)?,
                 slice: Some(index),
                 spacing_mm: Some(slice.spacing_mm),

@@ -43,6 +43,12 @@ const LARGEST_HOLE: usize = 10;
 /// Bytes of memory that a pixel of an image takes at most while an answer is made: the image as it was read and in eight bits,
 /// logits on its grid, and masks.
 pub const BYTES_PER_PIXEL: u64 = 20;
+/// Bytes of memory that a pixel of a mask's logits takes.
+const BYTES_PER_LOGIT: u64 = 4;
+/// Bytes of memory that a pixel takes at most while a mask is made of logits.
+const BYTES_PER_MASK_PIXEL: u64 = 9;
+/// What the model takes at most beside the maps on the image's grid: its own maps, and the program's threads.
+const MODEL_BYTES: u64 = 128 << 20;
 /// What may be taken above a limit and its quarter.
 const SLACK_BYTES: u64 = 64 << 20;
 /// Objects per decoder call on a GPU: bounds the memory of a long prompt list.
@@ -80,6 +86,12 @@ impl PredictedMask {
     pub fn mask(&self) -> Mask {
         mask_above(&self.logits, MASK_THRESHOLD)
     }
+}
+
+/// Whether the system has so many bytes for maps of an image's size, and some for the model beside them.
+fn check_room(size: Size, bytes: u64) -> Result<()> {
+    let found = synthfm_image::check_room(size, bytes.saturating_add(MODEL_BYTES));
+    found.map_err(|_| Error::OutOfMemory { size, bytes })
 }
 
 fn mask_above(logits: &Image, threshold: f32) -> Mask {
@@ -274,10 +286,7 @@ impl Predictor {
         {
             return Err(Error::ImageMemory { size, bytes, limit });
         }
-        let asked = usize::try_from(bytes).unwrap_or(usize::MAX);
-        let mut room = Vec::<u8>::new();
-        let found = room.try_reserve_exact(asked);
-        found.map_err(|_| Error::OutOfMemory { size, bytes })
+        check_room(size, bytes)
     }
 
     /// Masks for one object.
@@ -292,7 +301,7 @@ impl Predictor {
         let image = self.image.as_ref().ok_or(Error::NoImage)?;
         let on_image = |masks| self.on_image(image, masks);
         let answers = self.decode(prompts, output)?;
-        Ok(answers.into_iter().map(on_image).collect())
+        answers.into_iter().map(on_image).collect()
     }
 
     /// Masks for many objects on the image, handed to `consume` with their place in `prompts` as soon as their
@@ -307,7 +316,7 @@ impl Predictor {
         let image = self.image.as_ref().ok_or(Error::NoImage)?;
         self.check_output(output)?;
         let on_image = |masks| self.on_image(image, masks);
-        let consume = |i, masks: Result<_>| consume(i, masks.map(on_image));
+        let consume = |i, masks: Result<_>| consume(i, masks.and_then(on_image));
         // Whether it was ended is known to who ended it.
         let _ = self.decode_each(image, prompts, output, consume);
         Ok(())
@@ -444,16 +453,19 @@ impl Predictor {
     }
 
     /// Masks of one object on the image's grid.
-    fn on_image(&self, image: &EncodedImage, masks: Vec<LowResMask>) -> Prediction {
+    fn on_image(&self, image: &EncodedImage, masks: Vec<LowResMask>) -> Result<Prediction> {
+        let size = image.transform.original();
+        let bytes_per_pixel = masks.len() as u64 * BYTES_PER_LOGIT + BYTES_PER_MASK_PIXEL;
+        check_room(size, (size.area() as u64).saturating_mul(bytes_per_pixel))?;
         let side = self.sam.config().low_res_side();
         let masks = masks.into_iter().map(|mask| PredictedMask {
             logits: image.transform.postprocess(&mask.logits, side),
             iou: mask.iou,
             low_res_logits: mask.logits,
         });
-        Prediction {
+        Ok(Prediction {
             masks: masks.collect(),
-        }
+        })
     }
 
     fn objects_per_call(&self) -> usize {

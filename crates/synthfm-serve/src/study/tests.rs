@@ -90,7 +90,7 @@ fn the_model_sees_what_prediction_shows_it() {
             ImageFile::Volume(volume) => {
                 let slice = volume.slice(Plane::Axial, 0).unwrap().image;
                 let shown = Presentation::of_volume(volume, &scan.info, None).unwrap();
-                shown.apply(&slice)
+                shown.apply(&slice).unwrap()
             }
         };
         assert!(seen == shown, "{name}");

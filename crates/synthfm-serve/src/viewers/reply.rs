@@ -59,7 +59,10 @@ pub(super) async fn whole(headers: &HeaderMap, body: Body, max_bytes: u64) -> Ap
     if declared.is_some_and(|bytes| bytes > max_bytes) {
         return Err(over(max_bytes));
     }
-    let mut whole = Vec::with_capacity(declared.unwrap_or(0).min(1 << 20) as usize);
+    // All of it at once: the system hands out memory as it is written to, and a vector that grows holds old and new bytes.
+    let mut whole = Vec::new();
+    let most = usize::try_from(declared.unwrap_or(max_bytes)).unwrap_or(usize::MAX);
+    whole.try_reserve_exact(most).map_err(|_| no_memory())?;
     let mut parts = body.into_data_stream();
     let since = tokio::time::Instant::now();
     loop {
@@ -128,6 +131,14 @@ fn over(max_bytes: u64) -> ApiError {
         0 => format!("more than the {max_bytes} bytes were sent that such a request may have"),
         mib => format!("more than {mib} MiB were sent; start the server with a larger --max-file"),
     })
+}
+
+fn no_memory() -> ApiError {
+    ApiError::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "no_memory",
+        "the system has no memory for a body of that size; a Content-Length asks for no more than it needs",
+    )
 }
 
 fn too_slow() -> ApiError {

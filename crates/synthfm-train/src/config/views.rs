@@ -18,6 +18,10 @@ use crate::{Error, Result};
 pub struct ViewConfig {
     /// Share of the images that show the whole scene, 0 to 1. 1: windows are off, and nothing here counts.
     pub whole: f32,
+    /// The same for images whose prompts are single clicks, 0 to 1; by default `whole`. What a click means is guessed from
+    /// sizes too: windows around structures teach that structures fill the view.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub whole_one_click: Option<f32>,
     /// Smallest side of a window's target in pixels of the model's input, 1 to 64.
     pub min_side_px: f32,
     /// Smallest longer side of a window, in sides of its target, 1 to 8. The largest follows from `min_side_px`.
@@ -38,6 +42,7 @@ impl Default for ViewConfig {
     fn default() -> Self {
         Self {
             whole: 1.0,
+            whole_one_click: None,
             min_side_px: 6.0,
             closest: 1.2,
             max_enlargement: 2.0,
@@ -55,6 +60,14 @@ impl ViewConfig {
         self.whole < 1.0
     }
 
+    /// The share of whole scenes for images of one kind of prompts.
+    pub(crate) fn whole_for(&self, one_click: bool) -> f32 {
+        match self.whole_one_click {
+            Some(whole) if one_click => whole,
+            _ => self.whole,
+        }
+    }
+
     /// Views of each scene: 1 where windows are off.
     pub(crate) fn views_per_scene(&self) -> u64 {
         if self.is_on() { self.per_scene } else { 1 }
@@ -63,6 +76,7 @@ impl ViewConfig {
     pub(super) fn validate(&self) -> Result<()> {
         let Self {
             whole,
+            whole_one_click,
             min_side_px,
             closest,
             max_enlargement,
@@ -73,6 +87,7 @@ impl ViewConfig {
         } = *self;
         for (name, value, low, high) in [
             ("whole", whole, 0.0, 1.0),
+            ("whole_one_click", whole_one_click.unwrap_or(0.0), 0.0, 1.0),
             ("min_side_px", min_side_px, 1.0, 64.0),
             ("closest", closest, 1.0, 8.0),
             ("max_enlargement", max_enlargement, 0.25, 8.0),

@@ -251,7 +251,7 @@ impl BatchMaker {
             // The same view at each visit, of other structures.
             let mut view_rng = seeded_rng(seed, &["view", index, view]);
             self.reseed(visit, &mut rng);
-            self.pick_in_view(sample, &mut view_rng, &mut rng)
+            self.pick_in_view(sample, kind, &mut view_rng, &mut rng)
         } else {
             self.reseed(visit, &mut rng);
             let nested = self.config.nested_targets;
@@ -297,6 +297,7 @@ impl BatchMaker {
     fn pick_in_view<'a>(
         &self,
         sample: &'a Sample,
+        kind: PromptKind,
         view_rng: &mut ChaCha8Rng,
         rng: &mut ChaCha8Rng,
     ) -> (Frame, Vec<&'a Target>) {
@@ -307,7 +308,11 @@ impl BatchMaker {
             cells: self.model.low_res_side(),
         };
         let candidates = without_parts(&sample.targets, self.config.nested_targets, view_rng);
-        let view = viewer.draw(sample.image.size(), &candidates, view_rng);
+        let whole = self
+            .config
+            .views
+            .whole_for(kind == PromptKind::clicks(1, 0));
+        let view = viewer.draw(sample.image.size(), &candidates, whole, view_rng);
         let frame = view.frame;
         (frame, view.pick(self.config.objects_per_image, rng))
     }
@@ -360,6 +365,27 @@ fn sample_with_structures(generator: &GeneratorConfig, seed: u64, index: u64) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Images of single clicks show whole scenes, and others windows, where the configuration says so.
+    #[test]
+    fn single_clicks_have_views_of_their_own() {
+        let mut config =
+            TrainConfig::from_toml(include_str!("../../../../configs/tiny.toml")).unwrap();
+        config.views.whole = 0.0;
+        config.views.whole_one_click = Some(1.0);
+        let maker = BatchMaker::new(config.clone(), config.model.resolve());
+        let frame = |kind, index| {
+            let sample = sample_with_structures(&config.generator, config.seed, index);
+            let mut rng = seeded_rng(config.seed, &["test"]);
+            let (frame, _) = maker.pick_in_view(&sample, kind, &mut rng.clone(), &mut rng);
+            frame == Frame::whole(sample.image.size())
+        };
+        for index in 0..5 {
+            assert!(frame(PromptKind::clicks(1, 0), index));
+        }
+        let windows = (0..5).filter(|&index| !frame(PromptKind::bounding_box(), index));
+        assert!(windows.count() >= 3);
+    }
 
     #[test]
     fn every_image_of_a_full_batch_has_all_its_objects() {

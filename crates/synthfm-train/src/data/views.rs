@@ -149,14 +149,16 @@ fn balanced<T>(items: &[T], octave: impl Fn(&T) -> i32, rng: &mut impl Rng) -> O
 }
 
 impl Viewer {
-    /// A view of a scene of the given size, whose structures that can be asked about are `targets`.
+    /// A view of a scene of the given size, whose structures that can be asked about are `targets`: the whole scene with
+    /// probability `whole`.
     pub(super) fn draw<'a>(
         &self,
         scene: Size,
         targets: &[&'a Target],
+        whole: f32,
         rng: &mut impl Rng,
     ) -> View<'a> {
-        let whole = rng.random::<f32>() < self.config.whole;
+        let whole = rng.random::<f32>() < whole;
         let extents: Vec<(usize, Extent)> = (targets.iter().enumerate())
             .filter_map(|(i, target)| Some((i, Extent::of(&target.mask)?)))
             .collect();
@@ -336,6 +338,7 @@ mod tests {
     const VIEWER: Viewer = Viewer {
         config: ViewConfig {
             whole: 0.0,
+            whole_one_click: None,
             min_side_px: 6.0,
             closest: 1.2,
             max_enlargement: 2.0,
@@ -462,7 +465,7 @@ mod tests {
         let mut counts = [0_usize; 5];
         let draws = 2000;
         for _ in 0..draws {
-            let view = VIEWER.draw(scene, &targets, &mut rng);
+            let view = VIEWER.draw(scene, &targets, VIEWER.config.whole, &mut rng);
             assert!(view.has_focus);
             let side = Extent::of(&view.seen[0].0.mask).unwrap().side();
             let enlargement = 128.0 / view.frame.longest() as f64;
@@ -502,7 +505,7 @@ mod tests {
         let mut rng = seeded_rng(4, &["seen"]);
         let (mut whole, mut cut) = (0, 0);
         for _ in 0..600 {
-            let view = viewer.draw(scene, &targets, &mut rng);
+            let view = viewer.draw(scene, &targets, viewer.config.whole, &mut rng);
             whole += usize::from(view.frame == Frame::whole(scene));
             let cells_per_pixel = 64.0 / view.frame.longest() as f64;
             for (target, octave) in &view.seen {
