@@ -1,8 +1,5 @@
 """Synthetic samples: one by one, or as a data set for a loader of PyTorch."""
 
-import json
-import os
-
 
 def _generator(config):
     """The generator that a configuration means; a generator stays as it is."""
@@ -10,8 +7,10 @@ def _generator(config):
 
     if isinstance(config, Generator):
         return config
-    if config is None or isinstance(config, (str, os.PathLike)):
+    if config is None or isinstance(config, str) or hasattr(config, "__fspath__"):
         return Generator(config)
+    import json
+
     return Generator.of_json(json.dumps(config))
 
 
@@ -41,6 +40,8 @@ def generate(config=None, seed=0, index=0):
 
 def recipe(config=None, seed=0, index=0):
     """Everything that was drawn for sample ``index``, as a dictionary; the sample follows from it without chance."""
+    import json
+
     return json.loads(_generator(config).recipe(seed, index))
 
 
@@ -72,6 +73,8 @@ class Dataset:
     @property
     def config(self):
         """The whole configuration of the generator, as a dictionary."""
+        import json
+
         return json.loads(self._generator.to_json())
 
     def __len__(self):

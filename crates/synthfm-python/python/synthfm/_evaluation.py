@@ -1,12 +1,10 @@
 """Evaluation of models on real data sets with simulated prompts."""
 
-import json
-import os
-import tempfile
-
 
 def _flags(name, value):
     """The flags that an argument stands for."""
+    import os
+
     flag = "--" + name.replace("_", "-")
     if value is None or value is False:
         return []
@@ -32,6 +30,9 @@ def evaluate(data, model="embedded", *, out=None, **options):
         set and prompt setting; Dice and IoU from 0 to 1, distances in millimetres) and ``comparisons`` (tests between
         models)
     """
+    import json
+    import tempfile
+
     from ._synthfm import evaluate as run
 
     several = lambda value: list(value) if isinstance(value, (list, tuple)) else [value]

@@ -1,14 +1,14 @@
 """The program ``synthfm`` as a console script."""
 
-import signal
-import sys
-
 
 def _main(argv=None):
     """Run the program with these arguments (by default the command line's) and return its exit code.
 
     The program handles Ctrl-C itself, as it does without Python.
     """
+    import signal
+    import sys
+
     from ._synthfm import run_program
 
     arguments = sys.argv[1:] if argv is None else list(argv)
