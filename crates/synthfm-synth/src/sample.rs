@@ -1,5 +1,7 @@
 //! What the generator returns.
 
+use std::cmp::Reverse;
+
 use synthfm_image::{Image, LabelMap, Mask};
 
 use crate::params::TargetKind;
@@ -24,4 +26,22 @@ pub struct Sample {
     pub label_map: LabelMap,
     /// Structures to segment, in the order of their identifiers.
     pub targets: Vec<Target>,
+}
+
+impl Sample {
+    /// Targets numbered from 1 in their order; smaller ones hide larger ones, and 0 is everything else.
+    pub fn target_labels(&self) -> LabelMap {
+        let mut order: Vec<(u16, &Mask)> =
+            (1u16..).zip(self.targets.iter().map(|t| &t.mask)).collect();
+        order.sort_by_key(|&(label, mask)| (Reverse(mask.area()), label));
+        let mut labels = LabelMap::zeros(self.image.size());
+        for (label, mask) in order {
+            for (value, &inside) in labels.data_mut().iter_mut().zip(mask.data()) {
+                if inside {
+                    *value = label;
+                }
+            }
+        }
+        labels
+    }
 }

@@ -1,94 +1,43 @@
-//! `synthfm`: promptable segmentation of medical images, trained on synthetic images alone.
-//!
-//! One file per verb. Results go to files and standard output, progress and errors to standard error. Exit
-//! codes: 0 done, 1 failed, 2 wrong usage. Not a medical device; for research use.
-
-mod allocator;
-mod bench;
-mod bytes;
-mod cache;
-mod cli;
-mod compare;
-mod embed;
-mod evaluate;
-mod frame;
-mod generate;
-mod info;
-mod info_results;
-mod info_scan;
-mod input;
-mod interrupt;
-mod limits;
-mod model;
-mod models;
-mod output;
-mod overrides;
-mod paths;
-mod predict;
-mod predict_volume;
-mod progress;
-mod prompts_file;
-mod serve;
-mod slice_picture;
-mod train;
+//! The program `synthfm`: the library's [`synthfm::main`] with mimalloc as the memory allocator.
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use synthfm::Keep;
 
-use crate::cli::{Cli, Verb};
-use crate::output::{Session, UsageError};
-use synthfm_image::one_line;
+/// `mi_option_purge_delay` of mimalloc's `mimalloc.h` (versions 2 and 3), which the bindings do not name.
+const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    allocator::keep_freed_memory(allocator::Keep::ForASecond);
-    interrupt::outlive_file_limits();
-    let cli = Cli::parse();
-    match run(&cli) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) if error.is::<UsageError>() => {
-            synthfm_image::tell(&format!(
-                "error: {}\n\nFor more information, try '--help'.",
-                one_line(error.as_ref())
-            ));
-            ExitCode::from(2)
-        }
-        Err(error) => {
-            let hint = hint(&error, &cli.verb);
-            synthfm_image::tell(&format!("error: {}{hint}", one_line(error.as_ref())));
-            ExitCode::FAILURE
-        }
-    }
+    ExitCode::from(synthfm::main(std::env::args_os(), keep_freed_memory))
 }
 
-/// What to do about an error, in the words of the verb.
-fn hint(error: &anyhow::Error, verb: &Verb) -> &'static str {
-    let too_large = error.chain().any(|cause| {
-        let file = cause.downcast_ref::<synthfm_image::Error>();
-        let image = cause.downcast_ref::<synthfm_sam::Error>();
-        matches!(file, Some(synthfm_image::Error::Limit { .. }))
-            || matches!(image, Some(synthfm_sam::Error::ImageMemory { .. }))
-    });
-    match verb {
-        Verb::Predict(_) | Verb::Embed(_) | Verb::Info(_) if too_large => {
-            "; --max-memory sets the limit"
-        }
-        _ => "",
-    }
+/// Sets how long freed memory is kept.
+#[expect(unsafe_code, reason = "a setting of the allocator's C library")]
+fn keep_freed_memory(keep: Keep) {
+    let milliseconds = match keep {
+        Keep::ForASecond => 1000,
+        Keep::Always => -1,
+    };
+    // SAFETY: sets one number of a table, under an index that exists; the library allows it at any time.
+    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, milliseconds) };
 }
 
-fn run(Cli { common, verb }: &Cli) -> anyhow::Result<()> {
-    let session = Session::open(common)?;
-    match verb {
-        Verb::Generate(args) => generate::run(args, &session),
-        Verb::Train(args) => train::run(args, &session),
-        Verb::Evaluate(args) => evaluate::run(args, &session),
-        Verb::Compare(args) => compare::run(args, &session),
-        Verb::Predict(args) => predict::run(args, &session),
-        Verb::Embed(args) => embed::run(args, &session),
-        Verb::Serve(args) => serve::run(args, &session),
-        Verb::Models(args) => models::run(args, &session),
-        Verb::Info(args) => info::run(args, &session),
-        Verb::Bench(args) => bench::run(args, &session),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(unsafe_code, reason = "a setting of the allocator's C library")]
+    fn the_delay_is_the_setting_that_changes() {
+        // SAFETY: reads one number of a table, under an index that exists.
+        let delay = || unsafe { libmimalloc_sys::mi_option_get(PURGE_DELAY) };
+        assert!(delay() > 0, "milliseconds");
+        keep_freed_memory(Keep::ForASecond);
+        assert_eq!(delay(), 1000);
+        keep_freed_memory(Keep::Always);
+        assert_eq!(delay(), -1);
     }
 }

@@ -1,5 +1,6 @@
 //! What the verbs share: threads, device, notes on standard error, results on standard output.
 
+use std::error::Error as _;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::OnceLock;
@@ -16,7 +17,7 @@ pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The command cannot be carried out as it was typed: exit code 2.
 #[derive(Debug)]
-pub(crate) struct UsageError(String);
+pub struct UsageError(String);
 
 impl std::fmt::Display for UsageError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -70,13 +71,19 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Starts the thread pool.
+    /// Starts the thread pool. Where another front end has started it before, it stays as it is.
     pub(crate) fn open(common: &Common) -> Result<Self> {
         let threads = common.threads.map_or(0, usize::from);
-        rayon::ThreadPoolBuilder::new()
+        let started = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
-            .build_global()
-            .context("starting the threads; try fewer with --threads")?;
+            .build_global();
+        // Only an error of the system has a source: any other says that the pool is there already.
+        match started {
+            Err(error) if error.source().is_some() || common.threads.is_some() => {
+                return Err(error).context("starting the threads; try fewer with --threads");
+            }
+            Ok(()) | Err(_) => {}
+        }
         Ok(Self {
             quiet: common.quiet,
             verbose: common.verbose,
@@ -84,6 +91,17 @@ impl Session {
             device: common.device,
             opened: OnceLock::new(),
         })
+    }
+
+    /// Without a terminal: nothing is told, and the thread pool is left to whoever uses it first.
+    pub(crate) fn silent(device: Option<DeviceChoice>) -> Self {
+        Self {
+            quiet: true,
+            verbose: false,
+            json: true,
+            device,
+            opened: OnceLock::new(),
+        }
     }
 
     /// The device of `--device`, opened when first asked for.

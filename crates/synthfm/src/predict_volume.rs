@@ -3,21 +3,22 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use synthfm_image::{
-    ImageFile, LabelFile, LabelVolume, Plane, Presentation, RgbImage, ScanInfo, Segment,
-    Segmentation, Size, Volume, WriteOptions, draw, open_scan, write_json, write_rgb_png,
-    write_segmentation,
+    ImageFile, LabelFile, LabelVolume, Plane, Presentation, RgbImage, Scan, ScanInfo, Segment,
+    Segmentation, Size, Volume, WindowChoice, WriteOptions, draw, open_scan, write_json,
+    write_rgb_png, write_segmentation,
 };
 use synthfm_sam::{Carried, CarryPolicy, Predictor, Prompts};
 
 use crate::cache::CacheArgs;
 use crate::cli::PredictArgs;
-use crate::frame::{Corners, Position, region, slice_of, spot};
+use crate::frame::{Corners, Frame, Position, region, slice_of, spot};
 use crate::input::{Place, View, no_window};
 use crate::interrupt;
 use crate::model::Model;
@@ -37,13 +38,32 @@ const PROMPTED_COLOUR: draw::Colour = [60, 160, 255];
 const MASK_OPACITY: f32 = 0.4;
 
 /// The volume with how it is looked at.
-struct Looked<'a> {
+pub(crate) struct Looked<'a> {
     volume: &'a Volume,
     plane: Plane,
     shown: Presentation,
 }
 
 impl Looked<'_> {
+    /// The volume as `view` shows it.
+    pub(crate) fn new<'a>(
+        path: &Path,
+        scan: &'a Scan,
+        plane: Plane,
+        window: Option<&WindowChoice>,
+    ) -> Result<Looked<'a>> {
+        let ImageFile::Volume(volume) = &scan.content else {
+            let path = path.display();
+            return Err(usage(format!("--volume: {path} is a picture")));
+        };
+        let shown = Presentation::of_volume(volume, &scan.info, window);
+        Ok(Looked {
+            volume,
+            plane,
+            shown: shown.map_err(|error| no_window(path, &error))?,
+        })
+    }
+
     fn count(&self) -> usize {
         self.volume.geometry().slice_count(self.plane)
     }
@@ -55,6 +75,39 @@ impl Looked<'_> {
     fn slice(&self, index: usize) -> synthfm_image::Result<RgbImage> {
         let slice = self.volume.slice(self.plane, index)?;
         self.shown.apply(&slice.image)
+    }
+
+    /// Asks the model about slice after slice until `stop` is set; `tell` hears of every answer.
+    pub(crate) fn carry(
+        &self,
+        predictor: &mut Predictor,
+        prompted: &BTreeMap<usize, Prompts>,
+        stop: &AtomicBool,
+        mut tell: impl FnMut(),
+    ) -> Result<Carried> {
+        Ok(predictor.carry(
+            prompted,
+            0..self.count(),
+            &CarryPolicy::default(),
+            |index| Ok(self.slice(index)?),
+            |_, _| {
+                tell();
+                if stop.load(Relaxed) {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            },
+        )?)
+    }
+
+    /// The structure as a volume of labels.
+    pub(crate) fn labels(&self, carried: &Carried) -> Result<LabelVolume> {
+        let mut labels = LabelVolume::zeros(self.volume.geometry().clone());
+        for (&index, answer) in &carried.slices {
+            labels.insert_slice(self.plane, index, &answer.mask, LABEL)?;
+        }
+        Ok(labels)
     }
 
     /// What a record says about how the volume was looked at.
@@ -79,20 +132,22 @@ pub(crate) fn run(args: &PredictArgs, session: &Session) -> Result<()> {
     let record_path = check_paths(args)?;
     let view = View::from(&args.view);
     let scan = open_scan(&args.input, &view.open)?;
-    let ImageFile::Volume(volume) = &scan.content else {
-        let path = args.input.display();
-        return Err(usage(format!("--volume: {path} is a picture")));
-    };
-    let shown = Presentation::of_volume(volume, &scan.info, view.window.as_ref());
-    let looked = Looked {
-        volume,
-        plane: view.plane,
-        shown: shown.map_err(|error| no_window(&args.input, &error))?,
-    };
+    let looked = Looked::new(&args.input, &scan, view.plane, view.window.as_ref())?;
     for note in &scan.info.warnings {
         session.note(&format!("note: {note}"));
     }
-    let (prompted, marks) = prompts(args, &scan.content, &looked)?;
+    let positive = args.point.iter().map(|&point| (point, true));
+    let negative = args.negative.iter().map(|&point| (point, false));
+    let wanted = Wanted {
+        points: positive.chain(negative).collect(),
+        corners: args.box_,
+        frame: args.frame,
+        slice: args.view.slice,
+    };
+    let (mut prompted, marks) = wanted.prompts(&scan.content, &looked)?;
+    if let Some(path) = &args.mask_prompt {
+        add_masks(path, &looked, &mut prompted)?;
+    }
     check_outputs(args, &scan.info)?;
     let model = Model::open(args.model.as_deref())?;
     check_output(args, model.file.config())?;
@@ -168,20 +223,7 @@ fn carry(
 ) -> Result<Carried> {
     let stop = interrupt::flag()?;
     let progress = bar(session, looked.count() as u64, "slices");
-    let carried = predictor.carry(
-        prompted,
-        0..looked.count(),
-        &CarryPolicy::default(),
-        |index| Ok(looked.slice(index)?),
-        |_, _| {
-            progress.inc(1);
-            if stop.load(Relaxed) {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
-        },
-    )?;
+    let carried = looked.carry(predictor, prompted, &stop, || progress.inc(1))?;
     progress.finish_and_clear();
     if carried.stopped {
         let count = carried.slices.len();
@@ -198,10 +240,7 @@ fn write(
     info: &ScanInfo,
     session: &Session,
 ) -> Result<usize> {
-    let mut labels = LabelVolume::zeros(looked.volume.geometry().clone());
-    for (&index, answer) in &carried.slices {
-        labels.insert_slice(looked.plane, index, &answer.mask, LABEL)?;
-    }
+    let labels = looked.labels(carried)?;
     let voxels = labels.data().iter().filter(|&&v| v != 0).count();
     let segmentation = Segmentation {
         labels: LabelFile::Volume(labels),
@@ -223,17 +262,49 @@ fn write(
     Ok(voxels)
 }
 
-/// The prompts of each slice that has some, and where they lie.
-fn prompts(
-    args: &PredictArgs,
-    content: &ImageFile,
-    looked: &Looked,
-) -> Result<(BTreeMap<usize, Prompts>, Marks)> {
-    let mut all: BTreeMap<usize, Prompts> = BTreeMap::new();
-    let mut marks = Marks::default();
-    let slice_at = |positions: &[Position]| -> Result<usize> {
-        let found = slice_of(content, looked.plane, args.frame, positions)?;
-        let slice = found.or(args.view.slice);
+/// What is asked of a volume beside a mask.
+pub(crate) struct Wanted {
+    /// Clicks; `true` on the structure.
+    pub(crate) points: Vec<(Position, bool)>,
+    pub(crate) corners: Option<Corners>,
+    pub(crate) frame: Frame,
+    /// The slice of clicks and boxes that do not name one.
+    pub(crate) slice: Option<usize>,
+}
+
+impl Wanted {
+    /// The prompts of each slice that has some, and where they lie.
+    pub(crate) fn prompts(
+        &self,
+        content: &ImageFile,
+        looked: &Looked,
+    ) -> Result<(BTreeMap<usize, Prompts>, Marks)> {
+        let mut all: BTreeMap<usize, Prompts> = BTreeMap::new();
+        let mut marks = Marks::default();
+        for &(position, on) in &self.points {
+            let slice = self.slice_at(content, looked, &[position])?;
+            let spot = spot(&looked.place(slice), looked.size(), self.frame, position)?;
+            all.entry(slice).or_default().points.push((spot.pixel, on));
+            marks.push_point(&spot);
+        }
+        if let Some(corners @ Corners(both)) = self.corners {
+            let slice = self.slice_at(content, looked, &both)?;
+            let (found, spots) = region(&looked.place(slice), self.frame, corners)?;
+            all.entry(slice).or_default().box_ = Some(found);
+            marks.set_box(&spots);
+        }
+        Ok((all, marks))
+    }
+
+    /// The slice that positions lie on.
+    fn slice_at(
+        &self,
+        content: &ImageFile,
+        looked: &Looked,
+        positions: &[Position],
+    ) -> Result<usize> {
+        let found = slice_of(content, looked.plane, self.frame, positions)?;
+        let slice = found.or(self.slice);
         let slice = slice.ok_or_else(|| {
             usage("--volume: give points in space (three numbers), or their slice with --slice")
         })?;
@@ -245,25 +316,7 @@ fn prompts(
             );
         }
         Ok(slice)
-    };
-    let positive = args.point.iter().map(|&point| (point, true));
-    let negative = args.negative.iter().map(|&point| (point, false));
-    for (position, on) in positive.chain(negative) {
-        let slice = slice_at(&[position])?;
-        let spot = spot(&looked.place(slice), looked.size(), args.frame, position)?;
-        all.entry(slice).or_default().points.push((spot.pixel, on));
-        marks.push_point(&spot);
     }
-    if let Some(corners @ Corners(both)) = args.box_ {
-        let slice = slice_at(&both)?;
-        let (found, spots) = region(&looked.place(slice), args.frame, corners)?;
-        all.entry(slice).or_default().box_ = Some(found);
-        marks.set_box(&spots);
-    }
-    if let Some(path) = &args.mask_prompt {
-        add_masks(path, looked, &mut all)?;
-    }
-    Ok((all, marks))
 }
 
 /// Takes every slice of a mask that holds something as a prompt of that slice.
@@ -277,6 +330,15 @@ fn add_masks(path: &Path, looked: &Looked, all: &mut BTreeMap<usize, Prompts>) -
     if let Some(note) = note {
         synthfm_image::tell(&format!("note: {}: {note}", path.display()));
     }
+    add_labels(&labels, looked, all).with_context(|| path.display().to_string())
+}
+
+/// Takes every slice of labels on the volume's grid that holds something as a prompt of that slice.
+pub(crate) fn add_labels(
+    labels: &LabelVolume,
+    looked: &Looked,
+    all: &mut BTreeMap<usize, Prompts>,
+) -> Result<()> {
     let mut found = false;
     for index in 0..looked.count() {
         let slice = labels.slice(looked.plane, index)?;
@@ -288,7 +350,7 @@ fn add_masks(path: &Path, looked: &Looked, all: &mut BTreeMap<usize, Prompts>) -
         }
     }
     if !found {
-        bail!("{}: the mask is empty", path.display());
+        bail!("the mask is empty");
     }
     Ok(())
 }

@@ -259,6 +259,15 @@ impl Predictor {
         self.image = Some(image);
     }
 
+    /// The same without an image.
+    #[must_use]
+    pub fn without_image(self) -> Self {
+        Self {
+            image: None,
+            ..self
+        }
+    }
+
     /// Encodes an image without keeping it, and without a look into the cache.
     ///
     /// # Errors

@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use serde_json::{Value, json};
 use synthfm_eval::SamSegmenter;
@@ -55,10 +56,23 @@ pub(crate) fn run(args: &EvaluateArgs, session: &Session) -> Result<()> {
     if let Some(files) = &args.compare {
         return compare(args, files, session);
     }
+    execute(args, session, None, |value, report| {
+        session.print(value, || report.text())
+    })
+}
+
+/// Evaluates and writes the report, which is handed to `print` as `--json` shows it. `stop` ends the work, by default
+/// Ctrl-C.
+pub(crate) fn execute(
+    args: &EvaluateArgs,
+    session: &Session,
+    stop: Option<&AtomicBool>,
+    print: impl FnOnce(&Value, &Report) -> Result<()>,
+) -> Result<()> {
     let out = args
         .out
         .as_ref()
-        .expect("clap requires --out without --compare");
+        .context("--out is missing: name the folder of the report")?;
     let options = args.options();
     options.validate()?;
     if args.study == Some(args::StudyName::Ablation) && args.model.len() < 2 {
@@ -92,7 +106,7 @@ pub(crate) fn run(args: &EvaluateArgs, session: &Session) -> Result<()> {
         save_masks: args.save_masks,
         replay: replay.as_ref(),
     };
-    let found = evaluated(&datasets, &segmenters, &options, &run, session)?;
+    let found = evaluated(&datasets, &segmenters, &options, &run, session, stop)?;
     record.rows_from_earlier_run = found.rows_kept;
     record.seconds = started.elapsed().as_secs_f64();
     let report = Report::new(&found, &options).with_study(args.study.map(Into::into));
@@ -102,7 +116,7 @@ pub(crate) fn run(args: &EvaluateArgs, session: &Session) -> Result<()> {
         "lines": report.lines(),
         "comparisons": report.comparisons(),
     });
-    session.print(&value, || report.text())?;
+    print(&value, &report)?;
     session.note(&format!(
         "{}: report.html, results.csv, summary.json",
         out.display()
@@ -261,8 +275,13 @@ fn evaluated(
     options: &Options,
     run: &RunOptions,
     session: &Session,
+    stop: Option<&AtomicBool>,
 ) -> Result<Evaluation> {
-    let stop = interrupt::flag()?;
+    let interrupted = if stop.is_none() {
+        interrupt::flag()?
+    } else {
+        Arc::default()
+    };
     let counter = Counter::new(session, "cases");
     let found = evaluate(
         datasets,
@@ -270,7 +289,7 @@ fn evaluated(
         options,
         run,
         |progress| counter.set(progress.done, progress.total, progress.kept, &progress.last),
-        &stop,
+        stop.unwrap_or(&interrupted),
     )?;
     drop(counter);
     if found.stopped {

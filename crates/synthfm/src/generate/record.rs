@@ -4,12 +4,10 @@
 //! partly covered keeps its whole mask: as a picture of its own, in the archive, or as COCO's run lengths. The recipe
 //! comes last: it lists the others with their hashes.
 
-use std::cmp::Reverse;
-
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use synthfm_image::{
-    GreyDepth, LabelMap, Mask, compressed_rle, encode_grey_png, encode_label_png, encode_mask_png,
+    GreyDepth, Mask, compressed_rle, encode_grey_png, encode_label_png, encode_mask_png,
 };
 use synthfm_synth::params::TargetKind;
 use synthfm_synth::{Sample, SampleParams};
@@ -88,7 +86,7 @@ pub(super) fn recipe_name(format: Format, index: u64) -> String {
 /// The files of a sample, the recipe last.
 pub(super) fn files(format: Format, params: &SampleParams, sample: &Sample) -> Result<Vec<File>> {
     let case = case_name(params.index);
-    let labels = target_labels(sample);
+    let labels = sample.target_labels();
     let mut files = Vec::new();
     let mut targets = Vec::new();
     for (label, target) in (1u16..).zip(&sample.targets) {
@@ -165,26 +163,9 @@ fn coco_mask(mask: &Mask) -> CocoMask {
     }
 }
 
-/// Targets numbered from 1; smaller ones hide larger ones.
-fn target_labels(sample: &Sample) -> LabelMap {
-    let mut order: Vec<(u16, &Mask)> = (1u16..)
-        .zip(sample.targets.iter().map(|t| &t.mask))
-        .collect();
-    order.sort_by_key(|&(label, mask)| (Reverse(mask.area()), label));
-    let mut labels = LabelMap::zeros(sample.image.size());
-    for (label, mask) in order {
-        for (value, &inside) in labels.data_mut().iter_mut().zip(mask.data()) {
-            if inside {
-                *value = label;
-            }
-        }
-    }
-    labels
-}
-
 #[cfg(test)]
 mod tests {
-    use synthfm_image::{Image, Size};
+    use synthfm_image::{Image, LabelMap, Size};
     use synthfm_synth::{GeneratorConfig, Target};
 
     use super::*;
@@ -221,7 +202,7 @@ mod tests {
 
     #[test]
     fn smaller_targets_lie_on_top_and_covered_ones_keep_their_mask() {
-        assert_eq!(target_labels(&sample().1).data(), [2, 1, 2, 0]);
+        assert_eq!(sample().1.target_labels().data(), [2, 1, 2, 0]);
         for (format, mask, others) in [
             (
                 Format::Nnunet,

@@ -1,0 +1,3 @@
+from collections.abc import Sequence
+
+def _main(argv: Sequence[str] | None = None) -> int: ...
