@@ -1,20 +1,22 @@
 #!/usr/bin/env python3
-"""Compares the program with Meta's and MobileSAM's own Python code at full size, with random weights.
+"""Compares the program with Meta's (SAM, SAM 2.1) and MobileSAM's own Python code at full size, with random weights.
 
     python -m venv env && env/bin/pip install torch torchvision segment-anything mobilesam-mirror timm safetensors pillow \
         onnx onnxruntime
-    env/bin/python tools/parity.py target/release/synthfm vit_t vit_b [vit_l vit_h] [--threads 2] [--no-bf16] [--no-onnx]
+    SAM2_BUILD_CUDA=0 env/bin/pip install --no-build-isolation sam2
+    env/bin/python tools/parity.py target/release/synthfm vit_t vit_b [vit_l vit_h sam2_tiny sam2_small sam2_base_plus \
+        sam2_large] [--threads 2] [--no-bf16] [--no-onnx]
 
 For each model: random weights (every zero-initialised table and batch normalisation's statistics included) are saved as
 a .pth, `synthfm embed` and `synthfm predict` run on one non-square image, and PyTorch runs on the same. Printed:
 
-  embedding   largest difference over the largest magnitude, in f32 and in bf16
+  embedding   largest difference over the largest magnitude, in f32 and in bf16; with SAM 2's finer maps, the worst of them
   masks       share of equal pixels over all prompts (clicks, boxes, both) and that of the worst prompt in f32, and over
               all prompts in bf16
   foreground  share of pixels above the threshold, which tells whether the masks could differ at all
   export      whether `models export` to pth and safetensors is loaded strictly, and bit for bit, by their code
   onnx        `models export --format onnx` through onnx.checker and ONNX Runtime against their code, embedding and the
-              worst prompt's masks (SamOnnxModel with return_single_mask) as above; left out with --no-onnx
+              worst prompt's masks (SamOnnxModel with return_single_mask) as above; left out with --no-onnx and for SAM 2
   seconds     encoding: ours, PyTorch's (both with --threads; the first call of a process)
   memory      peak of `synthfm models verify`, which loads every weight, over the file's size
 
@@ -50,6 +52,9 @@ PROMPTS = [
 ]
 
 
+SAM2 = {"sam2_tiny": "t", "sam2_small": "s", "sam2_base_plus": "b+", "sam2_large": "l"}
+
+
 def package(name):
     if name == "vit_t":
         import mobile_sam
@@ -58,7 +63,17 @@ def package(name):
     return segment_anything
 
 
+def build_sam2(name, checkpoint=None):
+    """SAM 2.1 as `build_sam2` builds it for its image predictor; `load_state_dict` is strict."""
+    from sam2.build_sam import build_sam2
+
+    config = f"configs/sam2.1/sam2.1_hiera_{SAM2[name]}.yaml"
+    return build_sam2(config, checkpoint and str(checkpoint), device="cpu").eval()
+
+
 def build(name, checkpoint=None):
+    if name in SAM2:
+        return build_sam2(name, checkpoint)
     sam = package(name).sam_model_registry[name](checkpoint=checkpoint)
     return sam.eval()  # once more: MobileSAM's attention copies its biases at this moment
 
@@ -69,7 +84,8 @@ def randomise(sam, seed):
     with torch.no_grad():
         for key, p in sam.named_parameters():
             # A wider spread of the tokens lets the random masks cross their threshold.
-            spread = 0.3 if key.startswith(("prompt_encoder", "mask_decoder.mask_tokens")) else 0.02
+            wide = ("prompt_encoder", "sam_prompt_encoder", "mask_decoder.mask_tokens", "sam_mask_decoder.mask_tokens")
+            spread = 0.3 if key.startswith(wide) else 0.02
             p.add_(spread * torch.randn(p.shape, generator=generator))
         for key, buffer in sam.named_buffers():
             if key.endswith("running_mean"):
@@ -107,9 +123,14 @@ def peak_memory(command):
 
 
 def reference(name, checkpoint, image):
-    """Embedding, masks of every prompt, seconds, and what ONNX Runtime is given and should return."""
+    """Maps of the embedding, masks of every prompt, seconds, and what ONNX Runtime is given and should return."""
     sam = build(name, checkpoint)
-    predictor = package(name).SamPredictor(sam)
+    if name in SAM2:
+        from sam2.sam2_image_predictor import SAM2ImagePredictor
+
+        predictor = SAM2ImagePredictor(sam)
+    else:
+        predictor = package(name).SamPredictor(sam)
     started = time.perf_counter()
     predictor.set_image(image)
     seconds = time.perf_counter() - started
@@ -120,17 +141,28 @@ def reference(name, checkpoint, image):
             point_labels=np.array(prompt["point_labels"]) if "points" in prompt else None,
             box=np.array(prompt["box"]) if "box" in prompt else None,
             multimask_output=False)
-        masks[prompt["id"]] = mask[0]
-    return predictor.get_image_embedding().numpy(), masks, seconds, onnx_reference(sam, predictor, image)
+        masks[prompt["id"]] = mask[0] > 0
+    maps = {"image_embedding": predictor.get_image_embedding().numpy()}
+    if name in SAM2:
+        finer = predictor._features["high_res_feats"]
+        maps["high_res.quarter"], maps["high_res.half"] = (level.numpy() for level in finer)
+        return maps, masks, seconds, None
+    return maps, masks, seconds, onnx_reference(sam, predictor, image)
+
+
+def state_of(name, path):
+    """A .pth's state dict, which lies under a key in SAM 2's files."""
+    state = torch.load(path, weights_only=True)
+    return state["model"] if name in SAM2 else state
 
 
 def exports_load(run, name, checkpoint, work):
-    original = torch.load(checkpoint, weights_only=True)
+    original = state_of(name, checkpoint)
     for form in ("pth", "safetensors"):
         exported = work / f"exported.{form}"
         run("models", "export", checkpoint, exported, "--format", form)
-        state = torch.load(exported, weights_only=True) if form == "pth" else load_file(exported)
-        build(name).load_state_dict(state, strict=True)
+        state = state_of(name, exported) if form == "pth" else load_file(exported)
+        build(name, exported if name in SAM2 and form == "pth" else None).load_state_dict(state, strict=True)
         # MobileSAM's head and counters have no influence and are not kept.
         unused = ("image_encoder.head.", "image_encoder.norm_head.")
         for key, value in original.items():
@@ -203,18 +235,21 @@ def ours(run, checkpoint, precision, expected, work):
     options = ("--model", checkpoint, "--precision", precision)
     embedded = run("embed", work / "image.png", "-o", work / "embedding.safetensors", *options)
     run("predict", work, "--prompts", work / "prompts.json", "-o", work / "masks", *options)
-    embedding = load_file(work / "embedding.safetensors")["image_embedding"].numpy()
+    maps = load_file(work / "embedding.safetensors")
+    off = [np.abs(maps[key].numpy() - value).max() / np.abs(value).max() for key, value in theirs.items()]
     equal = {}
     for prompt in PROMPTS:
         got = np.asarray(Image.open(work / "masks" / f"image__{prompt['id']}.png")) > 0
         equal[prompt["id"]] = (got == masks[prompt["id"]]).mean()
-    return np.abs(embedding - theirs).max() / np.abs(theirs).max(), equal, embedded["encode_ms"] / 1e3
+    return max(off), equal, embedded["encode_ms"] / 1e3
 
 
 def compare(args, name, image, work):
     checkpoint = work / f"{name}.pth"
     torch.manual_seed(args.seed)
-    torch.save(randomise(build(name), args.seed).state_dict(), checkpoint)
+    state = randomise(build(name), args.seed).state_dict()
+    torch.save({"model": state} if name in SAM2 else state, checkpoint)
+    del state
 
     def run(*command):
         command = [args.synthfm, *map(str, command), "--threads", str(args.threads), "--quiet", "--json"]
@@ -231,8 +266,8 @@ def compare(args, name, image, work):
         half_difference, half_equal, _ = ours(run, checkpoint, "bf16", (theirs, masks), work)
         half = f"{half_difference:.1e}, {100 * np.mean(list(half_equal.values())):.2f} %"
     onnx = "not asked for"
-    if args.onnx:
-        onnx_difference, onnx_equal = onnx_agrees(run, checkpoint, (theirs, for_onnx), work)
+    if args.onnx and for_onnx:
+        onnx_difference, onnx_equal = onnx_agrees(run, checkpoint, (theirs["image_embedding"], for_onnx), work)
         onnx = f"{onnx_difference:.1e}, {100 * onnx_equal:.3f} %"
         fine = fine and onnx_difference <= 1e-3 and onnx_equal >= 0.999
     foreground = [mask.mean() for mask in masks.values()]
@@ -248,7 +283,7 @@ def compare(args, name, image, work):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("synthfm", type=os.path.abspath)
-    parser.add_argument("models", nargs="+", choices=["vit_t", "vit_b", "vit_l", "vit_h"])
+    parser.add_argument("models", nargs="+", choices=["vit_t", "vit_b", "vit_l", "vit_h", *SAM2])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--no-bf16", dest="bf16", action="store_false", help="for processors without AVX512-BF16")

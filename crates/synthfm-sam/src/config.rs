@@ -1,12 +1,14 @@
 //! Every number of a SAM (`build_sam.py`; Kirillov et al. 2023, appendix A), in one place.
 //!
-//! The presets are Meta's three models and MobileSAM; any other combination that [`SamConfig::validate`] accepts
+//! The presets are Meta's models and MobileSAM; any other combination that [`SamConfig::validate`] accepts
 //! builds too. The configuration is stored as JSON beside or inside the weights, so that a model file
 //! is enough to rebuild the model.
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::hiera::{self, HieraConfig};
+use crate::memory::MemoryConfig;
 use crate::small_encoder::{self, SmallEncoderConfig};
 use crate::tiny_vit::{self, TinyVitConfig};
 
@@ -43,8 +45,8 @@ pub struct SamConfig {
     pub iou_head_hidden_dim: usize,
     /// Masks of a multi-mask answer.
     pub num_multimask_outputs: usize,
-    /// Whether the encoder also delivers finer maps, which the mask decoder adds while upscaling
-    /// (as in SAM 2).
+    /// Whether the encoder also delivers finer maps, which the mask decoder adds while upscaling:
+    /// SAM 2's encoder and our own.
     pub high_res_features: bool,
     /// Residual blocks that join prompts drawn as maps with the embedding, in our own models; 0 (SAM)
     /// leaves prompts to their tokens alone.
@@ -61,6 +63,9 @@ pub struct SamConfig {
     /// Whether the alternatives of one of our own models were trained ([`SamConfig::has_alternatives`]).
     #[serde(default, skip_serializing_if = "is_default")]
     pub alternatives: bool,
+    /// SAM 2's memory of earlier frames; with its encoder, and only with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<MemoryConfig>,
     /// How an image becomes the input.
     #[serde(default, skip_serializing_if = "is_default")]
     pub preparation: Preparation,
@@ -80,6 +85,9 @@ pub enum Preparation {
     /// Both sides fit, each with its own scale; the smallest value becomes 0 and the largest 1
     /// (`MedSAM`, Ma et al. 2024, `MedSAM_Inference.py`).
     MedSam,
+    /// Both sides fit, each with its own scale, without rounding to 8 bits; `pixel_mean` and `pixel_std` normalise
+    /// (SAM 2, `sam2/utils/transforms.py`).
+    Sam2,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -94,6 +102,8 @@ pub enum EncoderConfig {
     Vit(VitConfig),
     /// MobileSAM's `TinyViT`.
     TinyVit(TinyVitConfig),
+    /// SAM 2's Hiera with its feature pyramid.
+    Hiera(HieraConfig),
     /// The compact encoder of this project.
     Small(SmallEncoderConfig),
 }
@@ -139,6 +149,59 @@ impl SamConfig {
         Self::with_encoder(1024, EncoderConfig::TinyVit(TinyVitConfig::default()))
     }
 
+    /// SAM 2.1 tiny (`sam2.1_hiera_tiny.pt`).
+    pub fn sam2_tiny() -> Self {
+        Self::sam2(HieraConfig::tiny(), MemoryConfig::default())
+    }
+
+    /// SAM 2.1 small (`sam2.1_hiera_small.pt`).
+    pub fn sam2_small() -> Self {
+        Self::sam2(HieraConfig::small(), MemoryConfig::default())
+    }
+
+    /// SAM 2.1 base plus (`sam2.1_hiera_base_plus.pt`).
+    pub fn sam2_base_plus() -> Self {
+        Self::sam2(HieraConfig::base_plus(), MemoryConfig::default())
+    }
+
+    /// SAM 2.1 large (`sam2.1_hiera_large.pt`).
+    pub fn sam2_large() -> Self {
+        Self::sam2(HieraConfig::large(), MemoryConfig::default())
+    }
+
+    /// Any SAM 2.
+    pub fn sam2(hiera: HieraConfig, memory: MemoryConfig) -> Self {
+        Self {
+            high_res_features: true,
+            memory: Some(memory),
+            preparation: Preparation::Sam2,
+            ..Self::with_encoder(1024, EncoderConfig::Hiera(hiera))
+        }
+    }
+
+    /// Every published model with its name in reports.
+    pub(crate) fn published() -> Vec<(&'static str, Self)> {
+        let [tiny, small, base_plus, large] = HieraConfig::published();
+        let (old, new) = (MemoryConfig::version_2_0(), MemoryConfig::default());
+        vec![
+            ("vit_b", Self::vit_b()),
+            ("vit_l", Self::vit_l()),
+            ("vit_h", Self::vit_h()),
+            ("vit_t", Self::vit_t()),
+            ("sam2.1_tiny", Self::sam2(tiny.clone(), new.clone())),
+            ("sam2.1_small", Self::sam2(small.clone(), new.clone())),
+            (
+                "sam2.1_base_plus",
+                Self::sam2(base_plus.clone(), new.clone()),
+            ),
+            ("sam2.1_large", Self::sam2(large.clone(), new)),
+            ("sam2_tiny", Self::sam2(tiny, old.clone())),
+            ("sam2_small", Self::sam2(small, old.clone())),
+            ("sam2_base_plus", Self::sam2(base_plus, old.clone())),
+            ("sam2_large", Self::sam2(large, old)),
+        ]
+    }
+
     fn meta(embed_dim: usize, depth: usize, num_heads: usize, global: Vec<usize>) -> Self {
         Self::with_encoder(
             1024,
@@ -171,6 +234,7 @@ impl SamConfig {
             click_reach: false,
             mask_refiner: 0,
             alternatives: false,
+            memory: None,
             preparation: Preparation::Sam,
             pixel_mean: [123.675, 116.28, 103.53],
             pixel_std: [58.395, 57.12, 57.375],
@@ -180,6 +244,11 @@ impl SamConfig {
     /// Whether the model is one of our own, which take prompts as maps.
     pub const fn is_own(&self) -> bool {
         self.dense_prompts > 0
+    }
+
+    /// Whether the model is a SAM 2: its encoder comes with its decoder and its memory.
+    pub const fn is_sam2(&self) -> bool {
+        matches!(self.encoder, EncoderConfig::Hiera(_))
     }
 
     /// Whether a multi-mask answer means something: SAM's models are trained for one, our own where `alternatives` says so.
@@ -192,6 +261,7 @@ impl SamConfig {
         match &self.encoder {
             EncoderConfig::Vit(vit) => self.image_size / vit.patch_size.max(1),
             EncoderConfig::TinyVit(_) => self.image_size / tiny_vit::STRIDE,
+            EncoderConfig::Hiera(_) => self.image_size / hiera::STRIDE,
             EncoderConfig::Small(_) => self.image_size / small_encoder::STRIDE,
         }
     }
@@ -287,9 +357,13 @@ impl SamConfig {
             "pixel_std",
             || format!("must be positive, got {:?}", self.pixel_std),
         )?;
+        check(self.memory.is_some() == self.is_sam2(), "memory", || {
+            "belongs to SAM 2's encoder".to_owned()
+        })?;
         match &self.encoder {
             EncoderConfig::Vit(vit) => vit.validate(self),
             EncoderConfig::TinyVit(tiny) => validate_tiny(tiny, self),
+            EncoderConfig::Hiera(hiera) => validate_hiera(hiera, self),
             EncoderConfig::Small(small) => validate_small(small, self),
         }
     }
@@ -405,6 +479,73 @@ fn validate_tiny(tiny: &TinyVitConfig, config: &SamConfig) -> Result<()> {
     (1..=3).try_for_each(|stage| in_range("encoder.mlp_ratio", tiny.mlp_dim(stage), MAX_WIDTH))
 }
 
+fn validate_hiera(hiera: &HieraConfig, config: &SamConfig) -> Result<()> {
+    let coarsest = 2 * hiera::STRIDE;
+    let [window, ..] = hiera.window_spec;
+    check(
+        config.image_size.is_multiple_of(coarsest)
+            && (config.image_size / 4).is_multiple_of(window.max(1)),
+        "image_size",
+        || {
+            format!(
+                "must be a multiple of {coarsest} and of four windows of the first stage ({window}), got {}",
+                config.image_size
+            )
+        },
+    )?;
+    check(config.high_res_features, "high_res_features", || {
+        "must be true: SAM 2's encoder delivers finer maps".to_owned()
+    })?;
+    in_range("encoder.embed_dim", hiera.embed_dim, MAX_WIDTH / 8)?;
+    for depth in hiera.stages {
+        in_range("encoder.stages", depth, MAX_DEPTH)?;
+    }
+    let heads = hiera.num_heads;
+    check(
+        heads > 0 && hiera.embed_dim.is_multiple_of(heads),
+        "encoder.num_heads",
+        || format!("must divide embed_dim ({}), got {heads}", hiera.embed_dim),
+    )?;
+    for side in hiera.window_spec {
+        in_range("encoder.window_spec", side, MAX_IMAGE_SIZE)?;
+    }
+    for side in hiera.window_pos_embed_bkg_spatial_size {
+        in_range(
+            "encoder.window_pos_embed_bkg_spatial_size",
+            side,
+            MAX_WINDOW,
+        )?;
+    }
+    let blocks = hiera.blocks();
+    check(
+        hiera.global_att_blocks.iter().all(|&i| i < blocks.len()),
+        "encoder.global_att_blocks",
+        || {
+            let (depth, found) = (blocks.len(), &hiera.global_att_blocks);
+            format!("must be below the number of blocks {depth}, got {found:?}")
+        },
+    )?;
+    // Queries are pooled inside windows.
+    check(
+        blocks
+            .iter()
+            .filter(|block| block.pooled)
+            .all(|block| block.window.is_some_and(|side| side.is_multiple_of(2))),
+        "encoder.window_spec",
+        || "the first block of a stage needs windows of an even side".to_owned(),
+    )?;
+    let memory = config.memory.clone().unwrap_or_default();
+    in_range("memory.frames", memory.frames, MAX_WINDOW)?;
+    in_range("memory.dim", memory.dim, MAX_WIDTH)?;
+    in_range(
+        "memory.attention_layers",
+        memory.attention_layers,
+        MAX_DEPTH,
+    )?;
+    in_range("memory.feedforward_dim", memory.feedforward_dim, MAX_WIDTH)?;
+    in_range("memory.fuser_layers", memory.fuser_layers, MAX_DEPTH)
+}
+
 fn validate_small(small: &SmallEncoderConfig, config: &SamConfig) -> Result<()> {
     let coarsest = 2 * small_encoder::STRIDE;
     check(
@@ -463,12 +604,7 @@ mod tests {
 
     #[test]
     fn presets_are_valid_and_survive_json() {
-        for config in [
-            SamConfig::vit_b(),
-            SamConfig::vit_l(),
-            SamConfig::vit_h(),
-            SamConfig::vit_t(),
-        ] {
+        for (_, config) in SamConfig::published() {
             assert_eq!(SamConfig::from_json(&config.to_json()).unwrap(), config);
             assert_eq!((config.embedding_side(), config.low_res_side()), (64, 256));
         }

@@ -85,12 +85,19 @@ pub enum Error {
         path: PathBuf,
     },
 
-    /// A model whose encoder the Python code of SAM and MobileSAM, and tools that go by it, do not have.
+    /// A model whose encoder the Python code of SAM, SAM 2 and MobileSAM, and tools that go by it, do not have.
     #[error(
-        "the code of SAM and MobileSAM, by which other programs go, has no such encoder: only vit_b, vit_l, \
-         vit_h, vit_t and other sizes of these can be exported; `models convert` writes any model"
+        "the code of SAM, SAM 2 and MobileSAM, by which other programs go, has no such encoder: only vit_b, vit_l, \
+         vit_h, vit_t, SAM 2 and other sizes of these can be exported; `models convert` writes any model"
     )]
     NotPublished,
+
+    /// A SAM 2 was to be exported to ONNX.
+    #[error(
+        "SAM 2 is not exported to ONNX: tools differ in the form that they expect of it; `--format pth` and `--format \
+         safetensors` write files for SAM 2's own code"
+    )]
+    Sam2Onnx,
 
     /// The keys of a weights file are not those of its model.
     #[error("{}: the weights do not fit the model: {differences}", path.display())]

@@ -14,6 +14,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::config::{EncoderConfig, SamConfig, VitConfig};
 use crate::geodesic_clicks::GuidanceImages;
+use crate::hiera::Hiera;
 use crate::layers::{
     LayerNorm, Mlp, PatchConv, apply, apply_residual, bias, channels_first, channels_last,
 };
@@ -40,15 +41,15 @@ pub struct HighRes {
     pub feat_s1: Tensor<4>,
     /// `[B, C/8, 4g, 4g]`
     pub feat_s0: Tensor<4>,
-    /// Mean of the input's channels, `[B, 1, 4g, 4g]`.
-    pub grey: Tensor<4>,
+    /// Mean of the input's channels, `[B, 1, 4g, 4g]`, from our own encoder.
+    pub grey: Option<Tensor<4>>,
     /// Made of `grey` when first asked for, and shared by all prompts.
     guidance: Arc<OnceLock<Vec<GuidanceImages>>>,
 }
 
 impl HighRes {
     /// From the maps.
-    pub fn new(feat_s1: Tensor<4>, feat_s0: Tensor<4>, grey: Tensor<4>) -> Self {
+    pub fn new(feat_s1: Tensor<4>, feat_s0: Tensor<4>, grey: Option<Tensor<4>>) -> Self {
         Self {
             feat_s1,
             feat_s0,
@@ -57,10 +58,11 @@ impl HighRes {
         }
     }
 
-    /// See [`GuidanceImages`]; of each image.
+    /// See [`GuidanceImages`]; of each image, where there is `grey`.
     pub(crate) fn guidance(&self) -> &[GuidanceImages] {
+        let of = |grey: &Tensor<4>| GuidanceImages::of_images(grey.clone());
         self.guidance
-            .get_or_init(|| GuidanceImages::of_images(self.grey.clone()))
+            .get_or_init(|| self.grey.as_ref().map(of).unwrap_or_default())
     }
 }
 
@@ -77,7 +79,7 @@ impl ImageEmbedding {
         let high_res = |maps: HighRes| HighRes {
             feat_s1: change(maps.feat_s1),
             feat_s0: change(maps.feat_s0),
-            grey: change(maps.grey),
+            grey: maps.grey.map(&change),
             guidance: maps.guidance,
         };
         Self {
@@ -89,7 +91,10 @@ impl ImageEmbedding {
     /// All maps, the embedding's first.
     pub fn maps(&self) -> impl Iterator<Item = &Tensor<4>> {
         let finer = self.high_res.iter();
-        let finer = finer.flat_map(|maps| [&maps.feat_s1, &maps.feat_s0, &maps.grey]);
+        let finer = finer.flat_map(|maps| {
+            let two = [&maps.feat_s1, &maps.feat_s0].into_iter();
+            two.chain(&maps.grey)
+        });
         std::iter::once(&self.image_embedding).chain(finer)
     }
 
@@ -97,10 +102,8 @@ impl ImageEmbedding {
     pub fn from_maps(maps: impl IntoIterator<Item = Tensor<4>>) -> Option<Self> {
         let mut maps = maps.into_iter();
         let image_embedding = maps.next()?;
-        let high_res = match (maps.next(), maps.next(), maps.next()) {
-            (Some(feat_s1), Some(feat_s0), Some(grey)) => {
-                Some(HighRes::new(feat_s1, feat_s0, grey))
-            }
+        let high_res = match (maps.next(), maps.next()) {
+            (Some(feat_s1), Some(feat_s0)) => Some(HighRes::new(feat_s1, feat_s0, maps.next())),
             _ => None,
         };
         Some(Self {
@@ -121,6 +124,8 @@ pub enum ImageEncoder {
     Vit(Vit),
     /// MobileSAM's.
     TinyVit(TinyVit),
+    /// SAM 2's.
+    Hiera(Hiera),
     /// The compact encoder of this project.
     Small(SmallEncoder),
 }
@@ -131,6 +136,9 @@ impl ImageEncoder {
             EncoderConfig::Vit(vit) => Self::Vit(Vit::new(config, vit, device)),
             EncoderConfig::TinyVit(tiny) => {
                 Self::TinyVit(TinyVit::new(tiny, config.prompt_embed_dim, device))
+            }
+            EncoderConfig::Hiera(hiera) => {
+                Self::Hiera(Hiera::new(hiera, config.prompt_embed_dim, device))
             }
             EncoderConfig::Small(small) => {
                 Self::Small(SmallEncoder::new(small, config.prompt_embed_dim, device))
@@ -150,6 +158,7 @@ impl ImageEncoder {
                 image_embedding: tiny.forward(image, arithmetic),
                 high_res: None,
             },
+            Self::Hiera(hiera) => hiera.forward(image, arithmetic),
             Self::Small(small) => small.forward(image, arithmetic),
         }
     }

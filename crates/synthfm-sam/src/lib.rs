@@ -1,4 +1,4 @@
-//! Segment Anything (Kirillov et al. 2023) in burn: image encoders, prompt encoder, mask decoder,
+//! Segment Anything (Kirillov et al. 2023) and SAM 2 (Ravi et al. 2024) in burn: image encoders, prompt encoder, mask decoder,
 //! weights and predictor. The files are the boxes of the paper's Fig. 4 and parameters carry the names
 //! of Meta's checkpoints. Differs from `segment_anything` in that one call may hold images with
 //! different numbers of objects, and in a compact encoder that delivers finer maps as SAM 2's does.
@@ -12,11 +12,13 @@ mod device;
 mod embedding;
 mod error;
 mod geodesic_clicks;
+mod hiera;
 mod image_encoder;
 mod kernels;
 mod layers;
 mod mask_decoder;
 mod mask_refiner;
+mod memory;
 mod onnx;
 pub mod ops;
 mod precision;
@@ -41,8 +43,10 @@ pub use device::{DeviceChoice, DeviceInfo, OpenDevice, devices};
 pub use embedding::{CacheOptions, CacheStats, EmbeddingCache, describe_embedding};
 pub use error::{Error, KeyDifferences, Misshapen, Result};
 pub use geodesic_clicks::MAPS as CLICK_MAPS;
+pub use hiera::{Hiera, HieraConfig};
 pub use image_encoder::{HighRes, ImageEmbedding, ImageEncoder, Vit};
 pub use mask_decoder::{MaskDecoder, MaskOutput, MaskPrediction};
+pub use memory::{Memory, MemoryConfig};
 pub use onnx::{OnnxFiles, OnnxInput, OnnxMasks, OnnxOptions};
 pub use precision::PrecisionChoice;
 pub use predictor::{

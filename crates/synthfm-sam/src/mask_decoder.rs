@@ -3,11 +3,12 @@
 //! Output tokens and prompt tokens run through the two-way transformer together with the image; each
 //! mask token becomes the weights of a product with the upscaled image map, and the `IoU` token the
 //! scores. Differs from Meta's code in that objects name their image (so that images of one batch may
-//! have different numbers of objects) and, like SAM 2, in adding finer encoder maps while upscaling.
+//! have different numbers of objects). SAM 2's decoder (`sam2/modeling/sam/mask_decoder.py`) has one more token, for whether
+//! the object is there, a sigmoid on the estimated `IoU`, and adds finer encoder maps while upscaling, as our own does.
 
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, activation::sigmoid};
 
 use crate::config::SamConfig;
 use crate::dense_prompts::DensePrompts;
@@ -31,6 +32,8 @@ pub enum MaskOutput {
     Single,
     /// The alternatives (whole, part, subpart): for one click.
     Multi,
+    /// The single mask, then the alternatives.
+    All,
 }
 
 /// `K` masks for each of `BN` objects.
@@ -40,6 +43,8 @@ pub struct MaskPrediction {
     pub low_res_logits: Tensor<4>,
     /// Estimated `IoU` of each mask, `[BN, K]`.
     pub iou: Tensor<2>,
+    /// SAM 2's logit for each object that the image shows it, `[BN, 1]`.
+    pub object_score: Option<Tensor<2>>,
 }
 
 /// SAM's mask decoder (`MaskDecoder`).
@@ -51,6 +56,8 @@ pub struct MaskDecoder {
     output_upscaling: OutputUpscaling,
     output_hypernetworks_mlps: Vec<HeadMlp>,
     iou_prediction_head: HeadMlp,
+    obj_score_token: Option<Embedding>,
+    pred_obj_score_head: Option<HeadMlp>,
     dense_prompts: Option<DensePrompts>,
     click_reach: Option<GeodesicClicks>,
     mask_refiner: Option<MaskRefiner>,
@@ -82,6 +89,10 @@ impl MaskDecoder {
                 .map(|_| HeadMlp::new([dim, dim, dim / 8], device))
                 .collect(),
             iou_prediction_head: HeadMlp::new([dim, config.iou_head_hidden_dim, masks], device),
+            obj_score_token: config.is_sam2().then(|| Embedding::new(1, dim, device)),
+            pred_obj_score_head: config
+                .is_sam2()
+                .then(|| HeadMlp::new([dim, dim, 1], device)),
             dense_prompts: (config.dense_prompts > 0)
                 .then(|| DensePrompts::new(config.dense_prompts, dim, device)),
             click_reach: config.click_reach.then(|| GeodesicClicks::new(dim, device)),
@@ -111,7 +122,7 @@ impl MaskDecoder {
         let image_tokens = image.image_tokens.filter(|_| !with_masks);
         let reach = self.click_reach.as_ref().zip(reach);
 
-        // Output tokens, then prompt tokens: [BN, 1 + masks + P', C]
+        // Output tokens, then prompt tokens: [BN, 1 + masks + P', C], one more in front for SAM 2's object score
         let tokens = self.tokens(image.image_of_object.len(), sparse);
         let src = if let Some(side) = image_tokens {
             side.tokens.clone()
@@ -136,12 +147,26 @@ impl MaskDecoder {
         let wanted = match output {
             MaskOutput::Single => 0..1,
             MaskOutput::Multi => 1..masks,
+            MaskOutput::All => 0..masks,
+        };
+        let object_score = self.pred_obj_score_head.as_ref().map(|head| {
+            let token = tokens.clone().narrow(1, 0, 1).squeeze_dim::<2>(1);
+            head.forward(token)
+        });
+        let tokens = match object_score {
+            Some(_) => tokens.clone().narrow(1, 1, masks + 1),
+            None => tokens,
         };
         let weights = self.mask_weights(&tokens, wanted.clone());
         let added = reach.map(|(reach, maps)| reach.fine(maps.full, arithmetic));
         let iou_token = tokens.narrow(1, 0, 1).squeeze_dim::<2>(1);
         let iou = self.iou_prediction_head.forward(iou_token);
+        let iou = match object_score {
+            Some(_) => sigmoid(iou),
+            None => iou,
+        };
         MaskPrediction {
+            object_score,
             low_res_logits: self.logits(image, src, weights, added, arithmetic),
             iou: iou.narrow(1, wanted.start, wanted.len()),
         }
@@ -246,7 +271,9 @@ impl MaskDecoder {
     }
 
     fn tokens(&self, objects: usize, sparse: Option<Tensor<3>>) -> Tensor<3> {
-        let output = Tensor::cat(vec![self.iou_token.table(), self.mask_tokens.table()], 0);
+        let own = [&self.iou_token, &self.mask_tokens];
+        let output = self.obj_score_token.iter().chain(own);
+        let output = Tensor::cat(output.map(Embedding::table).collect(), 0);
         let [count, c] = output.dims();
         let output = output.unsqueeze_dim::<3>(0).expand([objects, count, c]);
         Tensor::cat(std::iter::once(output).chain(sparse).collect(), 1)

@@ -4,13 +4,16 @@
 //! The longest side is resized to the input's side, channels are normalised, and zeros fill the square
 //! at the bottom and right; logits take the reverse way. Sides that would round to nothing become one
 //! pixel, where Meta's code fails. For `MedSAM`'s preparation we differ from its code in that images are
-//! resized bilinearly instead of by cubic splines, and logits are interpolated instead of probabilities.
+//! resized bilinearly instead of by cubic splines, and logits are interpolated instead of probabilities. SAM 2's
+//! (`sam2/utils/transforms.py`) stretches images to the square without rounding, and logits go straight to the image's grid.
+
+use std::borrow::Cow;
 
 use synthfm_image::{Image, Mask, Point2, RgbImage, Size};
 
 use crate::config::{Preparation, SamConfig};
 use crate::error::{Error, Result};
-use crate::resize::{resize_antialiased, resize_map, resize_map_into};
+use crate::resize::{resize_antialiased, resize_antialiased_planes, resize_map, resize_map_into};
 
 /// How pixels of an image and of the model's input correspond.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +21,8 @@ pub struct InputTransform {
     original: Size,
     resized: Size,
     side: usize,
+    /// Whether logits skip the resolution of the input on their way to the image's grid, as SAM 2's do.
+    direct: bool,
 }
 
 impl InputTransform {
@@ -26,11 +31,14 @@ impl InputTransform {
     pub fn new(original: Size, config: &SamConfig) -> Result<Self> {
         let side = config.image_size;
         let padded = Self::longest_side(original, side)?;
-        if config.preparation == Preparation::MedSam {
-            let resized = Size::new(side, side);
-            return Ok(Self { resized, ..padded });
+        if config.preparation == Preparation::Sam {
+            return Ok(padded);
         }
-        Ok(padded)
+        Ok(Self {
+            resized: Size::new(side, side),
+            direct: config.preparation == Preparation::Sam2,
+            ..padded
+        })
     }
 
     /// `ResizeLongestSide` for an input of side `side`. Fails if the image is empty.
@@ -45,6 +53,7 @@ impl InputTransform {
             original,
             resized: Size::new(scaled(original.height), scaled(original.width)),
             side,
+            direct: false,
         })
     }
 
@@ -93,9 +102,14 @@ impl InputTransform {
 
     /// The model's input `[3, S, S]`, row-major: resized, normalised, padded.
     pub fn preprocess(&self, image: &RgbImage, config: &SamConfig) -> Vec<f32> {
+        if config.preparation == Preparation::Sam2 {
+            let mut planes = resize_antialiased_planes(image, self.resized);
+            normalise_planes(&mut planes, config.pixel_mean, config.pixel_std);
+            return planes;
+        }
         let resized = resize_antialiased(image, self.resized);
         let (mean, std) = match config.preparation {
-            Preparation::Sam => (config.pixel_mean, config.pixel_std),
+            Preparation::Sam | Preparation::Sam2 => (config.pixel_mean, config.pixel_std),
             Preparation::MedSam => range(&resized),
         };
         normalise_and_pad(&resized, self.side, mean, std)
@@ -103,32 +117,32 @@ impl InputTransform {
 
     /// Low-resolution logits `[m, m]` on the image's grid.
     pub fn postprocess(&self, low_res: &[f32], low_res_side: usize) -> Image {
-        let input = self.shown_input(low_res, low_res_side);
+        let (input, from) = self.shown_input(low_res, low_res_side);
         let mut logits = Image::zeros(self.original);
-        let (from, to) = (self.resized, self.original);
+        let to = self.original;
         resize_map_into(&input, from, to, logits.data_mut(), |logit| logit);
         logits
     }
 
     /// Where [`Self::postprocess`] exceeds a threshold, without the logits of all pixels in memory.
     pub(crate) fn mask_above(&self, low_res: &[f32], low_res_side: usize, threshold: f32) -> Mask {
-        let input = self.shown_input(low_res, low_res_side);
+        let (input, from) = self.shown_input(low_res, low_res_side);
         let mut mask = Mask::zeros(self.original);
-        resize_map_into(
-            &input,
-            self.resized,
-            self.original,
-            mask.data_mut(),
-            |logit| logit > threshold,
-        );
+        let to = self.original;
+        resize_map_into(&input, from, to, mask.data_mut(), |logit| logit > threshold);
         mask
     }
 
-    /// Low-resolution logits `[m, m]` at the resolution of the input, without its padding.
-    fn shown_input(&self, low_res: &[f32], low_res_side: usize) -> Vec<f32> {
+    /// Low-resolution logits `[m, m]` without the input's padding, and their size: the resolution of the input, or for SAM 2
+    /// their own.
+    fn shown_input<'a>(&self, low_res: &'a [f32], low_res_side: usize) -> (Cow<'a, [f32]>, Size) {
         let square = |side| Size::new(side, side);
         let (from, to) = (square(low_res_side), square(self.side));
-        resize_map(low_res, from, to, self.resized)
+        if self.direct {
+            return (Cow::Borrowed(low_res), from);
+        }
+        let input = resize_map(low_res, from, to, self.resized);
+        (Cow::Owned(input), self.resized)
     }
 }
 
@@ -137,6 +151,16 @@ fn range(image: &RgbImage) -> ([f32; 3], [f32; 3]) {
     let low = image.data().iter().min().copied().unwrap_or(0);
     let high = image.data().iter().max().copied().unwrap_or(0);
     ([f32::from(low); 3], [f32::from((high - low).max(1)); 3])
+}
+
+/// Normalises `[3, H, W]` in place.
+fn normalise_planes(planes: &mut [f32], mean: [f32; 3], std: [f32; 3]) {
+    let pixels = planes.len() / 3;
+    for (c, plane) in planes.chunks_exact_mut(pixels.max(1)).enumerate() {
+        for value in plane {
+            *value = (*value - mean[c]) / std[c];
+        }
+    }
 }
 
 fn normalise_and_pad(image: &RgbImage, side: usize, mean: [f32; 3], std: [f32; 3]) -> Vec<f32> {

@@ -22,6 +22,10 @@ pub(crate) const EPSILON: f64 = 1e-6;
 pub const LABEL_BACKGROUND: i64 = 0;
 /// Label of a foreground click.
 pub const LABEL_FOREGROUND: i64 = 1;
+/// Label of a box's top-left corner.
+const LABEL_BOX_START: i64 = 2;
+/// Label of a box's bottom-right corner.
+const LABEL_BOX_END: i64 = 3;
 /// Label of a point that is none: it fills up a batch.
 pub const LABEL_PADDING: i64 = -1;
 
@@ -100,6 +104,8 @@ pub struct PromptEncoder {
     image_size: usize,
     grid: usize,
     draws_maps: bool,
+    /// As in SAM 2: box corners come before the clicks, and a padding point follows in any case.
+    boxes_as_points: bool,
 }
 
 impl PromptEncoder {
@@ -114,11 +120,26 @@ impl PromptEncoder {
             image_size: config.image_size,
             grid: config.embedding_side(),
             draws_maps: config.dense_prompts > 0,
+            boxes_as_points: config.is_sam2(),
         }
     }
 
     /// Encodes the prompts of `BN` objects.
     pub fn forward(&self, prompts: &PromptBatch) -> PromptEmbedding {
+        let corners_first = prompts
+            .boxes
+            .as_ref()
+            .filter(|_| self.boxes_as_points)
+            .map(|boxes| PromptBatch {
+                points: Some(corners_before(boxes, prompts.points.as_ref())),
+                boxes: None,
+                masks: prompts.masks.clone(),
+            });
+        let prompts = corners_first.as_ref().unwrap_or(prompts);
+        self.encode(prompts)
+    }
+
+    fn encode(&self, prompts: &PromptBatch) -> PromptEmbedding {
         let PromptBatch {
             points,
             boxes,
@@ -223,6 +244,28 @@ pub(crate) fn cell_centres(g: usize) -> Vec<f32> {
     (0..g * g)
         .flat_map(|i| [centre(i % g), centre(i / g)])
         .collect()
+}
+
+/// Clicks after the corners of boxes, whose labels are 2 and 3 (`SAM2ImagePredictor._predict`).
+fn corners_before(boxes: &Tensor<2>, clicks: Option<&PointPrompts>) -> PointPrompts {
+    let [objects, _] = boxes.dims();
+    let corners = boxes.clone().reshape([objects, 2, 2]);
+    let device = clicks.map_or_else(|| boxes.device(), |clicks| clicks.labels.device());
+    let labels = [LABEL_BOX_START, LABEL_BOX_END].repeat(objects);
+    let labels = Tensor::<2, Int>::from_data(TensorData::new(labels, [objects, 2]), &device);
+    match clicks {
+        Some(PointPrompts {
+            coords,
+            labels: clicked,
+        }) => PointPrompts {
+            coords: Tensor::cat(vec![corners, coords.clone()], 1),
+            labels: Tensor::cat(vec![labels, clicked.clone()], 1),
+        },
+        None => PointPrompts {
+            coords: corners,
+            labels,
+        },
+    }
 }
 
 /// Appends one point at (0, 0) with the padding label to each object's points.

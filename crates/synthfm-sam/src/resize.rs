@@ -105,6 +105,76 @@ fn resize_columns(image: &RgbImage, height: usize) -> RgbImage {
     out
 }
 
+/// The source pixels and weights behind one output pixel.
+struct FloatTaps {
+    first: usize,
+    weights: Vec<f32>,
+}
+
+/// As [`taps`], in the single precision of PyTorch's `_compute_indices_min_size_weights_aa`, whose rounding moves the
+/// weights by some 1e-6.
+fn float_taps(source: usize, target: usize) -> Vec<FloatTaps> {
+    let scale = source as f32 / target as f32;
+    let support = scale.max(1.0);
+    let inverse = 1.0 / support;
+    let of = |i: usize| {
+        let centre = (f64::from(scale) * (i as f64 + 0.5)) as f32;
+        let (low, high) = (f64::from(centre - support), f64::from(centre + support));
+        let first = (low + 0.5).max(0.0) as usize;
+        let end = ((high + 0.5) as usize).min(source);
+        let triangle = |x: usize| {
+            let distance = f64::from(x as f32 - centre) + 0.5;
+            let distance = (distance * f64::from(inverse)) as f32;
+            (1.0 - distance.abs()).max(0.0)
+        };
+        let weights: Vec<f32> = (first..end).map(triangle).collect();
+        let total: f32 = weights.iter().sum();
+        FloatTaps {
+            first,
+            weights: weights.iter().map(|w| w / total).collect(),
+        }
+    };
+    (0..target).map(of).collect()
+}
+
+/// `torch.nn.functional.interpolate(mode="bilinear", antialias=True)` of an 8-bit image as `f32`, which rounds nothing:
+/// planes `[3, H, W]` from 0 to 255. Neither size may be empty.
+pub(crate) fn resize_antialiased_planes(image: &RgbImage, target: Size) -> Vec<f32> {
+    let source = image.size();
+    let columns = float_taps(source.width, target.width);
+    let mut wide = vec![0.0_f32; 3 * source.height * target.width];
+    wide.par_chunks_exact_mut(3 * target.width)
+        .zip(image.data().par_chunks_exact(3 * source.width))
+        .for_each(|(line, row)| {
+            for (x, FloatTaps { first, weights }) in columns.iter().enumerate() {
+                let mut sums = [0.0_f32; 3];
+                for (pixel, w) in row[3 * first..].chunks_exact(3).zip(weights) {
+                    for (sum, &value) in sums.iter_mut().zip(pixel) {
+                        *sum += f32::from(value) * w;
+                    }
+                }
+                for (colour, sum) in sums.into_iter().enumerate() {
+                    line[colour * target.width + x] = sum;
+                }
+            }
+        });
+    let rows = float_taps(source.height, target.height);
+    let mut out = vec![0.0_f32; 3 * target.area()];
+    out.par_chunks_exact_mut(target.width)
+        .enumerate()
+        .for_each(|(i, line)| {
+            let (colour, FloatTaps { first, weights }) =
+                (i / target.height, &rows[i % target.height]);
+            for (row, w) in (*first..).zip(weights) {
+                let from = &wide[(3 * row + colour) * target.width..][..target.width];
+                for (value, &v) in line.iter_mut().zip(from) {
+                    *value += v * w;
+                }
+            }
+        });
+    out
+}
+
 /// Two neighbours along one axis and the weight of the second.
 #[derive(Clone, Copy)]
 struct Neighbours {
@@ -191,6 +261,28 @@ mod tests {
             let got = resize_antialiased(&image, target);
             assert_eq!(got.data(), [9, 200, 255].repeat(target.area()), "{target}");
         }
+    }
+
+    #[test]
+    fn planes_are_the_resized_image_before_rounding() {
+        let size = Size::new(9, 14);
+        let bytes = (0..3 * size.area()).map(|i| (i * i % 251) as u8).collect();
+        let image = RgbImage::new(size, bytes).unwrap();
+        for target in [Size::new(4, 5), Size::new(20, 9), size] {
+            let rounded = resize_antialiased(&image, target);
+            let planes = resize_antialiased_planes(&image, target);
+            for (i, &value) in planes.iter().enumerate() {
+                let (colour, pixel) = (i / target.area(), i % target.area());
+                let byte = f32::from(rounded.data()[3 * pixel + colour]);
+                // Two passes, each rounded.
+                assert!((value - byte).abs() <= 1.01, "{target}: {value}, {byte}");
+            }
+        }
+        // [0, 70, 140, 0] halved: (0·3 + 70·3 + 140·1) / 7 and (70·1 + 140·3 + 0·3) / 7
+        let grey = [0u8, 70, 140, 1].iter().flat_map(|&v| [v; 3]).collect();
+        let image = RgbImage::new(Size::new(1, 4), grey).unwrap();
+        let got = resize_antialiased_planes(&image, Size::new(1, 2));
+        assert_close("planes", &got, &[50.0, 493.0 / 7.0].repeat(3));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::config::SamConfig;
 use crate::geodesic_clicks::{GeodesicMaps, geodesic_maps};
 use crate::image_encoder::{ImageEmbedding, ImageEncoder};
 use crate::mask_decoder::{DecoderImage, MaskDecoder, MaskOutput, MaskPrediction};
+use crate::memory::Memory;
 use crate::ops::Arithmetic;
 use crate::prompt_encoder::{PromptBatch, PromptEmbedding, PromptEncoder};
 use crate::transformer::PrecomputedImageTokens;
@@ -23,6 +24,8 @@ pub struct Sam {
     pub prompt_encoder: PromptEncoder,
     /// Embedding and tokens to masks.
     pub mask_decoder: MaskDecoder,
+    /// SAM 2's memory of earlier frames.
+    pub memory: Option<Memory>,
     #[module(skip)]
     config: SamConfig,
 }
@@ -35,6 +38,10 @@ impl Sam {
             image_encoder: ImageEncoder::new(config, device),
             prompt_encoder: PromptEncoder::new(config, device),
             mask_decoder: MaskDecoder::new(config, device),
+            memory: config
+                .memory
+                .as_ref()
+                .map(|memory| Memory::new(memory, config.prompt_embed_dim, device)),
             config: config.clone(),
         }
     }

@@ -165,7 +165,7 @@ impl SmallEncoder {
             high_res: Some(HighRes::new(
                 finer(&self.high_res_s1, level1),
                 finer(&self.high_res_s0, level0),
-                grey,
+                Some(grey),
             )),
         }
     }

@@ -67,6 +67,7 @@ impl Rule {
         let table = [
             "iou_token.",
             "mask_tokens.",
+            "obj_score_token.",
             "point_embeddings.",
             "point_embed.",
             "mask_embed.",
@@ -74,9 +75,16 @@ impl Rule {
         ]
         .iter()
         .any(|part| name.contains(part));
-        if ["rel_pos", "pos_embed", "attention_biases"]
-            .iter()
-            .any(|part| last.starts_with(part))
+        if [
+            "rel_pos",
+            "pos_embed",
+            "attention_biases",
+            "no_mem_",
+            "no_obj_",
+            "maskmem_tpos_enc",
+        ]
+        .iter()
+        .any(|part| last.starts_with(part))
         {
             return Self::Normal(0.02);
         }

@@ -130,6 +130,22 @@ fn encoder_values(model: &SamConfig) -> f64 {
             };
             (0..4).map(stage).sum()
         }
+        EncoderConfig::Hiera(hiera) => {
+            let stage = |at: usize| {
+                let (tokens, width) = (cells(f64::from(4 << at)), (hiera.embed_dim << at) as f64);
+                let (heads, window) = ((hiera.num_heads << at) as f64, hiera.window_spec[at]);
+                let ends: usize = hiera.stages[..=at].iter().sum();
+                let global = hiera.global_att_blocks.iter();
+                let global = global.filter(|&&i| i < ends && i + hiera.stages[at] >= ends);
+                let global = global.count() as f64;
+                let block = |seen| transformer(tokens, width, 4.0 * width, heads, seen);
+                let windowed = hiera.stages[at] as f64 - global;
+                global * block(tokens) + windowed * block((window * window) as f64)
+            };
+            // The pyramid's levels at 1/4 and 1/8 too.
+            let finer = (cells(4.0) + cells(8.0)) * 2.0 * model.prompt_embed_dim as f64;
+            (0..4).map(stage).sum::<f64>() + finer
+        }
         EncoderConfig::Small(small) => {
             let [c0, c1, c2, c3] = small.channels.map(|c| c as f64);
             let [n1, n2, n3] = small.blocks.map(|n| n as f64);

@@ -84,7 +84,11 @@ impl From<&TrainConfig> for Plan {
 impl Plan {
     /// The learning rate of a parameter as a part of the schedule's; 0 if it is frozen.
     pub(crate) fn rate(&self, key: &str, encoder: &EncoderConfig) -> f64 {
-        if is_buffer(key) || (self.freeze_prompt_encoder && key.starts_with("prompt_encoder.")) {
+        // Images by themselves say nothing about SAM 2's memory.
+        if is_buffer(key)
+            || key.starts_with("memory.")
+            || (self.freeze_prompt_encoder && key.starts_with("prompt_encoder."))
+        {
             return 0.0;
         }
         let Some(key) = key.strip_prefix("image_encoder.") else {
@@ -119,6 +123,7 @@ fn blocks(encoder: &EncoderConfig) -> usize {
     match encoder {
         EncoderConfig::Vit(vit) => vit.depth,
         EncoderConfig::TinyVit(tiny) => tiny.depths.iter().sum(),
+        EncoderConfig::Hiera(hiera) => hiera.stages.iter().sum(),
         EncoderConfig::Small(small) => small.blocks.iter().sum::<usize>() + small.attention_blocks,
     }
 }
@@ -156,6 +161,11 @@ fn layer(key: &str, encoder: &EncoderConfig) -> usize {
                 let depth = tiny.depths.get(stage).copied().unwrap_or(0);
                 before + number(3).map_or(depth, |block| block + 1)
             }
+            _ => end,
+        },
+        EncoderConfig::Hiera(_) => match (parts[0], parts.get(1)) {
+            ("trunk", Some(&"blocks")) => number(2).map_or(end, |block| block + 1),
+            ("trunk", _) => 0,
             _ => end,
         },
         EncoderConfig::Small(small) => {
@@ -344,10 +354,39 @@ mod tests {
     }
 
     #[test]
+    fn blocks_of_sam_2_are_counted_through() {
+        let hiera = SamConfig::sam2_tiny().encoder;
+        // Stages of 1, 2, 7 and 2 blocks.
+        let keys = [
+            "trunk.blocks.11.attn.qkv.weight",
+            "trunk.blocks.8.mlp.layers.0.weight",
+            "trunk.blocks.7.proj.weight",
+            "trunk.pos_embed_window",
+            "trunk.patch_embed.proj.weight",
+            "neck.convs.0.conv.weight",
+            "conv_s0.weight",
+        ];
+        assert_eq!(
+            rates(finetune(1.0, Some(4)), &hiera, &keys),
+            [0.5, 0.5, 0.0, 0.0, 0.0, 0.5, 0.5]
+        );
+        // Frozen: the memory in any mode, what is computed once per image in mode `decoder`.
+        let all: Plan = Mode::All.into();
+        let decoder: Plan = Mode::Decoder.into();
+        let rates = [
+            all.rate("memory.no_obj_ptr", &hiera),
+            decoder.rate("image_encoder.no_mem_embed", &hiera),
+            decoder.rate("mask_decoder.obj_score_token.weight", &hiera),
+        ];
+        assert_eq!(rates, [0.0, 0.0, 1.0]);
+    }
+
+    #[test]
     fn every_layer_of_every_encoder_is_met() {
         for model in [
             SamConfig::vit_b(),
             SamConfig::vit_t(),
+            SamConfig::sam2_tiny(),
             crate::ModelSpec::Small {
                 image_size: 128,
                 mask_refiner: 0,

@@ -54,6 +54,8 @@ pub fn resolve_model(config: &TrainConfig) -> Result<SamConfig> {
             sizes(&wanted)
         )));
     }
+    // SAM 2's memory comes with its encoder, of either version.
+    wanted.memory = found.memory;
     Ok(wanted)
 }
 
@@ -79,6 +81,7 @@ fn initial_model(config: &TrainConfig, model: &SamConfig, device: &Device) -> Re
         let (found, wanted) = (file.config().mask_in_chans, model.mask_in_chans);
         let loaded = file.load(device)?;
         sam.image_encoder = loaded.image_encoder;
+        sam.memory = loaded.memory;
         if config.freeze_prompt_encoder && config.init.is_none() {
             if found != wanted {
                 return Err(Error::Parameter(format!(

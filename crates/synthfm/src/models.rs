@@ -115,6 +115,13 @@ pub(crate) fn describe(report: &ModelReport) -> String {
         report.prompt_encoder_parameters,
         report.mask_decoder_parameters
     );
+    if report.memory_parameters > 0 {
+        let _ = writeln!(
+            text,
+            "memory   {} values for videos, without influence on the mask of an image",
+            report.memory_parameters
+        );
+    }
     if let Some(why) = &report.guessed {
         let _ = writeln!(text, "sizes    those of the nearest published model: {why}");
     }
@@ -206,7 +213,7 @@ fn export(args: &ExportArgs, session: &Session) -> Result<()> {
     if *format == ExportFormat::Onnx {
         return export_onnx(args, &found, session);
     }
-    // For Python: what `load_state_dict` of SAM's or MobileSAM's code takes as it is.
+    // For Python: what `load_state_dict` of SAM's, SAM 2's or MobileSAM's code takes as it is.
     let sam = found.load(session)?;
     let busy = spinner(session, "writing");
     if *format == ExportFormat::Pth {

@@ -196,7 +196,11 @@ impl Expected<'_> {
             [1, c / 8, 4 * g, 4 * g],
             [1, 1, 4 * g, 4 * g],
         ];
-        let count = if self.config.high_res_features { 4 } else { 1 };
+        let count = match (self.config.high_res_features, self.config.is_sam2()) {
+            (false, _) => 1,
+            (true, true) => 3,
+            (true, false) => 4,
+        };
         MAPS.into_iter().zip(shapes).take(count).collect()
     }
 

@@ -55,7 +55,7 @@ pub(crate) use select_rows::{select_rows, select_rows_grad};
 pub(crate) use self_attention::SelfAttention;
 pub(crate) use two_way_attention::{ImageKeys, ImageToTokens, SharedAttention, TokensToImage};
 pub(crate) use uninit::two_in_bands;
-pub(crate) use window_attention::{Bias, Layout, WindowAttention};
+pub(crate) use window_attention::{Bias, Layout, WindowAttention, pooled_queries};
 
 /// Elements per task of an element-wise pass.
 const CHUNK: usize = 1 << 14;

@@ -29,6 +29,8 @@ pub(crate) enum Bias<'a> {
     Relative { rows: &'a [f32], columns: &'a [f32] },
     /// A value for each head, query and key: `[heads, n, n]`.
     Table(&'a [f32]),
+    /// Nothing.
+    None,
 }
 
 /// Attention inside windows of a map; the map is filled up to whole windows with tokens of their own.
@@ -47,6 +49,9 @@ pub(crate) struct WindowAttention<'a> {
     /// C over heads.
     pub(crate) head_dim: usize,
     pub(crate) layout: Layout,
+    /// Queries of a map of half the sides, `[B, H/2, W/2, C]`, in place of those in `qkv`; without position terms, for
+    /// windows of even sides. See [`pooled_queries`].
+    pub(crate) pooled: Option<&'a [f32]>,
 }
 
 /// Where a head's queries, keys and values lie in a token.
@@ -67,7 +72,7 @@ enum QkvPart {
 
 impl WindowAttention<'_> {
     /// # Shapes
-    /// -> `[B, H, W, C]`
+    /// -> `[B, H, W, C]`, or `[B, H/2, W/2, C]` with pooled queries
     pub(crate) fn run(&self, isa: Isa, arithmetic: Arithmetic) -> Vec<f32> {
         match arithmetic {
             Arithmetic::F32 | Arithmetic::F16 => self.run_in::<f32>(isa),
@@ -93,9 +98,30 @@ impl WindowAttention<'_> {
             Bias::Table(table) => {
                 assert_eq!(table.len(), self.heads * n * n, "table is [heads, n, n]");
             }
+            Bias::None => {}
         }
         let tables = Tables::new(isa, self);
-        let windows = self.windows();
+        let windows = windows(self.map, self.window);
+        let asked = self.pooled.map(|pooled| {
+            assert!(
+                matches!(self.bias, Bias::None)
+                    && [height, width, wh, ww].iter().all(|n| n % 2 == 0),
+                "queries are pooled without position terms, on even sides"
+            );
+            assert_eq!(
+                4 * pooled.len(),
+                tokens * channels,
+                "queries are [B, H/2, W/2, C]"
+            );
+            self::windows([batch, height / 2, width / 2], [wh / 2, ww / 2])
+        });
+        let asked = asked.as_deref().unwrap_or(&windows);
+        let values = asked
+            .iter()
+            .flatten()
+            .filter(|&&token| token != PADDING)
+            .count()
+            * channels;
         let fill = |out: &mut [MaybeUninit<f32>]| {
             let out = Output {
                 start: out.as_mut_ptr().cast(),
@@ -104,37 +130,24 @@ impl WindowAttention<'_> {
             (0..windows.len() * self.heads)
                 .into_par_iter()
                 .for_each(|i| {
-                    let (window, head) = (&windows[i / self.heads], i % self.heads);
-                    self.window_head::<T>(isa, window, head, &tables, &out);
+                    let (window, head) = (i / self.heads, i % self.heads);
+                    let tokens = [&windows[window], &asked[window]].map(Vec::as_slice);
+                    self.window_head::<T>(isa, tokens, head, &tables, &out);
                 });
         };
         #[expect(unsafe_code, reason = "output that is written once")]
-        // SAFETY: every token of the map is in one window, whose heads write their part of its channels.
+        // SAFETY: every token of the asked map is in one window, whose heads write their part of its channels.
         unsafe {
-            uninit::filled(tokens * channels, fill)
+            uninit::filled(values, fill)
         }
     }
 
-    /// Tokens of every window, row by row; [`PADDING`] beyond the map.
-    fn windows(&self) -> Vec<Vec<usize>> {
-        let ([batch, height, width], [wh, ww]) = (self.map, self.window);
-        let mut windows = Vec::new();
-        for image in 0..batch {
-            for y in (0..height).step_by(wh) {
-                for x in (0..width).step_by(ww) {
-                    let token = |i: usize| {
-                        let (y, x) = (y + i / ww, x + i % ww);
-                        if y < height && x < width {
-                            (image * height + y) * width + x
-                        } else {
-                            PADDING
-                        }
-                    };
-                    windows.push((0..wh * ww).map(token).collect());
-                }
-            }
-        }
-        windows
+    /// `[d]` values of a query.
+    fn query(&self, token: usize, head: usize) -> &[f32] {
+        let Some(pooled) = self.pooled else {
+            return self.values(token, head, QkvPart::Query);
+        };
+        &pooled[(token * self.heads + head) * self.head_dim..][..self.head_dim]
     }
 
     /// `[d]` values of a token.
@@ -155,7 +168,7 @@ impl WindowAttention<'_> {
     fn window_head<T: Operand>(
         &self,
         isa: Isa,
-        tokens: &[usize],
+        [tokens, asked]: [&[usize]; 2],
         head: usize,
         tables: &Tables,
         out: &Output,
@@ -172,24 +185,23 @@ impl WindowAttention<'_> {
             width: d.next_multiple_of(LANES),
         };
         // Queries of the padding are not asked for.
-        let queries: Vec<usize> = (0..tokens.len())
-            .filter(|&i| tokens[i] != PADDING)
-            .collect();
+        let queries: Vec<usize> = (0..asked.len()).filter(|&i| asked[i] != PADDING).collect();
         let blocks = queries.par_chunks(QUERIES).with_min_len(TASK_BLOCKS);
         blocks.for_each_init(
             || Scratch::<T>::new(self),
             |scratch, block| {
-                self.position_terms(isa, tokens, head, tables, block, scratch);
+                self.position_terms(isa, asked, head, tables, block, scratch);
                 let terms = Terms {
                     rows: &scratch.row_terms,
                     columns: &scratch.column_terms,
                 };
+                let terms = (!matches!(self.bias, Bias::None)).then_some(terms);
                 scratch.block.vectors = block.len().div_ceil(LANES);
-                scratch.block.attend(isa, packed, Some(terms));
+                scratch.block.attend(isa, packed, terms);
                 for (lane, &query) in block.iter().enumerate() {
                     let scale = 1.0 / scratch.block.lanes.sum[lane];
                     let row = &scratch.block.out[lane * packed.width..][..d];
-                    out.write(tokens[query], head * d, row, scale);
+                    out.write(asked[query], head * d, row, scale);
                 }
             },
         );
@@ -199,18 +211,18 @@ impl WindowAttention<'_> {
     fn position_terms<T: Operand>(
         &self,
         isa: Isa,
-        tokens: &[usize],
+        asked: &[usize],
         head: usize,
         tables: &Tables,
         block: &[usize],
         scratch: &mut Scratch<T>,
     ) {
-        let ([wh, ww], n) = (self.window, tokens.len());
+        let ([wh, ww], n) = (self.window, asked.len());
         // Scores in units of ln 2, for powers of two instead of e.
         let scale = (self.head_dim as f32).powf(-0.5) * std::f32::consts::LOG2_E;
         scratch.query.fill(0.0);
         for (lane, &query) in block.iter().enumerate() {
-            let values = self.values(tokens[query], head, QkvPart::Query);
+            let values = self.query(asked[query], head);
             for (line, &v) in scratch.query.chunks_exact_mut(QUERIES).zip(values) {
                 line[lane] = v * scale;
             }
@@ -252,8 +264,52 @@ impl WindowAttention<'_> {
                     }
                 }
             }
+            Bias::None => {}
         }
     }
+}
+
+/// Tokens of every window of a map (B, H, W), row by row; [`PADDING`] beyond it.
+fn windows([batch, height, width]: [usize; 3], [wh, ww]: [usize; 2]) -> Vec<Vec<usize>> {
+    let mut windows = Vec::new();
+    for image in 0..batch {
+        for y in (0..height).step_by(wh) {
+            for x in (0..width).step_by(ww) {
+                let token = |i: usize| {
+                    let (y, x) = (y + i / ww, x + i % ww);
+                    if y < height && x < width {
+                        (image * height + y) * width + x
+                    } else {
+                        PADDING
+                    }
+                };
+                windows.push((0..wh * ww).map(token).collect());
+            }
+        }
+    }
+    windows
+}
+
+/// The largest queries of each 2 × 2 tokens of a map with even sides: `[B, H, W, 3·C]` -> `[B, H/2, W/2, C]`.
+pub(crate) fn pooled_queries(qkv: &[f32], [batch, height, width]: [usize; 3]) -> Vec<f32> {
+    let stride = qkv.len() / (batch * height * width).max(1);
+    let channels = stride / 3;
+    let mut pooled = vec![0.0; batch * height * width * channels / 4];
+    let rows = pooled.par_chunks_exact_mut((width / 2 * channels).max(1));
+    rows.zip(qkv.par_chunks_exact((2 * width * stride).max(1)))
+        .for_each(|(out, rows)| {
+            let [upper, lower] = [&rows[..width * stride], &rows[width * stride..]];
+            for (x, out) in out.chunks_exact_mut(channels).enumerate() {
+                let query = |row: usize, column: usize| {
+                    &[upper, lower][row][(2 * x + column) * stride..][..channels]
+                };
+                let (a, b, c, d) = (query(0, 0), query(0, 1), query(1, 0), query(1, 1));
+                for (i, out) in out.iter_mut().enumerate() {
+                    *out = a[i].max(b[i]).max(c[i].max(d[i]));
+                }
+            }
+        });
+    pooled
 }
 
 /// Where results go: windows and heads write to places of their own.
@@ -318,7 +374,7 @@ impl Tables {
                 rows: pack(rows),
                 columns: pack(columns),
             },
-            Bias::Table(_) => Self {
+            Bias::Table(_) | Bias::None => Self {
                 rows: pack(&[]),
                 columns: pack(&[]),
             },
@@ -358,6 +414,7 @@ impl<T: Operand> Scratch<T> {
         let (rows, columns) = match attention.bias {
             Bias::Relative { .. } => (wh, ww),
             Bias::Table(_) => (1, wh * ww),
+            Bias::None => (0, 0),
         };
         let table = (2 * wh.max(ww) - 1).next_multiple_of(KEY_STEP);
         Self {
@@ -379,18 +436,27 @@ mod tests {
     fn plain(a: &WindowAttention<'_>) -> Vec<f32> {
         let ([batch, height, width], [_, ww], d) = (a.map, a.window, a.head_dim);
         let channels = a.heads * d;
-        let mut out = vec![f32::NAN; batch * height * width * channels];
+        let all = windows(a.map, a.window);
+        let asked = match a.pooled {
+            Some(_) => windows(
+                [batch, height / 2, width / 2],
+                a.window.map(|side| side / 2),
+            ),
+            None => all.clone(),
+        };
+        let count = asked.iter().flatten().filter(|&&token| token != PADDING);
+        let mut out = vec![f32::NAN; count.count() * channels];
         let dot = |x: &[f32], y: &[f32]| -> f64 {
             x.iter()
                 .zip(y)
                 .map(|(&x, &y)| f64::from(x) * f64::from(y))
                 .sum()
         };
-        for tokens in a.windows() {
+        for (tokens, asked) in all.iter().zip(&asked) {
             let n = tokens.len();
             for head in 0..a.heads {
-                for query in (0..n).filter(|&i| tokens[i] != PADDING) {
-                    let q = a.values(tokens[query], head, QkvPart::Query);
+                for query in (0..asked.len()).filter(|&i| asked[i] != PADDING) {
+                    let q = a.query(asked[query], head);
                     let score = |key: usize| {
                         let k = a.values(tokens[key], head, QkvPart::Key);
                         let term = match a.bias {
@@ -401,6 +467,7 @@ mod tests {
                                 dot(q, &rows[row * d..][..d]) + dot(q, &columns[column * d..][..d])
                             }
                             Bias::Table(table) => f64::from(table[(head * n + query) * n + key]),
+                            Bias::None => 0.0,
                         };
                         dot(q, k) / (d as f64).sqrt() + term
                     };
@@ -412,7 +479,7 @@ mod tests {
                         let value =
                             |key: usize| f64::from(a.values(tokens[key], head, QkvPart::Value)[c]);
                         let sum: f64 = (0..n).map(|key| weights[key] * value(key)).sum();
-                        out[tokens[query] * channels + head * d + c] = (sum / total) as f32;
+                        out[asked[query] * channels + head * d + c] = (sum / total) as f32;
                     }
                 }
             }
@@ -441,9 +508,14 @@ mod tests {
             rows: &rows,
             columns: &columns,
         };
-        for (bias, layout) in [
-            (relative, Layout::PartThenHead),
-            (Bias::Table(&table), Layout::HeadThenPart),
+        let even = map[1..].iter().chain(&window).all(|side| side % 2 == 0);
+        let pooled = pooled_queries(&qkv, map);
+        let pooled = even.then_some(pooled.as_slice());
+        for (bias, layout, pooled) in [
+            (relative, Layout::PartThenHead, None),
+            (Bias::Table(&table), Layout::HeadThenPart, None),
+            (Bias::None, Layout::PartThenHead, None),
+            (Bias::None, Layout::PartThenHead, pooled),
         ] {
             let attention = WindowAttention {
                 qkv: &qkv,
@@ -454,6 +526,7 @@ mod tests {
                 heads,
                 head_dim: d,
                 layout,
+                pooled,
             };
             let expected = plain(&attention);
             for isa in Isa::all() {
@@ -482,6 +555,17 @@ mod tests {
         // Windows larger than the map; the head widths of ViT-H and ViT-B.
         check([1, 5, 6], [7, 8], 1, 80);
         check([1, 14, 15], [14, 14], 1, 64);
+        // Even sides, whose queries are pooled too; the last windows reach beyond the map.
+        check([2, 8, 12], [4, 4], 2, 12);
+        check([1, 10, 6], [4, 8], 1, 56);
+    }
+
+    #[test]
+    fn pooled_queries_are_the_largest_of_four() {
+        // Tokens of one channel: query, key, value; 2 × 4 of them.
+        let qkv: Vec<f32> = (0..8u8).flat_map(|i| [f32::from(i), 90.0, 99.0]).collect();
+        assert_eq!(pooled_queries(&qkv, [1, 2, 4]), [5.0, 7.0]);
+        assert_eq!(pooled_queries(&qkv, [2, 2, 2]), [3.0, 7.0]);
     }
 
     #[test]
@@ -498,6 +582,7 @@ mod tests {
             heads: 1,
             head_dim: 4,
             layout: Layout::PartThenHead,
+            pooled: None,
         };
         let expected = plain(&attention);
         for isa in Isa::all() {

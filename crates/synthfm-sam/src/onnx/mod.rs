@@ -94,7 +94,7 @@ impl ModelFile {
     /// Writes the model as two ONNX files; where one would exceed the format's 2 GiB, its weights lie in a
     /// third beside it. Returns every file written. `progress` gets the number of values after each tensor.
     ///
-    /// Fails for our own encoder, whose finer maps and prompt maps the tools' interface has no place for.
+    /// Fails for SAM 2, and for our own encoder, whose finer maps and prompt maps the tools' interface has no place for.
     pub fn export_onnx(
         &self,
         options: OnnxOptions,
@@ -112,6 +112,9 @@ impl ModelFile {
         progress: &mut dyn FnMut(usize),
     ) -> Result<Vec<PathBuf>> {
         ensure_published(self.config())?;
+        if self.config().is_sam2() {
+            return Err(Error::Sam2Onnx);
+        }
         self.ensure_keys()?;
         let shapes = self.store().tensors().iter();
         let shapes: Shapes = shapes
@@ -157,6 +160,7 @@ fn encoder(graph: &mut Graph<'_>, config: &SamConfig, input: OnnxInput) -> Resul
     let embedding = match &config.encoder {
         EncoderConfig::Vit(vit) => vit::encoder(graph, config, vit, &image),
         EncoderConfig::TinyVit(tiny) => tiny_vit::encoder(graph, config, tiny, &image),
+        EncoderConfig::Hiera(_) => return Err(Error::Sam2Onnx),
         EncoderConfig::Small(_) => return Err(Error::NotPublished),
     };
     graph.output(

@@ -6,7 +6,7 @@
 use burn::backend::{Backend, TensorMetadata, tensor::FloatTensor};
 use burn::tensor::{Shape, TensorData};
 
-use super::{Arithmetic, product};
+use super::{Arithmetic, PlainWindows, product};
 
 /// Scores held at once: 32 Mi values, 128 MiB, which is the largest buffer that every GPU binds.
 const MAX_SCORES: usize = 1 << 25;
@@ -70,6 +70,56 @@ pub(super) fn with_table<B: Backend>(
     let attended = in_groups::<B>(&parts, arithmetic, |_, groups| {
         B::float_slice(table.clone(), &[groups.into()])
     });
+    map.join::<B>(attended, heads)
+}
+
+/// See [`super::SamOps::plain_attention`].
+pub(super) fn plain<B: Backend>(
+    qkv: FloatTensor<B>,
+    padding: &FloatTensor<B>,
+    windows: PlainWindows,
+    arithmetic: Arithmetic,
+) -> FloatTensor<B> {
+    let PlainWindows {
+        window: window @ [wh, ww],
+        heads,
+        pooled,
+    } = windows;
+    let map = Map::new(&qkv.shape(), window);
+    let (count, d) = (map.windows(), map.channels / (3 * heads));
+    // [N, n, 3 C] -> [3, N heads, n, d]
+    let parts = map.cut::<B>(qkv, padding);
+    let parts = reshape::<B, 5>(parts, [count, wh * ww, 3, heads, d]);
+    let parts = B::float_permute(parts, &[2, 0, 3, 1, 4]);
+    let part = |i: usize| {
+        let part = B::float_slice(parts.clone(), &[(i..i + 1).into()]);
+        reshape::<B, 3>(part, [count * heads, wh * ww, d])
+    };
+    let (key, value) = (B::float_swap_dims(part(1), 1, 2), part(2));
+    let (query, map) = if pooled {
+        let rows = reshape::<B, 4>(part(0), [count * heads * wh / 2, 2, ww / 2, 2 * d]);
+        let rows = B::float_max_dim(rows, 1);
+        let pairs = reshape::<B, 4>(rows, [count * heads, wh * ww / 4, 2, d]);
+        let query = reshape::<B, 3>(B::float_max_dim(pairs, 2), [count * heads, wh * ww / 4, d]);
+        (query, map.halved())
+    } else {
+        (part(0), map)
+    };
+    let query = B::float_mul_scalar(query, (d as f64).powf(-0.5).into());
+    let [all, n, _] = query.shape().dims();
+    let step = (MAX_SCORES / (n * wh * ww).max(1)).clamp(1, all.max(1));
+    let attend = |first: usize| {
+        let groups = first..all.min(first + step);
+        let of = |x: &FloatTensor<B>| B::float_slice(x.clone(), &[groups.clone().into()]);
+        let weights = B::softmax(product::<B>(of(&query), of(&key), arithmetic), 2);
+        product::<B>(weights, of(&value), arithmetic)
+    };
+    let mut attended: Vec<_> = (0..all).step_by(step).map(attend).collect();
+    let attended = if attended.len() == 1 {
+        attended.remove(0)
+    } else {
+        B::float_cat(attended, 0)
+    };
     map.join::<B>(attended, heads)
 }
 
@@ -185,6 +235,16 @@ impl Map {
             width,
             channels,
             window,
+        }
+    }
+
+    /// The map of pooled queries: half the sides, in half the windows' sides.
+    const fn halved(self) -> Self {
+        Self {
+            height: self.height / 2,
+            width: self.width / 2,
+            window: [self.window[0] / 2, self.window[1] / 2],
+            ..self
         }
     }
 

@@ -6,7 +6,9 @@ use burn::tensor::{Shape, TensorData};
 
 use super::fused::{map_to_tokens, tokens_to_map};
 use super::gradients::SamGradients;
-use super::{MaskLossWeights, SamOps, Sampling, finer_head, mask_scores, select_rows};
+use super::{
+    MaskLossWeights, PlainWindows, SamOps, Sampling, finer_head, mask_scores, select_rows,
+};
 use crate::kernels::{
     self, Activation, Arithmetic, Bias, Conv, ConvShape, Depthwise, ImageKeys, ImageToTokens, Isa,
     Kernel, Layout, Linear, MaskHead, Placement, SelfAttention, SharedAttention, TokensToImage,
@@ -164,9 +166,42 @@ fn run_attention(
         heads: channels / (3 * head_dim),
         head_dim,
         layout,
+        pooled: None,
     };
     let out = attention.run(Isa::best(), arithmetic);
     tensor(out, [batch, height, width, channels / 3])
+}
+
+/// See [`SamOps::plain_attention`].
+fn run_plain_attention(
+    qkv: &FloatTensor<Flex>,
+    padding: &FloatTensor<Flex>,
+    windows: PlainWindows,
+    arithmetic: Arithmetic,
+) -> FloatTensor<Flex> {
+    let (qkv, padding) = (qkv.to_contiguous(), padding.to_contiguous());
+    let [batch, height, width, channels] = qkv.shape().dims();
+    let PlainWindows {
+        window,
+        heads,
+        pooled,
+    } = windows;
+    let map = [batch, height, width];
+    let queries = pooled.then(|| kernels::pooled_queries(values(&qkv), map));
+    let attention = WindowAttention {
+        qkv: values(&qkv),
+        padding: values(&padding),
+        bias: Bias::None,
+        map,
+        window,
+        heads,
+        head_dim: channels / (3 * heads),
+        layout: Layout::PartThenHead,
+        pooled: queries.as_deref(),
+    };
+    let out = attention.run(Isa::best(), arithmetic);
+    let stride = if pooled { 2 } else { 1 };
+    tensor(out, [batch, height / stride, width / stride, channels / 3])
 }
 
 /// Attention among the tokens of `[B, n, 3·C]`.
@@ -355,6 +390,15 @@ impl SamOps for Flex {
             shape,
             arithmetic,
         )
+    }
+
+    fn plain_attention(
+        qkv: FloatTensor<Self>,
+        padding: FloatTensor<Self>,
+        windows: PlainWindows,
+        arithmetic: Arithmetic,
+    ) -> FloatTensor<Self> {
+        run_plain_attention(&qkv, &padding, windows, arithmetic)
     }
 
     fn self_attention(

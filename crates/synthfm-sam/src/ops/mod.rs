@@ -254,6 +254,17 @@ pub trait SamOps: Backend {
         attention::with_table::<Self>(qkv, &padding, table, window, arithmetic)
     }
 
+    /// The same without positions, as Hiera's (Ryali et al. 2023); see [`PlainWindows`]. `qkv` is as in
+    /// [`SamOps::window_attention`] -> `[B, H, W, C]`, or `[B, H/2, W/2, C]` where queries are pooled.
+    fn plain_attention(
+        qkv: FloatTensor<Self>,
+        padding: FloatTensor<Self>,
+        windows: PlainWindows,
+        arithmetic: Arithmetic,
+    ) -> FloatTensor<Self> {
+        attention::plain::<Self>(qkv, &padding, windows, arithmetic)
+    }
+
     /// Attention of all tokens of an image among themselves, without positions; `qkv`: `[B, n, 3·C]`, which holds queries,
     /// keys and values, each head by head -> `[B, n, C]`.
     fn self_attention(
@@ -686,6 +697,35 @@ pub fn table_attention(
         padding.into_dispatch(),
         table.into_dispatch(),
         window,
+        arithmetic,
+    ))
+}
+
+/// Windows whose tokens attend to each other without positions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PlainWindows {
+    /// Height and width of a window.
+    pub window: [usize; 2],
+    /// Attention heads.
+    pub heads: usize,
+    /// Whether queries are the maxima of 2 × 2 tokens; map and windows must have even sides then.
+    pub pooled: bool,
+}
+
+/// Attention inside windows of a map without positions, see [`SamOps::plain_attention`].
+///
+/// # Shapes
+/// `qkv`: `[B, H, W, 3·C]`, `padding`: `[3·C]` -> `[B, H, W, C]`, or `[B, H/2, W/2, C]` where queries are pooled
+pub fn plain_attention(
+    qkv: Tensor<4>,
+    padding: Tensor<1>,
+    windows: PlainWindows,
+    arithmetic: Arithmetic,
+) -> Tensor<4> {
+    Tensor::from_dispatch(<Dispatch as SamOps>::plain_attention(
+        qkv.into_dispatch(),
+        padding.into_dispatch(),
+        windows,
         arithmetic,
     ))
 }

@@ -7,6 +7,7 @@
 mod batch;
 mod check;
 mod encoded;
+mod stability;
 #[cfg(test)]
 mod tests;
 
@@ -35,9 +36,12 @@ use crate::weights::weights_sha256;
 
 use batch::on_host;
 use check::check;
+use stability::stable;
 
 /// A mask is where its logits exceed this.
 pub const MASK_THRESHOLD: f32 = 0.0;
+/// SAM 2's logits that may be given back as a mask prompt lie within this of 0 (`SAM2ImagePredictor._predict`).
+const SAM2_LOGITS: f32 = 32.0;
 /// Holes of our own model's masks are filled up to the mask's area divided by this.
 const LARGEST_HOLE: usize = 10;
 /// Bytes of memory that a pixel of an image takes at most while an answer is made: the image as it was read and in eight bits,
@@ -407,7 +411,7 @@ impl Predictor {
 
     /// Refuses alternatives that nobody trained.
     fn check_output(&self, output: MaskOutput) -> Result<()> {
-        if output == MaskOutput::Multi && !self.sam.config().has_alternatives() {
+        if output != MaskOutput::Single && !self.sam.config().has_alternatives() {
             return Err(Error::NoAlternatives);
         }
         Ok(())
@@ -422,6 +426,13 @@ impl Predictor {
         mut consume: impl FnMut(usize, Result<Vec<LowResMask>>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         let low_res_side = self.sam.config().low_res_side();
+        // SAM 2 gives one of the alternatives where its single mask is unstable.
+        let may_fall_back = output == MaskOutput::Single && self.sam.config().is_sam2();
+        let asked = if may_fall_back {
+            MaskOutput::All
+        } else {
+            output
+        };
         // A call needs equally many points for each object: filling up would change the answer.
         let mut alike: BTreeMap<(usize, bool, bool), Vec<usize>> = BTreeMap::new();
         for (i, prompt) in prompts.iter().enumerate() {
@@ -452,9 +463,10 @@ impl Predictor {
             let answer =
                 on_host(
                     self.sam
-                        .decode_on(&image, &batch, output, self.decoder_arithmetic()),
+                        .decode_on(&image, &batch, asked, self.decoder_arithmetic()),
                 );
             for (&i, masks) in group.iter().zip(answer) {
+                let masks = if may_fall_back { stable(masks) } else { masks };
                 consume(i, Ok(masks))?;
             }
         }
@@ -467,10 +479,21 @@ impl Predictor {
         let bytes_per_pixel = masks.len() as u64 * BYTES_PER_LOGIT + BYTES_PER_MASK_PIXEL;
         check_room(size, (size.area() as u64).saturating_mul(bytes_per_pixel))?;
         let side = self.sam.config().low_res_side();
-        let masks = masks.into_iter().map(|mask| PredictedMask {
-            logits: image.transform.postprocess(&mask.logits, side),
-            iou: mask.iou,
-            low_res_logits: mask.logits,
+        let largest = if self.sam.config().is_sam2() {
+            SAM2_LOGITS
+        } else {
+            f32::INFINITY
+        };
+        let masks = masks.into_iter().map(|mut mask| {
+            let logits = image.transform.postprocess(&mask.logits, side);
+            for logit in &mut mask.logits {
+                *logit = logit.clamp(-largest, largest);
+            }
+            PredictedMask {
+                logits,
+                iou: mask.iou,
+                low_res_logits: mask.logits,
+            }
         });
         Ok(Prediction {
             masks: masks.collect(),

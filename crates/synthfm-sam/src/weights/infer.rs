@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use super::infer_sam2::{self, HIERA_WINDOW};
 use super::model_file::ModelHints;
 use super::names::expected_keys;
 use super::store::TensorStore;
@@ -17,37 +18,70 @@ use crate::tiny_vit::TinyVitConfig;
 /// Key that only MobileSAM's encoder has.
 const TINY_VIT_STEM: &str = "image_encoder.patch_embed.seq.2.c.weight";
 
-/// Infers and checks the configuration of a SAM with one of the published encoders.
+/// Infers and checks the configuration of a SAM or SAM 2 with one of the published encoders.
 pub(super) fn infer_config(store: &TensorStore, hints: &ModelHints) -> Result<SamConfig> {
     let shapes = Shapes { store };
-    let (image_size, encoder) = if store.tensors().contains_key(TINY_VIT_STEM) {
+    let sam2 = shapes.has(HIERA_WINDOW);
+    let defaults = if sam2 {
+        infer_sam2::defaults(&shapes)?
+    } else if shapes.has(TINY_VIT_STEM) {
         // Nothing in the file tells the input's side, which the weights leave open.
         let encoder = EncoderConfig::TinyVit(tiny_vit(&shapes)?);
-        (SamConfig::vit_t().image_size, encoder)
+        SamConfig::with_encoder(SamConfig::vit_t().image_size, encoder)
     } else {
         let (image_size, vit) = vit(&shapes)?;
-        (image_size, EncoderConfig::Vit(vit))
+        SamConfig::with_encoder(image_size, EncoderConfig::Vit(vit))
     };
-    let [prompt_embed_dim, ..] = shapes.of::<4>("image_encoder.neck.0.weight")?;
-    let [mask_in_chans, ..] = shapes.of::<4>("prompt_encoder.mask_downscaling.3.weight")?;
-    let [decoder_mlp_dim, _] = shapes.of("mask_decoder.transformer.layers.0.mlp.lin1.weight")?;
-    let [iou_head_hidden_dim, _] = shapes.of("mask_decoder.iou_prediction_head.layers.0.weight")?;
-    let [masks, _] = shapes.of("mask_decoder.mask_tokens.weight")?;
-    let defaults = SamConfig::with_encoder(image_size, encoder);
+    let names = if sam2 { &SAM2_NAMES } else { &SAM_NAMES };
+    let [prompt_embed_dim, ..] = shapes.of::<4>(names.neck)?;
+    let (prompts, decoder) = (names.prompt_encoder, names.mask_decoder);
+    let [mask_in_chans, ..] = shapes.of::<4>(&format!("{prompts}.mask_downscaling.3.weight"))?;
+    let mlp = format!("{decoder}.transformer.layers.0.mlp.{}.weight", names.mlp);
+    let [decoder_mlp_dim, _] = shapes.of(&mlp)?;
+    let head = format!("{decoder}.iou_prediction_head.layers.0.weight");
+    let [iou_head_hidden_dim, _] = shapes.of(&head)?;
+    let [masks, _] = shapes.of(&format!("{decoder}.mask_tokens.weight"))?;
+    let preparation = if sam2 {
+        Preparation::Sam2
+    } else {
+        preparation(store.path())
+    };
     let config = SamConfig {
         prompt_embed_dim,
         mask_in_chans,
-        decoder_depth: shapes.count("mask_decoder.transformer.layers."),
+        decoder_depth: shapes.count(&format!("{decoder}.transformer.layers.")),
         decoder_heads: hints.decoder_heads.unwrap_or(defaults.decoder_heads),
         decoder_mlp_dim,
         iou_head_hidden_dim,
         num_multimask_outputs: masks.saturating_sub(1),
-        preparation: preparation(store.path()),
+        preparation,
         ..defaults
     };
     config.validate()?;
     Ok(config)
 }
+
+/// Keys by which a decoder's sizes are told.
+struct TellingNames {
+    neck: &'static str,
+    prompt_encoder: &'static str,
+    mask_decoder: &'static str,
+    /// The first layer of the transformer's MLPs.
+    mlp: &'static str,
+}
+
+const SAM_NAMES: TellingNames = TellingNames {
+    neck: "image_encoder.neck.0.weight",
+    prompt_encoder: "prompt_encoder",
+    mask_decoder: "mask_decoder",
+    mlp: "lin1",
+};
+const SAM2_NAMES: TellingNames = TellingNames {
+    neck: "image_encoder.neck.convs.0.conv.weight",
+    prompt_encoder: "sam_prompt_encoder",
+    mask_decoder: "sam_mask_decoder",
+    mlp: "layers.0",
+};
 
 /// The published model that has the most keys and shapes in common with a file whose sizes cannot be told.
 pub(super) fn nearest_published(store: &TensorStore) -> SamConfig {
@@ -64,13 +98,10 @@ pub(super) fn nearest_published(store: &TensorStore) -> SamConfig {
         }
         (shapes, names)
     };
-    let [first, rest @ ..] = [
-        SamConfig::vit_b(),
-        SamConfig::vit_l(),
-        SamConfig::vit_h(),
-        SamConfig::vit_t(),
-    ];
-    rest.into_iter().fold(first, |best, next| {
+    let candidates = SamConfig::published();
+    let mut candidates = candidates.into_iter().map(|(_, config)| config);
+    let first = candidates.next().unwrap_or_else(SamConfig::vit_b);
+    candidates.fold(first, |best, next| {
         if in_common(&next) > in_common(&best) {
             next
         } else {
@@ -141,13 +172,13 @@ fn tiny_vit(shapes: &Shapes) -> Result<TinyVitConfig> {
     })
 }
 
-struct Shapes<'a> {
+pub(super) struct Shapes<'a> {
     store: &'a TensorStore,
 }
 
 impl Shapes<'_> {
     /// The shape of a tensor that must be there and have `D` dimensions.
-    fn of<const D: usize>(&self, key: &str) -> Result<[usize; D]> {
+    pub(super) fn of<const D: usize>(&self, key: &str) -> Result<[usize; D]> {
         let fail = |reason: &str| {
             let reason = format!("cannot tell the model's sizes: {key} {reason}");
             Error::weights(self.path(), reason)
@@ -166,7 +197,7 @@ impl Shapes<'_> {
     }
 
     /// How many different numbers follow `prefix` in the key names.
-    fn count(&self, prefix: &str) -> usize {
+    pub(super) fn count(&self, prefix: &str) -> usize {
         let numbers: BTreeSet<&str> = self
             .store
             .tensors()
@@ -176,7 +207,12 @@ impl Shapes<'_> {
         numbers.len()
     }
 
-    fn path(&self) -> &Path {
+    /// Whether there is a tensor of this name.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.store.tensors().contains_key(key)
+    }
+
+    pub(super) fn path(&self) -> &Path {
         self.store.path()
     }
 }

@@ -7,9 +7,13 @@
 #[cfg(test)]
 mod hostile_tests;
 mod infer;
+mod infer_sam2;
 mod model_file;
 mod names;
 mod pickle_scan;
+mod published_names;
+#[cfg(test)]
+mod sam2_tests;
 mod save;
 mod store;
 #[cfg(test)]

@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 
 use super::infer::{infer_config, nearest_published};
 use super::names::{KeyPath, ParameterKey, parameter_keys};
+use super::published_names::{Part, in_file, part_of};
 use super::store::TensorStore;
 use super::unused::is_unused;
 use crate::config::{EncoderConfig, Preparation, SamConfig};
@@ -56,10 +57,19 @@ pub struct ModelFile {
     guessed: Option<String>,
 }
 
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the form that serde calls"
+)]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
+}
+
 /// What a model file is and whether its keys are those of its configuration.
 #[derive(Debug, Clone, Serialize)]
 pub struct ModelReport {
-    /// `medsam`, `vit_b`, `vit_l`, `vit_h`, `vit_t`, `vit` or `tiny_vit` (other sizes), or `small`.
+    /// `medsam`, `vit_b`, `vit_l`, `vit_h`, `vit_t`, `sam2_tiny`, `sam2.1_tiny` and so on to `large`; `vit`, `tiny_vit` or
+    /// `hiera` of other sizes; or `small`.
     pub kind: &'static str,
     /// The container.
     pub format: WeightsFormat,
@@ -75,6 +85,9 @@ pub struct ModelReport {
     pub prompt_encoder_parameters: usize,
     /// Values under `mask_decoder`.
     pub mask_decoder_parameters: usize,
+    /// Values of SAM 2's memory of earlier frames; 0 for other models.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub memory_parameters: usize,
     /// Keys in the file that have no influence on a mask, as MobileSAM's classifier.
     pub unused: Vec<String>,
     /// Keys that are missing, unexpected or of another shape.
@@ -119,6 +132,13 @@ impl ModelFile {
             store,
             guessed: None,
         })
+    }
+
+    /// The same configuration with the weights of another file.
+    #[cfg(test)]
+    pub(super) fn with_weights_of(self, path: &Path) -> Self {
+        let store = TensorStore::open(path).expect("a weights file of the test");
+        Self { store, ..self }
     }
 
     /// Opens a model folder or weights file for [`ModelFile::report`] even where it does not tell its sizes:
@@ -195,6 +215,7 @@ impl ModelFile {
     fn read_into(&self, sam: Sam, device: &Device, progress: &mut dyn FnMut(usize)) -> Result<Sam> {
         let mut loader = Loader {
             path: KeyPath::default(),
+            config: &self.config,
             store: &self.store,
             device,
             progress,
@@ -236,10 +257,10 @@ impl ModelFile {
     /// Describes the file and compares its keys with those its configuration asks for.
     pub fn report(&self) -> Result<ModelReport> {
         let sam = Sam::new(&self.config, &Device::flex());
-        let parameters = |part: &str| {
+        let parameters = |part: Part| {
             let tensors = self.store.tensors().iter();
             let of_part = tensors.filter(|(key, _)| {
-                key.split('.').next() == Some(part) && !is_unused(&self.config, key)
+                part_of(&self.config, key) == Some(part) && !is_unused(&self.config, key)
             });
             of_part.map(|(_, info)| info.elements()).sum()
         };
@@ -253,9 +274,10 @@ impl ModelFile {
             config: self.config.clone(),
             guessed: self.guessed.clone(),
             sha256: self.sha256()?,
-            image_encoder_parameters: parameters("image_encoder"),
-            prompt_encoder_parameters: parameters("prompt_encoder"),
-            mask_decoder_parameters: parameters("mask_decoder"),
+            image_encoder_parameters: parameters(Part::ImageEncoder),
+            prompt_encoder_parameters: parameters(Part::PromptEncoder),
+            mask_decoder_parameters: parameters(Part::MaskDecoder),
+            memory_parameters: parameters(Part::Memory),
             unused: self
                 .store
                 .tensors()
@@ -268,25 +290,27 @@ impl ModelFile {
     }
 
     fn compare(&self, expected: &[ParameterKey]) -> KeyDifferences {
-        let expected: BTreeMap<&str, &[usize]> = expected
+        let expected: BTreeMap<Cow<'_, str>, &[usize]> = expected
             .iter()
-            .map(|p| (p.key.as_str(), p.shape.as_slice()))
+            .map(|p| (in_file(&self.config, &p.key), p.shape.as_slice()))
             .collect();
         let found = self.store.tensors();
-        let missing = expected.keys().filter(|&&key| !found.contains_key(key));
+        let missing = expected
+            .keys()
+            .filter(|key| !found.contains_key(key.as_ref()));
         let unexpected = found
             .keys()
             .filter(|key| !expected.contains_key(key.as_str()) && !is_unused(&self.config, key));
-        let misshapen = expected.iter().filter_map(|(&key, &shape)| {
-            let info = found.get(key)?;
+        let misshapen = expected.iter().filter_map(|(key, &shape)| {
+            let info = found.get(key.as_ref())?;
             (!fits(key, shape, &info.shape)).then(|| Misshapen {
-                key: key.to_owned(),
+                key: key.clone().into_owned(),
                 expected: shape.to_vec(),
                 found: info.shape.clone(),
             })
         });
         KeyDifferences {
-            missing: missing.map(|&key| key.to_owned()).collect(),
+            missing: missing.map(|key| key.clone().into_owned()).collect(),
             unexpected: unexpected.cloned().collect(),
             misshapen: misshapen.collect(),
         }
@@ -306,12 +330,7 @@ fn is_own_config(text: &str) -> bool {
 }
 
 fn kind(config: &SamConfig) -> &'static str {
-    let presets = [
-        ("vit_b", SamConfig::vit_b()),
-        ("vit_l", SamConfig::vit_l()),
-        ("vit_h", SamConfig::vit_h()),
-        ("vit_t", SamConfig::vit_t()),
-    ];
+    let presets = SamConfig::published();
     let preset = presets.iter().find(|(_, preset)| preset == config);
     if config.preparation == Preparation::MedSam {
         return "medsam";
@@ -320,6 +339,7 @@ fn kind(config: &SamConfig) -> &'static str {
         (_, Some((name, _))) => name,
         (EncoderConfig::Vit(_), None) => "vit",
         (EncoderConfig::TinyVit(_), None) => "tiny_vit",
+        (EncoderConfig::Hiera(_), None) => "hiera",
         (EncoderConfig::Small(_), None) => "small",
     }
 }
@@ -344,6 +364,7 @@ fn is_later_part(key: &str) -> bool {
 /// Puts each stored tensor in its parameter's place; keeps the first failure.
 struct Loader<'a> {
     path: KeyPath,
+    config: &'a SamConfig,
     store: &'a TensorStore,
     device: &'a Device,
     progress: &'a mut dyn FnMut(usize),
@@ -364,13 +385,15 @@ impl ModuleMapper for Loader<'_> {
             return param;
         }
         let key = self.path.key();
-        if is_later_part(&key) && !self.store.tensors().contains_key(&key) {
+        let key = in_file(self.config, &key);
+        let key = key.as_ref();
+        if is_later_part(key) && !self.store.tensors().contains_key(key) {
             return param;
         }
-        match self.store.read(&key) {
+        match self.store.read(key) {
             Ok(values) => {
                 (self.progress)(values.len());
-                let mut shape = self.store.tensors()[&key].shape.clone();
+                let mut shape = self.store.tensors()[key].shape.clone();
                 let values = if self.path.transposed(D) {
                     let turned = transpose(&values, shape[0], shape[1]);
                     shape.reverse();

@@ -9,14 +9,17 @@ use std::collections::BTreeMap;
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Device, Tensor};
 
+use super::published_names::in_file;
 use crate::config::SamConfig;
 use crate::error::Result;
 use crate::sam::Sam;
 
 /// One parameter of a module.
+///
+/// SAM 2's checkpoints have other names for some of them: [`expected_keys`] gives these.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParameterKey {
-    /// Name in a checkpoint.
+    /// Name in a checkpoint of SAM's.
     pub key: String,
     /// Shape in a checkpoint.
     pub shape: Vec<usize>,
@@ -48,8 +51,10 @@ pub fn is_buffer(key: &str) -> bool {
 pub fn expected_keys(config: &SamConfig) -> Result<BTreeMap<String, Vec<usize>>> {
     config.validate()?;
     let sam = Sam::new(config, &Device::flex());
-    let keys = parameter_keys(&sam).into_iter().map(|p| (p.key, p.shape));
-    Ok(keys.collect())
+    let keys = parameter_keys(&sam).into_iter();
+    Ok(keys
+        .map(|p| (in_file(config, &p.key).into_owned(), p.shape))
+        .collect())
 }
 
 /// The path from the module's root to the parameter being visited.

@@ -15,6 +15,7 @@ use synthfm_image::hex;
 
 use super::model_file::transpose;
 use super::names::KeyPath;
+use super::published_names::in_file;
 use super::unused::{Required, required};
 use crate::error::{Error, Result};
 use crate::sam::Sam;
@@ -32,7 +33,10 @@ pub enum Precision {
 /// precision; an earlier file of that name stays then. Zeros stand for what MobileSAM's own loader
 /// insists on and nothing uses.
 pub fn save(sam: &Sam, precision: Precision, path: &Path) -> Result<()> {
-    let state = state_dict(sam);
+    let state = state_dict(sam).into_iter();
+    let state: BTreeMap<String, LazyTensor> = state
+        .map(|(key, tensor)| (in_file(sam.config(), &key).into_owned(), tensor))
+        .collect();
     let made_up = required(sam.config(), state.keys().map(String::as_str));
     let dtype = match precision {
         Precision::F32 => Dtype::F32,

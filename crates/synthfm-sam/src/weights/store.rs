@@ -17,6 +17,8 @@ use safetensors::tensor::Metadata;
 use super::pickle_scan::refuse_foreign;
 use crate::error::{Error, Result};
 
+/// SAM 2's files hold `{"model": state dict}`, whose tensors the reader names by their path.
+const UNDER_MODEL: &str = "model.";
 /// Largest safetensors header accepted; SAM's has 60 kB.
 const MAX_HEADER: u64 = 16 << 20;
 
@@ -49,6 +51,8 @@ enum Source {
     Pytorch {
         path: PathBuf,
         reader: PytorchReader,
+        /// Before the names of all tensors in the file: its state dict lies under a key.
+        prefix: &'static str,
     },
 }
 
@@ -108,10 +112,14 @@ impl TensorStore {
             .map_err(|e| Error::weights(path, format!("not a readable PyTorch file: {e}")))?;
         let mut tensors = BTreeMap::new();
         let mut total = 0u64;
-        for key in reader.keys() {
+        let keys = reader.keys();
+        let nested = !keys.is_empty() && keys.iter().all(|key| key.starts_with(UNDER_MODEL));
+        let prefix = if nested { UNDER_MODEL } else { "" };
+        for key in keys {
             let Some(tensor) = reader.get(&key) else {
                 continue;
             };
+            let key = key[prefix.len()..].to_owned();
             total = total.saturating_add(tensor.byte_len() as u64);
             let info = TensorInfo {
                 shape: tensor.shape().to_vec(),
@@ -130,6 +138,7 @@ impl TensorStore {
             source: Source::Pytorch {
                 path: path.to_owned(),
                 reader,
+                prefix,
             },
             tensors,
             metadata: BTreeMap::new(),
@@ -215,8 +224,9 @@ impl TensorStore {
                     .map(<[u8]>::to_vec)
                     .ok_or_else(|| std::io::ErrorKind::UnexpectedEof.into())
             }
-            Source::Pytorch { reader, .. } => {
-                reader.get(key).ok_or(std::io::ErrorKind::NotFound)?.read()
+            Source::Pytorch { reader, prefix, .. } => {
+                let tensor = reader.get(&format!("{prefix}{key}"));
+                tensor.ok_or(std::io::ErrorKind::NotFound)?.read()
             }
         }
     }

@@ -562,7 +562,11 @@ fn header_lengths_that_look_like_other_formats_are_read() {
 fn truncated_files_are_errors() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cut");
-    for name in ["sam_tiny.safetensors", "sam_tiny.pth"] {
+    for name in [
+        "sam_tiny.safetensors",
+        "sam_tiny.pth",
+        "sam2_tiny.safetensors",
+    ] {
         let bytes = fs::read(fixture(name)).unwrap();
         let lengths = (0..40)
             .map(|i| bytes.len() * i / 40)

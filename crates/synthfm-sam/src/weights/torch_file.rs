@@ -16,11 +16,15 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipWriter};
 
 use super::names::{KeyPath, parameter_keys};
+use super::published_names::in_file;
 use super::save::state_tensor;
 use super::unused::{Required, ensure_published, required};
+use crate::config::SamConfig;
 use crate::error::Result;
 use crate::sam::Sam;
 
+/// Key of the state dict in SAM 2's files.
+pub(super) const MODEL: &str = "model";
 /// Folder of every entry; `torch.save` names it after the file.
 const ROOT: &str = "archive";
 
@@ -32,13 +36,13 @@ struct Entry {
     zeros: Option<usize>,
 }
 
-/// Writes a model for the Python code of SAM or MobileSAM, whose strict `load_state_dict` accepts it.
+/// Writes a model for the Python code of SAM, SAM 2 or MobileSAM, whose strict `load_state_dict` accepts it.
 ///
 /// What MobileSAM's code asks for and does not use (its classifier, counters) is written as zeros. Fails
 /// for our own encoder, which that code does not have.
 pub fn save_pth(sam: &Sam, path: &Path) -> Result<()> {
     let entries = entries(sam)?;
-    let pickle = pickle(&entries);
+    let pickle = pickle(&entries, sam.config().is_sam2());
     let mut failure = None;
     let written = synthfm_image::write_atomically(path, |file| {
         let mut zip = ZipWriter::new_stream(file);
@@ -49,6 +53,7 @@ pub fn save_pth(sam: &Sam, path: &Path) -> Result<()> {
         let order: BTreeMap<&str, usize> = entries.keys().map(String::as_str).zip(0..).collect();
         let mut values = ValueWriter {
             zip: &mut zip,
+            config: sam.config(),
             order: &order,
             path: KeyPath::default(),
             failure: None,
@@ -80,7 +85,7 @@ fn entries(sam: &Sam) -> Result<BTreeMap<String, Entry>> {
             shape: p.shape.clone(),
             zeros: None,
         };
-        (p.key.clone(), entry)
+        (in_file(sam.config(), &p.key).into_owned(), entry)
     });
     let made_up = made_up.into_iter().map(|(key, what)| {
         let (storage, shape, size) = match what {
@@ -109,6 +114,7 @@ fn start(zip: &mut ZipWriter<impl Write + io::Seek>, name: &str, bytes: usize) -
 /// Writes the model's own values one tensor at a time; keeps the first failure.
 struct ValueWriter<'a, W: Write + io::Seek> {
     zip: &'a mut ZipWriter<W>,
+    config: &'a SamConfig,
     order: &'a BTreeMap<&'a str, usize>,
     path: KeyPath,
     failure: Option<io::Error>,
@@ -128,16 +134,23 @@ impl<W: Write + io::Seek> ModuleVisitor for ValueWriter<'_, W> {
             return;
         }
         let data = state_tensor(param.val(), self.path.transposed(D));
-        let name = format!("data/{}", self.order[self.path.key().as_str()]);
+        let key = self.path.key();
+        let place = self.order[in_file(self.config, &key).as_ref()];
+        let name = format!("data/{place}");
         let bytes = data.as_bytes();
         let written = start(self.zip, &name, bytes.len()).and_then(|()| self.zip.write_all(bytes));
         self.failure = written.err();
     }
 }
 
-/// The pickle of the state dict; storages are named by their place in `entries`.
-fn pickle(entries: &BTreeMap<String, Entry>) -> Vec<u8> {
+/// The pickle of the state dict; storages are named by their place in `entries`. SAM 2's code expects it under the key
+/// `model`.
+fn pickle(entries: &BTreeMap<String, Entry>, under_model: bool) -> Vec<u8> {
     let mut out = Pickle(b"\x80\x02".to_vec());
+    if under_model {
+        // EMPTY_DICT
+        out.op(b'}').text(MODEL);
+    }
     out.global("collections", "OrderedDict");
     out.op(b')').op(b'R').op(b'(');
     for ((key, entry), place) in entries.iter().zip(0..) {
@@ -157,7 +170,12 @@ fn pickle(entries: &BTreeMap<String, Entry>) -> Vec<u8> {
         out.global("collections", "OrderedDict");
         out.op(b')').op(b'R').op(b't').op(b'R');
     }
-    out.op(b'u').op(b'.');
+    out.op(b'u');
+    if under_model {
+        // SETITEM
+        out.op(b's');
+    }
+    out.op(b'.');
     out.0
 }
 

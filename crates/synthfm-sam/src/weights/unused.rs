@@ -33,10 +33,10 @@ pub(super) fn is_unused(config: &SamConfig, key: &str) -> bool {
     head || key.ends_with(&format!(".bn.{COUNTER}")) || derived.iter().any(|end| key.ends_with(end))
 }
 
-/// Fails for a model that the Python code of SAM and MobileSAM cannot build.
+/// Fails for a model that the Python code of SAM, SAM 2 and MobileSAM cannot build.
 pub fn ensure_published(config: &SamConfig) -> Result<()> {
     match config.encoder {
-        EncoderConfig::Vit(_) | EncoderConfig::TinyVit(_) => Ok(()),
+        EncoderConfig::Vit(_) | EncoderConfig::TinyVit(_) | EncoderConfig::Hiera(_) => Ok(()),
         EncoderConfig::Small(_) => Err(Error::NotPublished),
     }
 }

@@ -237,6 +237,15 @@ mod tests {
     use super::*;
     use crate::schedule::Decay;
 
+    #[test]
+    fn the_recipe_with_sam_2_differs_in_the_model_alone() {
+        let config = |text: &str| TrainConfig::from_toml(text).unwrap();
+        let paper = config(include_str!("../../../../configs/synthfm-vit-h.toml"));
+        let sam2 = config(include_str!("../../../../configs/synthfm-sam2-b.toml"));
+        let model = ModelSpec::Sam2BasePlus;
+        assert_eq!(sam2, TrainConfig { model, ..paper });
+    }
+
     /// What the paper states, number by number.
     #[test]
     #[expect(clippy::float_cmp, reason = "numbers as the file has them")]

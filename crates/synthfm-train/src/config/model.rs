@@ -27,6 +27,14 @@ pub enum ModelSpec {
     VitH,
     /// MobileSAM's encoder with SAM's decoder.
     VitT,
+    /// SAM 2.1 tiny.
+    Sam2Tiny,
+    /// SAM 2.1 small.
+    Sam2Small,
+    /// SAM 2.1 base plus.
+    Sam2BasePlus,
+    /// SAM 2.1 large.
+    Sam2Large,
     /// Our small encoder with a narrower decoder, at an input side (a multiple of 16).
     Small {
         /// Side of the model's input in pixels.
@@ -47,6 +55,10 @@ impl ModelSpec {
             Self::VitL => SamConfig::vit_l(),
             Self::VitH => SamConfig::vit_h(),
             Self::VitT => SamConfig::vit_t(),
+            Self::Sam2Tiny => SamConfig::sam2_tiny(),
+            Self::Sam2Small => SamConfig::sam2_small(),
+            Self::Sam2BasePlus => SamConfig::sam2_base_plus(),
+            Self::Sam2Large => SamConfig::sam2_large(),
             Self::Small {
                 image_size,
                 mask_refiner,

@@ -51,7 +51,9 @@ pub(super) fn run(args: &BenchArgs, session: &Session) -> Result<()> {
     busy.set_message("training");
     let mode = match model.file.config().encoder {
         EncoderConfig::Small(_) => Mode::All,
-        EncoderConfig::Vit(_) | EncoderConfig::TinyVit(_) => Mode::Decoder,
+        EncoderConfig::Vit(_) | EncoderConfig::TinyVit(_) | EncoderConfig::Hiera(_) => {
+            Mode::Decoder
+        }
     };
     let training_step_ms = training(&model, mode, args, session)?;
     busy.finish_and_clear();
