@@ -373,7 +373,7 @@ mod tests {
         // Frozen: the memory in any mode, what is computed once per image in mode `decoder`.
         let all: Plan = Mode::All.into();
         let decoder: Plan = Mode::Decoder.into();
-        let rates = [
+        let rates = vec![
             all.rate("memory.no_obj_ptr", &hiera),
             decoder.rate("image_encoder.no_mem_embed", &hiera),
             decoder.rate("mask_decoder.obj_score_token.weight", &hiera),
