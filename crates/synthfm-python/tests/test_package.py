@@ -88,6 +88,8 @@ def test_ctrl_c_ends_the_work(volume):
     path, values, _ = volume
     deep = np.tile(values, (4, 4, 60))
     predictor = synthfm.Predictor()
+    # A shell starts its background jobs with the signal ignored, and Python leaves it so.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()
     began = time.perf_counter()
