@@ -24,7 +24,7 @@ pub enum Connectivity {
 pub struct Components {
     size: Size,
     runs: Vec<Run>,
-    /// Of each run, the number of its component from 1.
+    /// For each run the number of its component, from 1.
     numbers: Vec<u32>,
     areas: Vec<usize>,
 }

@@ -108,7 +108,7 @@ mod tests {
 
     use super::*;
 
-    /// The same by sorting.
+    /// The percentiles by sorting.
     fn sorted(values: &[f32]) -> (f32, f32) {
         let mut values: Vec<f32> = values.iter().copied().filter(|v| v.is_finite()).collect();
         values.sort_by(f32::total_cmp);

@@ -21,7 +21,7 @@ pub(crate) fn any_array<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, P
     Ok(array.cast_into::<PyUntypedArray>()?)
 }
 
-/// The same with values of `T`; no copy where they are of that type already.
+/// An array's values as `T`; no copy where they are of that type already.
 fn typed<'py, T: Element>(
     value: &Bound<'py, PyAny>,
     dtype: &str,

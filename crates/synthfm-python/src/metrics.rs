@@ -1,7 +1,7 @@
 //! Scores of a mask against the truth, in two and three dimensions, as `synthfm evaluate` computes them.
 
 use pyo3::prelude::*;
-use synthfm_image::{LabelVolume, Mask, MaskPair, Size, VolumeGeometry};
+use synthfm_image::{LabelVolume, Mask, MaskPair, Size, SurfaceDistances, VolumeGeometry};
 
 use crate::arrays::{inside, numbers};
 use crate::errors::{OrRaise, usage};
@@ -44,6 +44,16 @@ fn pair(
     }
 }
 
+/// A score of the distances between the surfaces of both masks; nan if both are empty.
+fn of_surfaces(
+    py: Python<'_>,
+    pair: &MaskPair,
+    score: impl FnOnce(&SurfaceDistances) -> f64,
+) -> f64 {
+    let found = py.detach(|| pair.surface_distances());
+    found.as_ref().map_or(f64::NAN, score)
+}
+
 /// Dice similarity coefficient of two masks of one shape, 0 to 1; nan if both are empty.
 #[pyfunction]
 pub(crate) fn dice(
@@ -66,8 +76,7 @@ pub(crate) fn hd95(
     spacing: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<f64> {
     let pair = pair(prediction, truth, spacing)?;
-    let found = py.detach(|| pair.surface_distances());
-    Ok(found.map_or(f64::NAN, |distances| distances.hd95_mm()))
+    Ok(of_surfaces(py, &pair, SurfaceDistances::hd95_mm))
 }
 
 /// Average symmetric surface distance, in the unit of `spacing`; empty masks as in `hd95`.
@@ -80,8 +89,7 @@ pub(crate) fn assd(
     spacing: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<f64> {
     let pair = pair(prediction, truth, spacing)?;
-    let found = py.detach(|| pair.surface_distances());
-    Ok(found.map_or(f64::NAN, |distances| distances.assd_mm()))
+    Ok(of_surfaces(py, &pair, SurfaceDistances::assd_mm))
 }
 
 /// Normalised surface Dice: the share of both borders at most `tolerance` from the other, 0 to 1; nan if both masks are
@@ -101,6 +109,5 @@ pub(crate) fn nsd(
         )));
     }
     let pair = pair(prediction, truth, spacing)?;
-    let found = py.detach(|| pair.surface_distances());
-    Ok(found.map_or(f64::NAN, |distances| distances.nsd(tolerance)))
+    Ok(of_surfaces(py, &pair, |distances| distances.nsd(tolerance)))
 }

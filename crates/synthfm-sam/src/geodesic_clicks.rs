@@ -197,7 +197,7 @@ fn write_cells(maps: &[f32], cells: &mut [f32]) {
 pub(crate) struct GeodesicMaps {
     /// `[BN, m, m, MAPS]`
     pub(crate) full: Tensor<4>,
-    /// The same values by cell of the embedding, without those that repeat others: `[BN, m/4, m/4, CELL_VALUES]`.
+    /// The maps' values by cell of the embedding, without those that repeat others: `[BN, m/4, m/4, CELL_VALUES]`.
     pub(crate) cells: Tensor<4>,
 }
 
@@ -446,7 +446,7 @@ pub(crate) struct GuidanceImages {
 }
 
 impl GuidanceImages {
-    /// Of every image.
+    /// Guidance images of every image.
     ///
     /// # Shapes
     /// Grey values `[B, 1, m, m]`, m a multiple of 4

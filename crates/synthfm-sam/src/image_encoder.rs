@@ -67,13 +67,13 @@ impl HighRes {
 }
 
 impl ImageEmbedding {
-    /// The same values, cut from the gradient graph.
+    /// The embedding cut from the gradient graph.
     #[must_use]
     pub fn detach(self) -> Self {
         self.map(Tensor::detach)
     }
 
-    /// The same with every map changed to the same values elsewhere: on another device, or with another record.
+    /// The embedding with every map replaced by an equal one elsewhere: on another device, or with another record.
     #[must_use]
     pub fn map(self, change: impl Fn(Tensor<4>) -> Tensor<4>) -> Self {
         let high_res = |maps: HighRes| HighRes {

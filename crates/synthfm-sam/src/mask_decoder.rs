@@ -72,7 +72,7 @@ pub(crate) struct DecoderImage<'a> {
     pub(crate) image_pe: &'a Tensor<3>,
     /// For each of `BN` objects, which of the `B` images it is on.
     pub(crate) image_of_object: &'a [usize],
-    /// Of a single image, for prompts without masks; see [`MaskDecoder::image_tokens`].
+    /// Tokens of a single image, for prompts without masks; see [`MaskDecoder::image_tokens`].
     pub(crate) image_tokens: Option<&'a PrecomputedImageTokens>,
 }
 
@@ -312,7 +312,7 @@ impl OutputUpscaling {
         ops::mask_head(src, first, self.norm_1.parts(), second, weights, arithmetic)
     }
 
-    /// The same with the finer maps of B images added, and with what each object adds to the finest.
+    /// Upscaling with the finer maps of B images added, and with what each object adds to the finest.
     ///
     /// # Shapes
     /// `[BN, g g, C]`, channels-last maps `[B, 2g, 2g, C/4]`, `[B, m, m, C/8]` and `[BN, m, m, C/8]` (or `[1, 1, 1, C/8]`),

@@ -115,6 +115,52 @@ impl InputTransform {
         normalise_and_pad(&resized, self.side, mean, std)
     }
 
+    /// Turns what an input `[3, S, S]` shows by half a turn; the padding stays where it is.
+    pub(crate) fn turn_input(&self, input: &mut [f32]) {
+        let Size { height, width } = self.resized;
+        for plane in input.chunks_exact_mut(self.side * self.side) {
+            let shown = |i: usize| i / width * self.side + i % width;
+            for i in 0..height * width / 2 {
+                plane.swap(shown(i), shown(height * width - 1 - i));
+            }
+        }
+    }
+
+    /// A point of the image, where the image turned by half a turn has it.
+    pub(crate) fn turned_point(&self, point: Point2) -> Point2 {
+        let Size { height, width } = self.original;
+        Point2::new(width as f64 - 1.0 - point.x, height as f64 - 1.0 - point.y)
+    }
+
+    /// Low-resolution logits `[m, m]` of the turned image, as those of the image, and the other way round. The padding stays
+    /// where it is. Where the image ends within a cell, values between two cells are interpolated.
+    pub(crate) fn turned_cells(&self, map: &[f32], m: usize) -> Vec<f32> {
+        let shown = self.shown_cells(m);
+        let along = |shown: usize, resized: usize| -> Vec<(usize, usize, f32)> {
+            let last = (resized * m) as f32 / self.side as f32 - 1.0;
+            let opposite = |cell: usize| {
+                let at = (last - cell as f32).clamp(0.0, (shown - 1) as f32);
+                let first = at as usize;
+                (first, (first + 1).min(shown - 1), at - first as f32)
+            };
+            (0..shown).map(opposite).collect()
+        };
+        let rows = along(shown.height, self.resized.height);
+        let columns = along(shown.width, self.resized.width);
+        let mut turned = map.to_vec();
+        for (line, &(above, below, down)) in turned.chunks_exact_mut(m).zip(&rows) {
+            for (value, &(left, right, over)) in line.iter_mut().zip(&columns) {
+                let in_row = |row: usize| {
+                    let (a, b) = (map[row * m + left], map[row * m + right]);
+                    a + over * (b - a)
+                };
+                let (a, b) = (in_row(above), in_row(below));
+                *value = a + down * (b - a);
+            }
+        }
+        turned
+    }
+
     /// Low-resolution logits `[m, m]` on the image's grid.
     pub fn postprocess(&self, low_res: &[f32], low_res_side: usize) -> Image {
         let (input, from) = self.shown_input(low_res, low_res_side);
@@ -266,6 +312,37 @@ mod tests {
                 assert_eq!((mask.size(), mask.data()), (size, &expected[..]));
             }
         }
+    }
+
+    #[test]
+    fn two_half_turns_are_none() {
+        // 30 x 70 pixels become 17 x 40; 8.5 x 20 cells show them.
+        let config = sam_input(40);
+        let transform = InputTransform::new(Size::new(30, 70), &config).unwrap();
+        let size = transform.original();
+        let bytes: Vec<u8> = (0..3 * size.area()).map(|i| (i * 37 % 251) as u8).collect();
+        let pixels: Vec<[u8; 3]> = bytes.as_chunks().0.to_vec();
+        let image = RgbImage::new(size, bytes).unwrap();
+        let turned: Vec<u8> = pixels.iter().rev().flatten().copied().collect();
+        let turned = RgbImage::new(size, turned).unwrap();
+        let mut input = transform.preprocess(&image, &config);
+        transform.turn_input(&mut input);
+        // Bytes are rounded, which knows no direction.
+        assert_close("input", &input, &transform.preprocess(&turned, &config));
+        let point = transform.turned_point(Point2::new(2.0, 29.0));
+        assert_eq!(point, Point2::new(67.0, 0.0));
+
+        let (m, shown) = (20, transform.shown_cells(20));
+        assert_eq!(shown, Size::new(9, 20));
+        let ramp = |i: usize| (i / m) as f32 + 0.25 * (i % m) as f32;
+        let map: Vec<f32> = (0..m * m).map(ramp).collect();
+        let turned = transform.turned_cells(&map, m);
+        // Row 2 shows what lies 7.5 - 2 cells below the first, column 3 what lies 16 cells right of it.
+        assert!((turned[2 * m + 3] - (5.5 + 0.25 * 16.0)).abs() < 1e-5);
+        assert_eq!(turned[9 * m..], map[9 * m..], "the padding");
+        let back = transform.turned_cells(&turned, m);
+        // The first and the last row show half a cell beyond the image at one of both ends.
+        assert_close("back", &back[m..8 * m], &map[m..8 * m]);
     }
 
     #[test]

@@ -185,7 +185,7 @@ impl PromptEncoder {
         tokens.swap_dims(1, 2).reshape([1, c, g, g])
     }
 
-    /// The same as tokens: `[1, g g, C]`.
+    /// The dense position encoding as tokens: `[1, g g, C]`.
     pub(crate) fn dense_pe_tokens(&self) -> Tensor<3> {
         let g = self.grid;
         let device = self.pe_layer.device();

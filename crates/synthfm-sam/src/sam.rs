@@ -51,7 +51,7 @@ impl Sam {
         &self.config
     }
 
-    /// The same weights under other settings.
+    /// The weights under other settings.
     #[cfg(test)]
     pub(crate) fn with_config(self, config: SamConfig) -> Self {
         Self { config, ..self }

@@ -227,7 +227,7 @@ impl Attention {
         apply_residual(&self.out_proj, attended, residual, Arithmetic::F32)
     }
 
-    /// The same to keys and values that are projected already, `[1, n, C/2]` each.
+    /// Attention to keys and values that are projected already, `[1, n, C/2]` each.
     fn to_projected(
         &self,
         q: Tensor<3>,

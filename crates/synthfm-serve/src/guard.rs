@@ -144,7 +144,7 @@ impl Guard {
     }
 }
 
-/// The same page without the token in its address.
+/// A redirection to the page without the token in its address.
 fn enter(token: &str, path: &str) -> Response {
     let cookie = format!("{COOKIE_NAME}={token}; Path=/; HttpOnly; SameSite=Strict");
     let mut response = StatusCode::SEE_OTHER.into_response();

@@ -161,7 +161,7 @@ impl Reference {
         Ok(dice([mask.area(), truth.area(), common]))
     }
 
-    /// The same over the whole image.
+    /// Dice of a structure over the whole image.
     pub(super) fn dice(&self, bits: Option<&BitVolume>, value: u16) -> Option<f64> {
         let labels = self.labels.data();
         let truth = self.counts.get(&value).copied().unwrap_or(0);

@@ -35,7 +35,7 @@ pub(super) struct Study {
     hounsfield: bool,
     /// What the file says beside its values.
     info: Option<ScanInfo>,
-    /// Of a file with several volumes.
+    /// Which volume this is, in a file with several.
     volumes: Option<Volumes>,
 }
 
@@ -242,7 +242,7 @@ impl Study {
         self.info.as_ref()
     }
 
-    /// Of DICOM files: the hash of the instances that form the image.
+    /// The hash of the instances that form the image, where it is read from DICOM files.
     pub(super) fn identity(&self) -> Option<String> {
         let info = self.info.as_ref()?;
         info.dicom.as_ref().map(|series| series.identity())
@@ -271,7 +271,7 @@ impl Study {
         }
     }
 
-    /// Of a file with several volumes: how many, and which one it is.
+    /// How many volumes the file has, and which one this is; `None` where there is one.
     pub(super) const fn volumes(&self) -> Option<Volumes> {
         self.volumes
     }
@@ -351,7 +351,7 @@ impl Study {
         self.has_place().then(|| self.grid.axis_codes())
     }
 
-    /// Of a picture: the distances between its rows and columns, where the file says so.
+    /// Distances between rows and columns of a picture, where the file says so.
     fn pixel_spacing_mm(&self) -> Option<[f64; 2]> {
         let info = self.info.as_ref().filter(|_| self.is_picture)?;
         info.pixel_spacing_mm

@@ -169,7 +169,7 @@ impl Field {
         }
     }
 
-    /// The same field with all of its source's numbers in memory.
+    /// The field with all of its source's numbers in memory.
     pub(crate) fn in_memory(self, size: Size) -> Self {
         match self.source {
             Source::White(seed) => Self::exact(size.width, Grid::white(seed, size).data),

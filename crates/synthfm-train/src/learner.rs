@@ -45,9 +45,9 @@ pub struct Learner {
     /// The image encoder on the plain device, where nothing flows back into it: operations that record no gradients
     /// have faster kernels.
     frozen: Option<ImageEncoder>,
-    /// Of a frozen encoder's products.
+    /// Arithmetic of a frozen encoder's products.
     arithmetic: Arithmetic,
-    /// Of all other products.
+    /// Arithmetic of all other products.
     step: Arithmetic,
     /// Where embeddings are looked up.
     recall: Option<EmbeddingReuse>,
@@ -84,13 +84,13 @@ impl Learner {
         }
     }
 
-    /// The same with a frozen encoder's products in the given arithmetic.
+    /// The learner with a frozen encoder's products in the given arithmetic.
     #[must_use]
     pub fn with_arithmetic(self, arithmetic: Arithmetic) -> Self {
         Self { arithmetic, ..self }
     }
 
-    /// The same with all other products, forward and backward, in the given arithmetic.
+    /// The learner with all products but a frozen encoder's, forward and backward, in the given arithmetic.
     #[must_use]
     pub fn with_step_in(self, step: Arithmetic) -> Self {
         Self { step, ..self }
@@ -101,7 +101,7 @@ impl Learner {
         self.step
     }
 
-    /// The same model for passes without gradients: a record that no backward pass consumes is kept.
+    /// The learner for passes without gradients: a record that no backward pass consumes would be kept.
     pub(crate) fn without_gradients(&self) -> Self {
         Self {
             sam: self.sam.valid(),
@@ -111,7 +111,7 @@ impl Learner {
         }
     }
 
-    /// The same weights, with a record of gradients that no other pass shares: passes of several threads, each through a
+    /// The learner with a record of gradients that no other pass shares: passes of several threads, each through a
     /// learner of its own, do not wait for each other.
     pub(crate) fn with_own_record(&self) -> Self {
         Self {
@@ -120,7 +120,7 @@ impl Learner {
         }
     }
 
-    /// The same with embeddings that are looked up, of batches that bring their pictures.
+    /// The learner with embeddings that are looked up, for batches that bring their pictures.
     pub(crate) fn with_recall(self, recall: Option<EmbeddingReuse>) -> Self {
         Self { recall, ..self }
     }
@@ -365,12 +365,12 @@ fn floats<const D: usize>(values: &[f32], shape: [usize; D], device: &Device) ->
     Tensor::from_data(TensorData::new(values.to_vec(), shape), device)
 }
 
-/// The same values on a device that records gradients.
+/// An embedding on a device that records gradients.
 pub(crate) fn recorded(embedding: ImageEmbedding) -> ImageEmbedding {
     embedding.map(Tensor::autodiff)
 }
 
-/// The same prompts on a device that records gradients.
+/// Prompts on a device that records gradients.
 fn recorded_prompts(prompts: PromptBatch) -> PromptBatch {
     let PromptBatch {
         points,

@@ -116,7 +116,7 @@ impl AdamW {
         }
     }
 
-    /// The same with learning rates of their own, as parts of a step's, for some parameters.
+    /// The optimizer with learning rates of their own, as parts of a step's, for some parameters.
     #[must_use]
     pub fn with_rates(self, rates: BTreeMap<String, f64>) -> Self {
         Self { rates, ..self }

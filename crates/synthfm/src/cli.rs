@@ -24,7 +24,7 @@ use crate::serve::ServeArgs;
 const RESEARCH_USE: &str = "For research use only. synthfm is not a medical device: do not use it for diagnosis \
                             or treatment.";
 
-/// The same for every verb that encodes images.
+/// Help of `--precision`, for every verb that encodes images.
 pub(crate) const PRECISION_HELP: &str = "Arithmetic of SAM's vision transformers: f32, bf16 (twice as fast, for processors with \
                               AVX512-BF16), f16 (for GPUs), or auto (bf16 or f16 where the device has it)";
 

@@ -18,7 +18,7 @@ pub(crate) struct OpenArgs {
 }
 
 impl OpenArgs {
-    /// The same for the library.
+    /// The options as the library takes them.
     pub(crate) fn options(&self) -> OpenOptions {
         OpenOptions {
             read: ReadOptions {

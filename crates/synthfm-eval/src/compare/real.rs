@@ -16,7 +16,7 @@ pub(super) struct RealSide {
     pub(super) structures: Vec<Measured>,
     pub(super) images: Vec<Measured>,
     pub(super) curves: Vec<ImageCurves>,
-    /// Of every image, on the grid of the comparison.
+    /// The size of every image on the grid of the comparison.
     pub(super) sizes: Vec<Size>,
     pub(super) skipped: Vec<CaseNote>,
     pub(super) failed: Vec<CaseNote>,

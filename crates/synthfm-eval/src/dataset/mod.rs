@@ -108,7 +108,7 @@ impl Dataset {
         self
     }
 
-    /// The same for a folder of a known layout.
+    /// Opens a folder whose layout is known.
     pub fn open_as(root: &Path, layout: Layout) -> Result<Self> {
         layout.open(root)
     }

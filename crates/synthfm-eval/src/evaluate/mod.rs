@@ -111,7 +111,7 @@ pub trait Segmenter: Send {
     /// The object that the prompts mean, as a mask of the image's size.
     fn segment(&mut self, prompts: &PromptSet) -> Result<Mask>;
 
-    /// The same with its last answer, which the last of the clicks corrects, as a further prompt if it takes masks.
+    /// A mask from the prompts and, if the method takes masks, its last answer, which the last of the clicks corrects.
     fn correct(&mut self, prompts: &PromptSet) -> Result<Mask> {
         self.segment(prompts)
     }
@@ -251,7 +251,7 @@ pub struct Row {
     pub image_px: [usize; 2],
     /// How well it went, or what went wrong; of an iterative setting after the last click.
     pub outcome: std::result::Result<Scores, String>,
-    /// Of an iterative setting the scores after every click.
+    /// The scores after every click; only of an iterative setting.
     pub curve: Option<Curve>,
     /// Clicks that the mask does not honour: positive ones outside, negative ones inside.
     pub missed_clicks: usize,

@@ -28,7 +28,7 @@ pub(super) fn colour(n: usize) -> &'static str {
     COLOURS[n % COLOURS.len()]
 }
 
-/// The same as numbers.
+/// Red, green and blue of the `n`th colour, 0 to 255.
 pub(super) fn rgb(n: usize) -> [u8; 3] {
     let hex = colour(n);
     [1, 3, 5].map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap_or(0))

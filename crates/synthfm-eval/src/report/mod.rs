@@ -80,7 +80,7 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// The same with the tables of a study.
+    /// The report with the tables of a study.
     #[must_use]
     pub fn with_study(self, study: Option<Study>) -> Self {
         Self { study, ..self }

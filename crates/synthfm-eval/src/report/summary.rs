@@ -74,13 +74,13 @@ pub struct Line {
     pub assd: Option<Stats>,
     /// Surface Dice where the unit is one.
     pub nsd: Option<Stats>,
-    /// Of an iterative setting: mean Dice after one click, after two, ...
+    /// Mean Dice after one click, after two, ...; only of an iterative setting.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub dice_by_click: Vec<f64>,
-    /// Of an iterative setting: mean number of clicks to an intersection over union of 85 %.
+    /// Mean number of clicks to an intersection over union of 85 %; only of an iterative setting.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub noc85: Option<Stats>,
-    /// The same for 90 %.
+    /// Mean number of clicks to an intersection over union of 90 %; only of an iterative setting.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub noc90: Option<Stats>,
 }

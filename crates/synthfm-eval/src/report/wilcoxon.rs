@@ -5,7 +5,7 @@
 
 /// Up to so many pairs without ties and zeros the test is exact.
 const EXACT_PAIRS: usize = 50;
-/// The same with ties or zeros.
+/// Most pairs with ties or zeros whose distribution is counted exactly.
 const EXACT_PAIRS_WITH_TIES: usize = 13;
 
 /// What the test says of a sample of differences.

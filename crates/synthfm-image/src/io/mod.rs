@@ -70,8 +70,8 @@ impl Default for ReadOptions {
 pub struct OpenOptions {
     /// Limits on sizes.
     pub read: ReadOptions,
-    /// Of a folder of DICOM files: the number in the list of [`list_series`], or a Series Instance UID. By default the
-    /// image with most slices. Of a NIfTI file with a series of volumes (four dimensions) the number of one, from 1;
+    /// For a folder of DICOM files: the number in the list of [`list_series`], or a Series Instance UID. By default the
+    /// image with most slices. For a NIfTI file with a series of volumes (four dimensions) the number of one, from 1;
     /// there is no default. NRRD files with four dimensions likewise; of a TIFF stack with channels the first is the
     /// default.
     pub series: Option<String>,

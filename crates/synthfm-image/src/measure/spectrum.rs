@@ -28,7 +28,7 @@ impl PowerSpectrum {
         std::array::from_fn(|ring| 2f64.powf(-6.0 + 0.5 * (ring as f64 + 0.5)))
     }
 
-    /// Of an image whose sides have at least 32 pixels.
+    /// The spectrum of an image whose sides have at least 32 pixels.
     pub fn of(image: &Image) -> Option<Self> {
         let Size { height, width } = image.size();
         if height.min(width) < MIN_SIDE {

@@ -66,7 +66,7 @@ impl VolumeGeometry {
         Self::new(shape, affine)
     }
 
-    /// The same grid, of a file that does not say where it lies in the patient.
+    /// The grid of a file that does not say where it lies in the patient.
     #[must_use]
     pub const fn without_place(mut self) -> Self {
         self.states_place = false;

@@ -167,16 +167,18 @@ impl Memory {
 impl Predictor {
     /// Encodes an image, or takes its embedding from the cache where the predictor has one.
     pub(crate) fn encode_or_recall(&self, image: &RgbImage) -> Result<EncodedImage> {
+        self.check_memory(image.size())?;
+        let encode = || self.encode_as(image, false);
+        let config = self.sam().config();
         let Some(cache) = self.cache() else {
-            return self.encode(image);
+            return Ok(encode()?.with_picture(image, config));
         };
         let expected = Expected {
             key: &self.key(image),
-            config: self.sam().config(),
+            config,
             device: self.device(),
         };
-        let encode = || Ok(self.encode(image)?.bare());
         let found = cache.get_or_encode(&expected, encode)?;
-        Ok(found.with_picture(image, self.sam().config()))
+        Ok(found.with_picture(image, config))
     }
 }

@@ -60,7 +60,7 @@ pub(super) struct MultiScaleBlock {
     attn: MultiScaleAttention,
     norm2: LayerNorm,
     mlp: Mlp,
-    /// Of the shortcut, where the width changes.
+    /// The shortcut's projection, where the width changes.
     proj: Option<Linear>,
 }
 

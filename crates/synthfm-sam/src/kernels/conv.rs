@@ -180,7 +180,7 @@ fn padded(bias: &[f32], output: usize) -> Vec<f32> {
 #[derive(Debug, Clone, Copy)]
 struct Lines {
     planes: usize,
-    /// Of a plane.
+    /// Lines of a plane.
     count: usize,
     width: usize,
     /// Pixels of a plane: the last line may be shorter.
@@ -263,7 +263,7 @@ struct Task<'a, T> {
     lines: Lines,
     weights: Vec<T>,
     bias: Vec<f32>,
-    /// Of tasks that are done, for the next: as many as have run at once.
+    /// Buffers of tasks that are done, for the next: as many as have run at once.
     memory: Mutex<Vec<Buffers<T>>>,
     isa: Isa,
 }

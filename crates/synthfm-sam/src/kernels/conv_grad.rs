@@ -122,10 +122,10 @@ impl ParamGrad<'_> {
 #[derive(Debug, Clone, Copy)]
 struct Layout {
     images: usize,
-    /// Of an image.
+    /// Rows of an image.
     rows: usize,
     width: usize,
-    /// Of an image: the last line may be shorter.
+    /// Pixels of an image: the last line may be shorter.
     pixels: usize,
     /// Taps along an axis.
     side: usize,
@@ -143,7 +143,7 @@ impl Layout {
         self.width.div_ceil(per_word)
     }
 
-    /// The same in a line of the map, where taps reach further.
+    /// Words of a line of the map, where taps reach further.
     const fn reached_words(self, per_word: usize) -> usize {
         self.words(per_word) + (self.side - 1).div_ceil(per_word)
     }

@@ -667,7 +667,7 @@ struct BackwardWeights<'a, T> {
 
 /// What some blocks add to the gradients of [`MapToTokens`].
 struct MapToTokensPart {
-    /// Of the object's keys and values.
+    /// Gradients of the object's keys and values.
     tokens: [Vec<f32>; 2],
     query: (WeightSum, Vec<f32>),
     out: (WeightSum, Vec<f32>),

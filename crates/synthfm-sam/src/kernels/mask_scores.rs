@@ -21,11 +21,11 @@ pub(crate) const SCORES: usize = 4;
 /// Weights of the losses of a mask.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct MaskLossWeights {
-    /// Of the soft Dice loss.
+    /// Weight of the soft Dice loss.
     pub dice: f32,
-    /// Of the sigmoid focal loss.
+    /// Weight of the sigmoid focal loss.
     pub focal: f32,
-    /// Of the cross entropy with foreground and background at equal weight.
+    /// Weight of the class-balanced cross entropy: foreground and background count the same.
     pub balanced: f32,
 }
 
@@ -119,11 +119,11 @@ multiversion! {
 /// Coefficients of a mask's gradient.
 #[derive(Debug, Clone, Copy)]
 struct Slopes {
-    /// Of p·t and of p in the Dice loss.
+    /// Coefficient of p·t in the Dice loss; the next is that of p.
     overlap: f32,
     predicted: f32,
     focal: f32,
-    /// Of a pixel of the target and of one outside it.
+    /// Weight of a pixel of the target; the next is that of one outside it.
     foreground: f32,
     background: f32,
 }

@@ -138,9 +138,9 @@ multiversion! {
 
 /// Gradients of one head where cells attend to tokens.
 pub(super) struct HeadGrad<'a> {
-    /// Of the queries, `[d][BLOCK]`.
+    /// Gradients of the queries, `[d][BLOCK]`.
     pub(super) map: &'a mut [f32],
-    /// Of keys and values, `[2][T][d]`, to be summed over the lanes.
+    /// Gradients of keys and values, `[2][T][d]`, to be summed over the lanes.
     pub(super) tokens: &'a mut [Cells],
 }
 

@@ -390,7 +390,7 @@ struct Fold {
 }
 
 impl Fold {
-    /// Of scores, in units of ln 2.
+    /// Factor of the scores, which are in units of ln 2.
     fn scale(self) -> f32 {
         ((self.inner / self.heads) as f32).powf(-0.5) * std::f32::consts::LOG2_E
     }

@@ -46,7 +46,7 @@ pub trait SamOps: Backend {
         sampling.placed::<Self>(Self::plain_conv(x, weight, bias, relu))
     }
 
-    /// The same without `ReLU`, plus a residual, which is as the result.
+    /// [`SamOps::conv`] without `ReLU`, plus a residual, which has the result's shape.
     fn conv_residual(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -76,7 +76,8 @@ pub trait SamOps: Backend {
         if relu { Self::relu(out) } else { out }
     }
 
-    /// The same with an output pixel for every `stride`-th of the input and any nonlinearity;
+    /// Convolution with an output pixel for every `stride`-th of the input and any nonlinearity; `x`, `weight` and `bias` as
+    /// in [`SamOps::plain_conv`]
     /// -> `[B, ceil(H / stride), ceil(W / stride), O]`.
     fn strided_conv(
         x: FloatTensor<Self>,
@@ -242,8 +243,8 @@ pub trait SamOps: Backend {
         attention::relative::<Self>(qkv, &padding, rows, columns, arithmetic)
     }
 
-    /// The same with a table of what is added to the scores, `[heads, n, n]` by head, query and key, for
-    /// windows of n tokens; `qkv` holds query, key and value head by head, as `TinyViT`'s does.
+    /// Attention within windows of n tokens with a table of what is added to the scores, `[heads, n, n]` by head, query and
+    /// key; `qkv` holds query, key and value head by head, as `TinyViT`'s does.
     fn table_attention(
         qkv: FloatTensor<Self>,
         padding: FloatTensor<Self>,
@@ -254,7 +255,7 @@ pub trait SamOps: Backend {
         attention::with_table::<Self>(qkv, &padding, table, window, arithmetic)
     }
 
-    /// The same without positions, as Hiera's (Ryali et al. 2023); see [`PlainWindows`]. `qkv` is as in
+    /// Attention within windows without positions, as Hiera's (Ryali et al. 2023); see [`PlainWindows`]. `qkv` is as in
     /// [`SamOps::window_attention`] -> `[B, H, W, C]`, or `[B, H/2, W/2, C]` where queries are pooled.
     fn plain_attention(
         qkv: FloatTensor<Self>,

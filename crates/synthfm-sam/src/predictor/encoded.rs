@@ -14,13 +14,20 @@ use crate::sam::Sam;
 use crate::transformer::PrecomputedImageTokens;
 use crate::views::Window;
 
-/// Crops of an image whose embeddings are kept for later clicks.
-const MAX_CROPS: usize = 4;
+/// Views of an image whose embeddings are kept for later clicks: the whole image turned, and four crops both ways.
+const MAX_VIEWS: usize = 9;
+
+/// A part of an image, as it is or turned by half a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct View {
+    pub(crate) window: Window,
+    pub(crate) turned: bool,
+}
 
 /// An encoded image: all that prompts need of it. Clones share what is computed later.
 ///
-/// For our own model it holds the image's pixels too, from which crops are encoded when an answer needs them, and the
-/// embeddings of the latest crops; [`EncodedImage::bytes`] counts them.
+/// For our own model it holds the image's pixels too, from which other views are encoded when an answer needs them, and the
+/// embeddings of the latest views; [`EncodedImage::bytes`] counts them.
 #[derive(Debug, Clone)]
 pub struct EncodedImage {
     /// One image's embedding.
@@ -36,7 +43,7 @@ pub struct EncodedImage {
 struct Kept {
     side: OnceLock<Option<PrecomputedImageTokens>>,
     /// The least recently used first.
-    crops: Mutex<VecDeque<(Window, EncodedImage)>>,
+    views: Mutex<VecDeque<(View, EncodedImage)>>,
 }
 
 impl EncodedImage {
@@ -49,7 +56,7 @@ impl EncodedImage {
         }
     }
 
-    /// The same with the pixels that crops are cut from, where the model looks at crops; nothing of another model is kept.
+    /// The embedding with the pixels that views are cut from, where the model looks at views; nothing else is kept.
     pub(crate) fn with_picture(self, picture: &RgbImage, config: &SamConfig) -> Self {
         let picture = config.is_own().then(|| Arc::new(picture.clone()));
         Self {
@@ -63,7 +70,7 @@ impl EncodedImage {
         Self::new(self.embedding, self.transform)
     }
 
-    /// The pixels that crops are cut from.
+    /// The pixels that views are cut from.
     pub(crate) fn picture(&self) -> Option<&RgbImage> {
         self.picture.as_deref()
     }
@@ -74,30 +81,30 @@ impl EncodedImage {
         self.kept.side.get_or_init(side).as_ref()
     }
 
-    /// A crop's embedding, which is kept for later prompts.
-    pub(crate) fn crop(
+    /// A view's embedding, which is kept for later prompts.
+    pub(crate) fn view(
         &self,
-        window: Window,
+        view: View,
         encode: impl FnOnce() -> Result<EncodedImage>,
     ) -> Result<EncodedImage> {
         let found = {
-            let mut crops = self.crops();
-            let at = crops.iter().position(|(kept, _)| *kept == window);
-            at.and_then(|at| crops.remove(at))
+            let mut views = self.views();
+            let at = views.iter().position(|(kept, _)| *kept == view);
+            at.and_then(|at| views.remove(at))
         };
-        let crop = match found {
-            Some((_, crop)) => crop,
+        let encoded = match found {
+            Some((_, encoded)) => encoded,
             None => encode()?.bare(),
         };
-        let mut crops = self.crops();
-        crops.push_back((window, crop.clone()));
-        while crops.len() > MAX_CROPS {
-            crops.pop_front();
+        let mut views = self.views();
+        views.push_back((view, encoded.clone()));
+        while views.len() > MAX_VIEWS {
+            views.pop_front();
         }
-        Ok(crop)
+        Ok(encoded)
     }
 
-    /// Bytes of the embedding, of the pixels, and of the crops' embeddings that are held at present.
+    /// Bytes of the embedding, of the pixels, and of the views' embeddings that are held at present.
     pub fn bytes(&self) -> usize {
         let values: usize = self
             .embedding
@@ -113,13 +120,13 @@ impl EncodedImage {
             let maps = std::iter::once(&side.tokens).chain(&side.projected);
             maps.map(|map| map.dims().iter().product::<usize>()).sum()
         });
-        let crops: usize = self.crops().iter().map(|(_, crop)| crop.bytes()).sum();
-        size_of::<f32>() * (values + side) + pixels + crops
+        let views: usize = self.views().iter().map(|(_, view)| view.bytes()).sum();
+        size_of::<f32>() * (values + side) + pixels + views
     }
 
-    fn crops(&self) -> MutexGuard<'_, VecDeque<(Window, EncodedImage)>> {
+    fn views(&self) -> MutexGuard<'_, VecDeque<(View, EncodedImage)>> {
         self.kept
-            .crops
+            .views
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }

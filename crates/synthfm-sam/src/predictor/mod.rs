@@ -7,11 +7,12 @@
 mod batch;
 mod check;
 mod encoded;
-mod stability;
+mod sam2;
 #[cfg(test)]
 mod tests;
 
 pub use encoded::EncodedImage;
+pub(crate) use encoded::View;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -36,12 +37,10 @@ use crate::weights::weights_sha256;
 
 use batch::on_host;
 use check::check;
-use stability::stable;
+use sam2::{bound, stable};
 
 /// A mask is where its logits exceed this.
 pub const MASK_THRESHOLD: f32 = 0.0;
-/// SAM 2's logits that may be given back as a mask prompt lie within this of 0 (`SAM2ImagePredictor._predict`).
-const SAM2_LOGITS: f32 = 32.0;
 /// Holes of our own model's masks are filled up to the mask's area divided by this.
 const LARGEST_HOLE: usize = 10;
 /// Bytes of memory that a pixel of an image takes at most while an answer is made: the image as it was read and in eight bits,
@@ -137,6 +136,12 @@ impl Prediction {
     pub fn best(&self) -> Option<&PredictedMask> {
         self.masks.iter().max_by(|a, b| a.iou.total_cmp(&b.iou))
     }
+
+    /// [`Self::best`], without the others.
+    pub fn into_best(self) -> Option<PredictedMask> {
+        let masks = self.masks.into_iter();
+        masks.max_by(|a, b| a.iou.total_cmp(&b.iou))
+    }
 }
 
 /// A model and the image it is asked about. Clones share the weights.
@@ -145,7 +150,7 @@ pub struct Predictor {
     sam: Sam,
     device: Device,
     arithmetic: Arithmetic,
-    /// Of every cell, see [`crate::PromptEncoder::dense_pe`]: takes longer than a click.
+    /// Position encoding of every cell, see [`crate::PromptEncoder::dense_pe`]: computing it takes longer than a click.
     image_pe: Tensor<3>,
     image: Option<EncodedImage>,
     views: Views,
@@ -173,15 +178,15 @@ impl Predictor {
         }
     }
 
-    /// The same for images alone whose answers stay within so many bytes of memory, a quarter more and 64 MiB: about
-    /// [`BYTES_PER_PIXEL`] for each pixel of an image.
+    /// A predictor that refuses images whose answers need more than so many bytes of memory, a quarter more and 64 MiB:
+    /// about [`BYTES_PER_PIXEL`] for each pixel of an image.
     #[must_use]
     pub fn with_max_memory(self, bytes: u64) -> Self {
         let max_memory = Some(bytes);
         Self { max_memory, ..self }
     }
 
-    /// The same with images encoded in another precision.
+    /// A predictor that encodes images in another precision.
     ///
     /// # Errors
     /// [`Error::NoBf16`] or [`Error::NoF16`] where the device does not compute in it.
@@ -190,7 +195,7 @@ impl Predictor {
         Ok(Self { arithmetic, ..self })
     }
 
-    /// The same with answers of our own model looked for in other views; see [`Predictor::answer`].
+    /// A predictor that looks for answers of our own model in other views; see [`Predictor::answer`].
     #[must_use]
     pub fn with_views(self, views: Views) -> Self {
         Self { views, ..self }
@@ -201,7 +206,7 @@ impl Predictor {
         self.views
     }
 
-    /// The same with images that are looked up before they are encoded. Clones share the cache, as other models may.
+    /// A predictor that looks images up before it encodes them. Clones share the cache, as other models may.
     #[must_use]
     pub fn with_cache(self, cache: impl Into<Arc<EmbeddingCache>>) -> Self {
         let cache = Some(cache.into());
@@ -252,7 +257,6 @@ impl Predictor {
     /// # Errors
     /// As [`Self::encode`].
     pub fn set_image(&mut self, image: &RgbImage) -> Result<()> {
-        self.check_memory(image.size())?;
         let image = self.encode_or_recall(image)?;
         self.set_encoded_image(image);
         Ok(())
@@ -263,7 +267,7 @@ impl Predictor {
         self.image = Some(image);
     }
 
-    /// The same without an image.
+    /// The predictor without its image.
     #[must_use]
     pub fn without_image(self) -> Self {
         Self {
@@ -278,17 +282,27 @@ impl Predictor {
     /// Where the image has no pixel, or so many that the memory for an answer is above the limit or is not there.
     pub fn encode(&self, image: &RgbImage) -> Result<EncodedImage> {
         self.check_memory(image.size())?;
+        let encoded = self.encode_as(image, false)?;
+        Ok(encoded.with_picture(image, self.sam.config()))
+    }
+
+    /// Encodes an image as it is, or turned by half a turn; its pixels are not kept.
+    pub(crate) fn encode_as(&self, image: &RgbImage, turned: bool) -> Result<EncodedImage> {
         let config = self.sam.config();
         let transform = InputTransform::new(image.size(), config)?;
         let side = transform.side();
-        let input = TensorData::new(transform.preprocess(image, config), [1, 3, side, side]);
+        let mut input = transform.preprocess(image, config);
+        if turned {
+            transform.turn_input(&mut input);
+        }
+        let input = TensorData::new(input, [1, 3, side, side]);
         let input = Tensor::from_data(input, &self.device);
         let embedding = self.sam.encode_in(input, self.arithmetic);
-        Ok(EncodedImage::new(embedding, transform).with_picture(image, config))
+        Ok(EncodedImage::new(embedding, transform))
     }
 
     /// Whether there is memory for the answers about an image: they are several maps of its size, and each could fail.
-    fn check_memory(&self, size: Size) -> Result<()> {
+    pub(crate) fn check_memory(&self, size: Size) -> Result<()> {
         let bytes = (size.area() as u64).saturating_mul(BYTES_PER_PIXEL);
         let most = self
             .max_memory
@@ -479,15 +493,10 @@ impl Predictor {
         let bytes_per_pixel = masks.len() as u64 * BYTES_PER_LOGIT + BYTES_PER_MASK_PIXEL;
         check_room(size, (size.area() as u64).saturating_mul(bytes_per_pixel))?;
         let side = self.sam.config().low_res_side();
-        let largest = if self.sam.config().is_sam2() {
-            SAM2_LOGITS
-        } else {
-            f32::INFINITY
-        };
         let masks = masks.into_iter().map(|mut mask| {
             let logits = image.transform.postprocess(&mask.logits, side);
-            for logit in &mut mask.logits {
-                *logit = logit.clamp(-largest, largest);
+            if self.sam.config().is_sam2() {
+                bound(&mut mask.logits);
             }
             PredictedMask {
                 logits,

@@ -42,7 +42,8 @@ pub struct Answer {
     pub iou: f32,
     /// The crop that answered; `None` for the whole image.
     pub window: Option<Window>,
-    /// Logits `[m, m]` of the whole image's answer over the padded square, as [`Prompts::mask_input`] takes them.
+    /// Logits `[m, m]` of the answer to one look at the whole image, over the padded square, as [`Prompts::mask_input`] takes
+    /// them.
     pub low_res_logits: Vec<f32>,
 }
 
@@ -75,7 +76,7 @@ impl Predictor {
         let image = self.image().ok_or(Error::NoImage)?;
         let with_logits: Vec<Prompts> = prompts.iter().map(|p| self.as_logits(p, image)).collect();
         self.predict_each(&with_logits, output, |i, prediction| {
-            let answer = prediction.and_then(|p| self.answer_from(image, &prompts[i], &p));
+            let answer = prediction.and_then(|p| self.answer_from(image, &prompts[i], p));
             consume(i, answer)
         })
     }
@@ -100,9 +101,10 @@ impl Predictor {
         &self,
         image: &EncodedImage,
         prompts: &Prompts,
-        whole: &Prediction,
+        whole: Prediction,
     ) -> Result<Answer> {
-        let best = whole.best().expect("a prediction holds at least one mask");
+        let best = whole.into_best();
+        let best = best.expect("a prediction holds at least one mask");
         let low_res_logits = best.low_res_logits.clone();
         if !self.sam().config().is_own() {
             return Ok(Answer {

@@ -50,13 +50,13 @@ pub struct ZoomPolicy {
     pub stability_weight: f64,
     /// What a crop must score above the whole image with one click.
     pub margin_one_click: f64,
-    /// The same with several clicks or a box.
+    /// What a crop must score above the whole image with several clicks or a box.
     pub margin_more: f64,
     /// What a crop must score above a coarser crop.
     pub margin_next: f64,
     /// Crops in a row that may fail to score better before no further one is tried, with one click.
     pub patience_one_click: usize,
-    /// The same with several clicks.
+    /// Crops in a row that may fail to score better before no further one is tried, with several clicks.
     pub patience_more: usize,
     /// No crop where the whole image's answer covers more than this share of the image.
     pub largest_share: f64,
@@ -77,6 +77,9 @@ pub struct ZoomPolicy {
     /// How far from a click a correction reaches, in multiples of the click's distance to where the earlier mask is as
     /// the click wants it.
     pub correct_reach: f64,
+    /// 1 where every view is looked at a second time, turned by half a turn, and the mean of both answers counts; 0 for
+    /// one look.
+    pub turned: usize,
     /// Standard deviation of the blur that smooths outlines, over the radius of the largest disc inside the structure;
     /// 0 for none.
     pub smoothing: f64,
@@ -101,6 +104,7 @@ impl Default for ZoomPolicy {
             margin_refine: 0.0,
             correct_factor: 3.0,
             correct_reach: 4.0,
+            turned: 1,
             smoothing: 0.15,
         }
     }
@@ -132,7 +136,7 @@ type Constant = (
 );
 
 /// Every constant of the policy.
-const CONSTANTS: [Constant; 17] = [
+const CONSTANTS: [Constant; 18] = [
     whole!(halvings),
     whole!(least_side_px),
     real!(stability_weight),
@@ -149,6 +153,7 @@ const CONSTANTS: [Constant; 17] = [
     real!(margin_refine),
     real!(correct_factor),
     real!(correct_reach),
+    whole!(turned),
     real!(smoothing),
 ];
 /// The largest value of a constant, on either side of 0.

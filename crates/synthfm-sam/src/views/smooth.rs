@@ -40,7 +40,7 @@ pub(crate) fn smoothed(logits: &[f32], m: usize, shown: Size, threshold: f32, sd
 }
 
 /// The radius in pixels of the largest disc inside a mask, which the image's border does not cut; infinite for a full mask.
-/// Of very large masks it is that of every second pixel, or third, and so on.
+/// For very large masks, every second pixel is looked at, or every third, and so on.
 pub(crate) fn inner_radius(mask: &Mask) -> f64 {
     let step = (mask.size().area() as f64 / LARGEST_AREA)
         .sqrt()

@@ -213,8 +213,66 @@ fn the_embeddings_of_crops_are_counted_and_bounded() {
         answer(&predictor, &click(10.0 + 11.0 * f64::from(i), 60.0, true));
     }
     let pixels = 3 * 150 * 210;
-    // The whole image's and four crops' embeddings, each with at most twice as much computed from it.
-    assert!(image.bytes() > 2 * one + pixels && image.bytes() <= 5 * 3 * one + pixels);
+    // The whole image's embedding and nine views', each with at most twice as much computed from it.
+    assert!(image.bytes() > 9 * one + pixels && image.bytes() <= 10 * 3 * one + pixels);
+}
+
+/// The pixels of a raster in reverse: turned by half a turn.
+fn reversed<T: Copy>(data: &[T]) -> Vec<T> {
+    data.iter().rev().copied().collect()
+}
+
+#[test]
+fn a_turned_image_gets_the_turned_answer() {
+    // A side of 64 pixels is the model's own: prompts and cells have exact places both ways.
+    let size = Size::new(48, 64);
+    let image = picture(size);
+    let pixels: &[[u8; 3]] = image.data().as_chunks().0;
+    let turned = RgbImage::new(size, reversed(pixels).concat()).unwrap();
+    let sam = sam_small();
+    let ask = |image: &RgbImage, prompts: &Prompts, views: &str| {
+        let predictor = Predictor::new(&sam, &Device::flex());
+        let mut predictor = predictor.with_views(views.parse().unwrap());
+        predictor.set_image(image).unwrap();
+        answer(&predictor, prompts)
+    };
+    let earlier = square(size, 8..30, 12..40);
+    let with_earlier = |prompts: Prompts, mask: Mask| Prompts {
+        earlier: Some(mask),
+        ..prompts
+    };
+    let mut differ = 0;
+    for (prompts, opposite) in [
+        (click(20.0, 10.0, true), click(43.0, 37.0, true)),
+        (
+            around(10.0, 5.0, 30.0, 25.0),
+            around(33.0, 22.0, 53.0, 42.0),
+        ),
+        (
+            with_earlier(click(20.0, 10.0, true), earlier.clone()),
+            with_earlier(
+                click(43.0, 37.0, true),
+                Mask::new(size, reversed(earlier.data())).unwrap(),
+            ),
+        ),
+        (
+            with_earlier(Prompts::default(), earlier.clone()),
+            with_earlier(
+                Prompts::default(),
+                Mask::new(size, reversed(earlier.data())).unwrap(),
+            ),
+        ),
+    ] {
+        let both = "auto,halvings=0,box_factor=0";
+        let (got, there) = (ask(&image, &prompts, both), ask(&turned, &opposite, both));
+        assert!((got.iou - there.iou).abs() < 1e-4, "{prompts:?}");
+        let back = reversed(there.mask.data());
+        let other = got.mask.data().iter().zip(&back).filter(|(a, b)| a != b);
+        assert!(other.count() <= size.area() / 200, "{prompts:?}");
+        let once = ask(&image, &prompts, "auto,halvings=0,box_factor=0,turned=0");
+        differ += usize::from(once.iou.to_bits() != got.iou.to_bits());
+    }
+    assert_eq!(differ, 4, "the second look counts");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::policy::{Views, ZoomPolicy};
 use super::window::Window;
 use super::{SURE_LOGIT, sure_logits};
 use crate::error::Result;
-use crate::predictor::{EncodedImage, LowResMask, PredictedMask, Predictor, Prompts};
+use crate::predictor::{EncodedImage, LowResMask, PredictedMask, Predictor, Prompts, View};
 use crate::preprocess::InputTransform;
 
 /// A crop's side is at least this many times the longer side of the box around the positive clicks.
@@ -33,7 +33,7 @@ pub(super) struct Look {
     /// From the view to the model's input.
     transform: InputTransform,
     score: f64,
-    /// Of the view that the mask covers.
+    /// Share of the view that the mask covers, 0 to 1.
     share: f64,
 }
 
@@ -53,11 +53,10 @@ impl Predictor {
         &self,
         image: &EncodedImage,
         prompts: &Prompts,
-        whole: &PredictedMask,
+        whole: PredictedMask,
     ) -> Result<Look> {
-        let first = self.whole_look(image, prompts, whole);
         let (Views::Zoom(policy), Some(picture)) = (self.views(), image.picture()) else {
-            return Ok(first);
+            return Ok(self.whole_look(image, prompts, &whole));
         };
         let m = self.sam().config().low_res_side();
         let given = || prompts.mask_input.as_deref();
@@ -75,11 +74,70 @@ impl Predictor {
         if let Some(earlier) = &prompts.earlier {
             let wrong = wrong_clicks(earlier, &prompts.points);
             if !wrong.is_empty() {
+                let first = self.whole_look(image, prompts, &whole);
                 return self.correct(&question, earlier, &wrong, first);
             }
         }
+        let first = self.whole_look(image, prompts, &self.whole_twice(&question, whole)?);
         let found = self.descend(&question, first)?;
         self.refine(&question, found)
+    }
+
+    /// The answer about the whole image with that about the image turned.
+    fn whole_twice(&self, question: &Question<'_>, whole: PredictedMask) -> Result<PredictedMask> {
+        let Question { image, prompts, .. } = *question;
+        if question.policy.turned == 0 {
+            return Ok(whole);
+        }
+        let window = Window::whole(image.transform.original());
+        // The map on the image's grid goes before another one comes.
+        let PredictedMask {
+            low_res_logits,
+            iou,
+            ..
+        } = whole;
+        let upright = LowResMask {
+            logits: low_res_logits,
+            iou,
+        };
+        let prompts = self.as_logits(prompts, image);
+        let encode = || self.encode_as(question.picture, true);
+        let LowResMask { logits, iou } =
+            self.both_ways(question, window, &prompts, upright, encode)?;
+        let m = self.sam().config().low_res_side();
+        Ok(PredictedMask {
+            logits: image.transform.postprocess(&logits, m),
+            iou,
+            low_res_logits: logits,
+        })
+    }
+
+    /// The mean of what the model says in a view, `upright`, and in the view turned by half a turn, which `encode` encodes
+    /// where it is not kept.
+    fn both_ways(
+        &self,
+        question: &Question<'_>,
+        window: Window,
+        prompts: &Prompts,
+        upright: LowResMask,
+        encode: impl FnOnce() -> Result<EncodedImage>,
+    ) -> Result<LowResMask> {
+        if question.policy.turned == 0 {
+            return Ok(upright);
+        }
+        let view = View {
+            window,
+            turned: true,
+        };
+        let image = question.image.view(view, encode)?;
+        let (m, transform) = (self.sam().config().low_res_side(), image.transform);
+        let turned = self.decode_one(&image, &turned(prompts, &transform, m))?;
+        let back = transform.turned_cells(&turned.logits, m);
+        let both = upright.logits.iter().zip(back);
+        Ok(LowResMask {
+            logits: both.map(|(a, b)| f32::midpoint(*a, b)).collect(),
+            iou: f32::midpoint(upright.iou, turned.iou),
+        })
     }
 
     /// Crops around the prompts, as [`ZoomPolicy`] says.
@@ -179,7 +237,11 @@ impl Predictor {
             return Ok(None);
         };
         let m = self.sam().config().low_res_side();
-        let crop = question.image.crop(window, || {
+        let view = View {
+            window,
+            turned: false,
+        };
+        let crop = question.image.view(view, || {
             self.encode_or_recall(&window.cut(question.picture))
         })?;
         let cells = |prior: &Image| window.cells(prior, &crop.transform, m, -SURE_LOGIT);
@@ -187,7 +249,11 @@ impl Predictor {
         if local.points.is_empty() && local.box_.is_none() && local.mask_input.is_none() {
             return Ok(None);
         }
-        let LowResMask { logits, iou } = self.decode_one(&crop, &local)?;
+        let upright = self.decode_one(&crop, &local)?;
+        let LowResMask { logits, iou } =
+            self.both_ways(question, window, &local, upright, || {
+                self.encode_as(&window.cut(question.picture), true)
+            })?;
         let score = score(&logits, iou, m, &crop.transform, question.policy);
         let answer = PredictedMask {
             logits: crop.transform.postprocess(&logits, m),
@@ -243,6 +309,35 @@ impl Look {
         logits.data_mut().fill(-SURE_LOGIT);
         window.paste(&of_view, &mut logits);
         logits
+    }
+}
+
+/// The prompts of a view for the view turned by half a turn.
+fn turned(prompts: &Prompts, transform: &InputTransform, m: usize) -> Prompts {
+    let Size { height, width } = transform.original();
+    let (width, height) = (width as f64, height as f64);
+    let inside = |p: Point2| Point2::new(p.x.clamp(0.0, width - 1.0), p.y.clamp(0.0, height - 1.0));
+    let near = |p: Point2| {
+        let (x, y) = (
+            p.x.clamp(-width, 2.0 * width),
+            p.y.clamp(-height, 2.0 * height),
+        );
+        Point2::new(x, y)
+    };
+    let points = prompts.points.iter();
+    Prompts {
+        points: points
+            .map(|&(point, on_object)| (inside(transform.turned_point(point)), on_object))
+            .collect(),
+        box_: prompts.box_.map(|BoxXyxy { min, max }| BoxXyxy {
+            min: near(transform.turned_point(max)),
+            max: near(transform.turned_point(min)),
+        }),
+        mask_input: prompts
+            .mask_input
+            .as_ref()
+            .map(|logits| transform.turned_cells(logits, m)),
+        earlier: None,
     }
 }
 

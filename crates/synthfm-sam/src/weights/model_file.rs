@@ -134,7 +134,7 @@ impl ModelFile {
         })
     }
 
-    /// The same configuration with the weights of another file.
+    /// The configuration with the weights of another file.
     #[cfg(test)]
     pub(super) fn with_weights_of(self, path: &Path) -> Self {
         let store = TensorStore::open(path).expect("a weights file of the test");
@@ -165,7 +165,7 @@ impl ModelFile {
         &self.config
     }
 
-    /// The same weights for another input side, where they allow it: a convolutional encoder takes any,
+    /// The model for another input side, where its weights allow it: a convolutional encoder takes any,
     /// a vision transformer's position tables only their own ([`ModelFile::load`] then reports them).
     pub fn at_image_size(mut self, image_size: usize) -> Result<Self> {
         self.config.image_size = image_size;

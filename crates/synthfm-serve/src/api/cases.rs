@@ -30,7 +30,7 @@ pub(super) async fn list(State(app): State<Arc<App>>) -> axum::response::Respons
 #[derive(Default)]
 pub(super) struct Opening {
     take_over: bool,
-    /// Of a file with several volumes: the one to show, from 1.
+    /// The volume to show, from 1, of a file with several.
     volume: Option<u64>,
 }
 

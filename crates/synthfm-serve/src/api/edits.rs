@@ -242,7 +242,7 @@ pub(super) fn history(store: &Store) -> Value {
     })
 }
 
-/// The same, with the number of voxels that a structure has.
+/// The history of edits, with the number of voxels that a structure has.
 pub(super) fn with_voxels(store: &Store, structure: u16) -> Value {
     let mut answer = history(store);
     answer["structure"] = json!(structure);

@@ -30,7 +30,7 @@ pub(super) struct Identity {
     pub(super) earlier: Vec<CaseId>,
     /// Whether what is found under an earlier name may belong to another image.
     pub(super) uncertain: bool,
-    /// Of a file: a hash of its content.
+    /// A file's hash of its content; none for folders.
     pub(super) content: Option<String>,
 }
 

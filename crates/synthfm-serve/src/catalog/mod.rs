@@ -58,14 +58,14 @@ pub(super) struct Case {
     path: PathBuf,
     /// What the file must lie below.
     root: PathBuf,
-    /// Of a folder of DICOM files: the image's number in the list of them. Of a file with several volumes: which one,
+    /// The image's number in the list of a folder of DICOM files, or which volume of a file with several,
     /// where another than the first was chosen.
     series: Option<String>,
-    /// Of a folder of DICOM files: the instances that form the image.
+    /// The instances that form the image, where it is a folder of DICOM files.
     identity: Option<String>,
-    /// Of a file: a hash of its content.
+    /// A hash of the content, where the image is a file.
     content: Option<String>,
-    /// Of a folder of DICOM files: the series that the image belongs to.
+    /// The series that the image belongs to, where it is a folder of DICOM files.
     series_uid: Option<String>,
     /// What earlier versions called it.
     earlier: Vec<CaseId>,
@@ -81,17 +81,17 @@ impl Case {
         self.series.as_deref()
     }
 
-    /// Of a folder of DICOM files: the hash of the instances that form the image.
+    /// The hash of the instances that form the image, where it is a folder of DICOM files.
     pub(super) fn identity(&self) -> Option<&str> {
         self.identity.as_deref()
     }
 
-    /// Of a folder of DICOM files: the Series Instance UID.
+    /// The Series Instance UID, where the image is a folder of DICOM files.
     pub(super) fn series_uid(&self) -> Option<&str> {
         self.series_uid.as_deref()
     }
 
-    /// Of a file: a hash of its content, as it was when the case was listed.
+    /// A hash of the file's content as it was when the case was listed; none for folders.
     pub(super) fn content(&self) -> Option<&str> {
         self.content.as_deref()
     }

@@ -52,7 +52,7 @@ impl EmbeddingCache {
         }
     }
 
-    /// Of the embeddings, of what was computed from them, and of the crops' embeddings, which grow with the prompts.
+    /// Bytes of the embeddings, of what was computed from them, and of the views' embeddings: more with every prompt.
     fn bytes(&self) -> usize {
         self.images.iter().map(|(_, image)| image.bytes()).sum()
     }

@@ -101,7 +101,7 @@ impl Source {
 }
 
 impl Plan {
-    /// The same number from each source.
+    /// A plan with `count` items from each source.
     pub(super) fn new(sources: &[Source; 2], count: usize, seed: u64, side: usize) -> Self {
         let items = sources.iter().flat_map(|source| source.choose(count, seed));
         Self {

@@ -23,7 +23,7 @@ impl EffectRange {
         }
     }
 
-    /// The same effect, which never takes part.
+    /// The effect, switched off.
     pub(super) fn off(self) -> Self {
         Self {
             probability: 0.0,

@@ -122,7 +122,7 @@ impl Scene<'_> {
         self.trunk(centre, axes)
     }
 
-    /// The same along its axis: it runs out of the image above and below.
+    /// A trunk cut along its axis: it runs out of the image above and below.
     fn trunk_along(&mut self) -> Trunk {
         let [width, height] = self.extent;
         let axes = [

@@ -180,7 +180,7 @@ pub(super) fn middle(outline: &Outline) -> (Vec2, f32) {
     (centre, near)
 }
 
-/// The same contour, scaled about its middle.
+/// A contour scaled about its middle.
 pub(super) fn scaled(outline: &Outline, factor: f32) -> Outline {
     let (centre, _) = middle(outline);
     let about = |v: f32, c: f32| c + (v - c) * factor;

@@ -12,7 +12,7 @@ use crate::check::{at_most, numbers, within};
 pub struct EdgeParams {
     /// Standard deviation of the boundary's blur, where `direction` comes from.
     pub softness: f32,
-    /// The same where `direction` points to; in between the two mix.
+    /// Softness at the end where `direction` points to; in between the two mix.
     pub far_softness: f32,
     /// Direction across the structure along which the blur changes, radians.
     pub direction: f32,

@@ -96,6 +96,11 @@ pub struct TrainConfig {
     pub validation: ValidationConfig,
     /// The synthetic images.
     pub generator: GeneratorConfig,
+    /// The synthetic images that single clicks are trained on, where they are others: each is shown as a whole, and its
+    /// structures are equally likely to be asked about. What one click means is learned from the sizes that structures
+    /// have, which windows around them would distort.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub single_click_generator: Option<GeneratorConfig>,
 }
 
 impl Default for TrainConfig {
@@ -132,6 +137,7 @@ impl Default for TrainConfig {
             reuse: ReuseConfig::default(),
             validation: ValidationConfig::default(),
             generator: GeneratorConfig::default(),
+            single_click_generator: None,
         }
     }
 }
@@ -225,6 +231,11 @@ impl TrainConfig {
         self.generator
             .validate()
             .map_err(|e| Error::Parameter(format!("generator: {e}")))?;
+        if let Some(generator) = &self.single_click_generator {
+            let field = "single_click_generator";
+            let checked = generator.validate();
+            checked.map_err(|e| Error::Parameter(format!("{field}: {e}")))?;
+        }
         let model = self.model.resolve();
         model.validate()?;
         self.reuse.validate(self, &model)?;

@@ -18,8 +18,8 @@ use crate::{Error, Result};
 pub struct ViewConfig {
     /// Share of the images that show the whole scene, 0 to 1. 1: windows are off, and nothing here counts.
     pub whole: f32,
-    /// The same for images whose prompts are single clicks, 0 to 1; by default `whole`. What a click means is guessed from
-    /// sizes too: windows around structures teach that structures fill the view.
+    /// Share of the images with single clicks that show the whole scene, 0 to 1; by default `whole`. What a click means is
+    /// guessed from sizes too: windows around structures teach that structures fill the view.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub whole_one_click: Option<f32>,
     /// Smallest side of a window's target in pixels of the model's input, 1 to 64.

@@ -88,8 +88,9 @@ struct Visit {
     keep_picture: bool,
 }
 
-/// The sample that was rendered last: the next image may show it too.
-type Rendered = Option<(u64, Sample)>;
+/// The sample that was rendered last, with its index and whether it is one for single clicks: the next image may show it
+/// too.
+type Rendered = Option<((u64, bool), Sample)>;
 
 /// Prepares the batches of a run.
 #[derive(Debug, Clone)]
@@ -110,7 +111,7 @@ impl BatchMaker {
         }
     }
 
-    /// The same for the process `rank` of `size` that share each batch.
+    /// Batches for the process `rank` of `size` that share each of them.
     #[must_use]
     pub fn with_share(self, rank: usize, size: usize) -> Self {
         let share = [rank, size];
@@ -236,18 +237,22 @@ impl BatchMaker {
         let path = [visit.index, visit.view, visit.earlier].map(|number| number.to_string());
         let [index, view, visits] = path.each_ref().map(String::as_str);
         let mut rng = seeded_rng(seed, &["sample", index]);
-        let generator = self.sample_config(&mut rng);
-        if rendered.as_ref().is_none_or(|(of, _)| *of != visit.index) {
-            *rendered = Some((
-                visit.index,
-                sample_with_structures(&generator, seed, visit.index),
-            ));
+        let single_click = match &self.config.single_click_generator {
+            Some(generator) if kind == PromptKind::clicks(1, 0) => Some(generator),
+            _ => None,
+        };
+        let generator = single_click.unwrap_or(&self.config.generator);
+        let generator = self.sample_config(generator, &mut rng);
+        let of = (visit.index, single_click.is_some());
+        if rendered.as_ref().is_none_or(|(last, _)| *last != of) {
+            let sample = sample_with_structures(&generator, seed, visit.index);
+            *rendered = Some((of, sample));
         }
         let (_, sample) = rendered.as_ref().expect("it was just rendered");
         if visit.view > 0 {
             rng = seeded_rng(seed, &["sample", index, "view", view]);
         }
-        let (frame, picked) = if self.config.views.is_on() {
+        let (frame, picked) = if self.config.views.is_on() && single_click.is_none() {
             // The same view at each visit, of other structures.
             let mut view_rng = seeded_rng(seed, &["view", index, view]);
             self.reseed(visit, &mut rng);
@@ -336,9 +341,9 @@ impl BatchMaker {
         transform
     }
 
-    /// The generator's configuration with one side shortened.
-    fn sample_config(&self, rng: &mut impl Rng) -> GeneratorConfig {
-        let mut config = self.config.generator.clone();
+    /// A generator's configuration with one side shortened.
+    fn sample_config(&self, generator: &GeneratorConfig, rng: &mut impl Rng) -> GeneratorConfig {
+        let mut config = generator.clone();
         let ratio = self.config.min_aspect + (1.0 - self.config.min_aspect) * rng.random::<f32>();
         let side = if rng.random::<bool>() {
             &mut config.size.height
@@ -364,6 +369,8 @@ fn sample_with_structures(generator: &GeneratorConfig, seed: u64, index: u64) ->
 
 #[cfg(test)]
 mod tests {
+    use synthfm_synth::LooksConfig;
+
     use super::*;
 
     /// Images of single clicks show whole scenes, and others windows, where the configuration says so.
@@ -385,6 +392,49 @@ mod tests {
         }
         let windows = (0..5).filter(|&index| !frame(PromptKind::bounding_box(), index));
         assert!(windows.count() >= 3);
+    }
+
+    /// Single clicks are asked on whole images of their own generator, and other prompts on windows of the usual scenes.
+    #[test]
+    fn single_clicks_have_a_generator_of_their_own() {
+        let mut config =
+            TrainConfig::from_toml(include_str!("../../../../configs/tiny.toml")).unwrap();
+        config.views.whole = 0.0;
+        let plain = BatchMaker::new(config.clone(), config.model.resolve());
+        let mut generator = config.generator.clone();
+        generator.looks = LooksConfig {
+            free: 0.0,
+            ct: 0.0,
+            mr: 0.0,
+            ultrasound: 1.0,
+            xray: 0.0,
+            microscopy: 0.0,
+        };
+        config.single_click_generator = Some(generator.clone());
+        let maker = BatchMaker::new(config.clone(), config.model.resolve());
+        let alone = BatchMaker::new(
+            TrainConfig {
+                generator,
+                views: crate::ViewConfig::default(),
+                ..config
+            },
+            plain.model.clone(),
+        );
+        let image = |maker: &BatchMaker, kind, rendered: &mut Rendered| {
+            let visit = maker.visit(3);
+            let (mut batch, _) = maker.empty_batch(0);
+            maker.push_image(&mut batch, 0, visit, kind, rendered);
+            batch
+        };
+        let (click, bounding_box) = (PromptKind::clicks(1, 0), PromptKind::bounding_box());
+        // One place for the scene rendered last, as in a batch: the next image must not take another generator's.
+        let mut rendered = None;
+        let boxed = image(&maker, bounding_box, &mut rendered);
+        let clicked = image(&maker, click, &mut rendered);
+        assert_eq!(boxed, image(&maker, bounding_box, &mut rendered));
+        assert_eq!(boxed, image(&plain, bounding_box, &mut None));
+        assert_eq!(clicked, image(&alone, click, &mut None));
+        assert_ne!(clicked.images, image(&plain, click, &mut None).images);
     }
 
     #[test]

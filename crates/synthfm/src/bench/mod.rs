@@ -82,7 +82,7 @@ fn spread(repeats: usize, mut action: impl FnMut() -> Result<()>) -> Result<Spre
 }
 
 impl Spread {
-    /// Of at least one time.
+    /// The spread of `times`, which holds at least one.
     fn of(mut times: Vec<f64>) -> Self {
         times.sort_by(f64::total_cmp);
         let (low, high) = ((times.len() - 1) / 2, times.len() / 2);
@@ -93,7 +93,7 @@ impl Spread {
         }
     }
 
-    /// Of a part of what was timed.
+    /// The spread for one of `count` equal parts of what was timed.
     fn over(self, count: usize) -> Self {
         let part = |ms: f64| ms / count as f64;
         Self {

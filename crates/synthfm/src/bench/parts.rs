@@ -58,7 +58,7 @@ struct EncoderTimes {
     setting: Setting,
     /// One image, with its resampling to the model's input.
     encode_ms: Spread,
-    /// Of the median.
+    /// From the median time.
     images_per_second: f64,
     peak_memory_mb: Option<f64>,
 }

@@ -25,7 +25,7 @@ struct StepTimes {
     /// Prompt encoder, decoder, Dice loss, backward, AdamW; one click on one object.
     one_object_ms: Spread,
     objects: usize,
-    /// The same with a click on each of `objects` objects of the image.
+    /// A step with a click on each of `objects` objects of the image.
     objects_ms: Spread,
     peak_memory_mb: Option<f64>,
 }

@@ -42,7 +42,7 @@ struct TrainTimes {
     precision: String,
     repeats: usize,
     step_ms: Spread,
-    /// Of the median.
+    /// From the median time.
     images_per_second: f64,
     /// Processor time of all threads per step, which other programs disturb less; known on Linux only.
     cpu_ms: Option<f64>,
@@ -61,7 +61,7 @@ struct Generating {
     step_ms: Spread,
     /// A step's wait for its batch.
     wait_ms: Spread,
-    /// Of the mean of both, over batches with up to so many objects per image.
+    /// From the mean of step and wait, over batches with up to so many objects per image.
     images_per_second: f64,
 }
 

@@ -52,7 +52,7 @@ impl File {
 }
 
 impl FileHash {
-    /// Of a file below `root`.
+    /// The hash of the file `name` below `root`.
     pub(super) fn of(root: &Path, name: &str) -> Result<Self> {
         let path = root.join(name);
         let context = || path.display().to_string();

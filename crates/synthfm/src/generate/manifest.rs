@@ -37,7 +37,7 @@ pub(super) struct Heading {
     pub(super) synthfm: String,
     pub(super) format: Format,
     pub(super) seed: u64,
-    /// Of `generator.toml`.
+    /// SHA-256 of `generator.toml`.
     pub(super) config_sha256: String,
     /// How many there are.
     pub(super) samples: u64,

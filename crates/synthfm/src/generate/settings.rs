@@ -31,7 +31,7 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    /// Of this version.
+    /// The settings of a data set that this version of the program writes.
     pub(super) fn new(
         format: Format,
         seed: u64,

@@ -30,7 +30,7 @@ pub(super) struct Shard {
     seed: u64,
     first_index: u64,
     samples: u64,
-    /// Of `generator.toml`.
+    /// SHA-256 of `generator.toml`.
     config_sha256: String,
 }
 

@@ -170,7 +170,7 @@ pub(super) fn plan(
 /// Names that entries before have taken.
 #[derive(Default)]
 struct Taken {
-    /// Of files, without their endings.
+    /// Names of files without their endings.
     names: BTreeSet<String>,
     /// The image of each map of labels.
     labels: BTreeMap<String, PathBuf>,

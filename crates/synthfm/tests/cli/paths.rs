@@ -141,7 +141,7 @@ fn folder() -> tempfile::TempDir {
     folder
 }
 
-/// The same place under other names: through a folder and back, by its full path, through links.
+/// Other names of a place: through a folder and back, by its full path, through links.
 fn spellings(folder: &Path, path: &str, n: usize) -> Vec<String> {
     let full = folder.join(path);
     let mut all = vec![

@@ -69,7 +69,7 @@ impl FrameHeader {
         })
     }
 
-    /// The same with what a functional group says instead.
+    /// The header with what a functional group says instead.
     fn with_group(&self, header: &Header, group: &DataSet) -> Result<Self> {
         let base = self.clone();
         Ok(Self {

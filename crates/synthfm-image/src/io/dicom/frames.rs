@@ -19,7 +19,7 @@ use crate::{Error, Result};
 pub(super) struct StoredFrames<'a> {
     file: &'a FileHeader,
     content: Content,
-    /// Of encapsulated pixels: the fragments of every frame.
+    /// The fragments of every frame, where pixels are encapsulated.
     fragments: Option<Vec<Pieces>>,
     /// Bytes that decoding a frame may take.
     memory: u64,

@@ -8,7 +8,7 @@ use crate::{Result, VolumeGeometry};
 
 /// Relative deviation from the usual distance that rounding in a header explains.
 const UNEVEN: f64 = 0.01;
-/// The same in millimetres.
+/// Deviation from the usual distance that rounding in a header explains, in millimetres.
 const ROUNDING_MM: f64 = 0.005;
 /// Distances above this multiple of the usual one are gaps.
 const GAP: f64 = 1.5;

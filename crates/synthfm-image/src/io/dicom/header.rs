@@ -116,7 +116,7 @@ impl FileHeader {
         self.bytes_with(codec::working_bytes)
     }
 
-    /// The same as it usually is, from which follows how many frames are read at the same time.
+    /// Bytes that decoding a frame usually takes, from which follows how many frames are read at the same time.
     pub(super) fn usual_bytes(&self) -> u64 {
         self.bytes_with(codec::usual_bytes)
     }

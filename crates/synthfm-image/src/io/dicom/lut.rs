@@ -17,7 +17,7 @@ pub(super) struct Descriptor {
     pub(super) count: usize,
     /// The value that the first entry is for.
     pub(super) first: i64,
-    /// Of an entry.
+    /// Bits of an entry.
     pub(super) bits: u32,
 }
 

@@ -34,7 +34,7 @@ impl Padding {
         Some(Self([from, to]))
     }
 
-    /// The same range in the modality's unit, the lower end first, as a frame's values have it.
+    /// The range in the modality's unit, the lower end first, as a frame's values have it.
     pub(super) fn of_values(self, file: &FileHeader, frame: &FrameHeader) -> [f32; 2] {
         let Rescale { slope, intercept } = file.rescale_of(frame);
         let [a, b] = self.0.map(|stored| {

@@ -18,7 +18,7 @@ pub(super) enum Photometric {
     Rgb,
     /// Luminance and two differences of colour (ITU-R BT.601, full range).
     Ybr,
-    /// The same, with differences for every second column only.
+    /// Luminance and two colour differences, these for every second column only.
     Ybr422,
 }
 

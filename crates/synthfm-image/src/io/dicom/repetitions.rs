@@ -86,7 +86,7 @@ impl Moment {
         Self(keys)
     }
 
-    /// The same with what a functional group says instead.
+    /// The keys with what a functional group says instead.
     pub(super) fn with_group(self, group: &DataSet) -> Result<Self, Problem> {
         let mut keys = self.0;
         for (key, sequence, tag, kind) in OF_FRAME {

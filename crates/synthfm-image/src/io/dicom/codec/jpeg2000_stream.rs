@@ -22,12 +22,12 @@ const MAX_TILES: u64 = 65_535;
 const BLOCK_BYTES: u64 = 400;
 const LAYER_BYTES: u64 = 48;
 const PRECINCT_BYTES: u64 = 200;
-/// The same for a piece of data of a code block; its length alone takes three bits of the stream.
+/// Memory for a piece of data of a code block; its length alone takes three bits of the stream.
 const SEGMENT_BYTES: u64 = 64;
 const SEGMENTS_PER_BYTE: u64 = 3;
 /// Most coding passes of a block, each of which may be a piece of its own.
 const PASSES: u64 = 164;
-/// Of a tile: its own structure, and that of each of its components.
+/// Memory for the structure of a tile, and for that of each of its components.
 const TILE_BYTES: u64 = 512;
 
 /// The size of an image and its parts, from the SIZ marker.

@@ -1,5 +1,6 @@
-//! SAM 2's choice of one mask (`MaskDecoder._dynamic_multimask_via_stability` of `sam2/modeling/sam/mask_decoder.py`): the
-//! single mask, unless small changes of the threshold change it much; then the best of the alternatives.
+//! What SAM 2's predictor does to masks that SAM's does not: the choice of one
+//! (`MaskDecoder._dynamic_multimask_via_stability` of `sam2/modeling/sam/mask_decoder.py`), and bounds of the logits that
+//! may be given back (`SAM2ImagePredictor._predict`).
 
 use super::LowResMask;
 
@@ -8,7 +9,18 @@ const DELTA: f32 = 0.05;
 /// Smallest share of the larger mask in which both must agree.
 const STABLE: f32 = 0.98;
 
-/// One mask of the single one and the alternatives that follow it.
+/// Logits that may be given back as a mask prompt lie within this of 0.
+const LARGEST_LOGIT: f32 = 32.0;
+
+/// Bounds low-resolution logits, after the masks on the image's grid were made of them.
+pub(super) fn bound(logits: &mut [f32]) {
+    for logit in logits {
+        *logit = logit.clamp(-LARGEST_LOGIT, LARGEST_LOGIT);
+    }
+}
+
+/// One mask of the single one and the alternatives that follow it: the single mask, unless small changes of the threshold
+/// change it much; then the best of the alternatives.
 pub(super) fn stable(masks: Vec<LowResMask>) -> Vec<LowResMask> {
     let mut masks = masks.into_iter();
     let Some(single) = masks.next() else {
