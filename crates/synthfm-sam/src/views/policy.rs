@@ -91,7 +91,7 @@ impl Default for ZoomPolicy {
             halvings: 3,
             least_side_px: 24,
             stability_weight: 0.0,
-            margin_one_click: 0.9,
+            margin_one_click: 0.65,
             margin_more: 0.0,
             margin_next: 0.0,
             patience_one_click: 3,
