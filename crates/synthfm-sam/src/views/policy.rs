@@ -77,8 +77,8 @@ pub struct ZoomPolicy {
     /// How far from a click a correction reaches, in multiples of the click's distance to where the earlier mask is as
     /// the click wants it.
     pub correct_reach: f64,
-    /// 1 where every view is looked at a second time, turned by half a turn, and the mean of both answers counts; 0 for
-    /// one look.
+    /// 1 where every view is looked at a second time, turned by half a turn, and the mean of both answers counts, unless
+    /// there is a mask prompt; 0 for one look.
     pub turned: usize,
     /// Standard deviation of the blur that smooths outlines, over the radius of the largest disc inside the structure;
     /// 0 for none.

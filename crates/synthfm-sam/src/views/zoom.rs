@@ -47,6 +47,13 @@ struct Question<'a> {
     prior: Option<Image>,
 }
 
+impl Question<'_> {
+    /// Whether views are looked at a second time, turned. A mask prompt says enough about the structure for one look.
+    fn is_asked_twice(&self) -> bool {
+        self.policy.turned != 0 && self.prior.is_none()
+    }
+}
+
 impl Predictor {
     /// The view that answers, from what the model said about the whole image.
     pub(super) fn look_closely(
@@ -86,7 +93,7 @@ impl Predictor {
     /// The answer about the whole image with that about the image turned.
     fn whole_twice(&self, question: &Question<'_>, whole: PredictedMask) -> Result<PredictedMask> {
         let Question { image, prompts, .. } = *question;
-        if question.policy.turned == 0 {
+        if !question.is_asked_twice() {
             return Ok(whole);
         }
         let window = Window::whole(image.transform.original());
@@ -100,10 +107,9 @@ impl Predictor {
             logits: low_res_logits,
             iou,
         };
-        let prompts = self.as_logits(prompts, image);
         let encode = || self.encode_as(question.picture, true);
         let LowResMask { logits, iou } =
-            self.both_ways(question, window, &prompts, upright, encode)?;
+            self.both_ways(question, window, prompts, upright, encode)?;
         let m = self.sam().config().low_res_side();
         Ok(PredictedMask {
             logits: image.transform.postprocess(&logits, m),
@@ -122,7 +128,7 @@ impl Predictor {
         upright: LowResMask,
         encode: impl FnOnce() -> Result<EncodedImage>,
     ) -> Result<LowResMask> {
-        if question.policy.turned == 0 {
+        if !question.is_asked_twice() {
             return Ok(upright);
         }
         let view = View {
@@ -131,7 +137,7 @@ impl Predictor {
         };
         let image = question.image.view(view, encode)?;
         let (m, transform) = (self.sam().config().low_res_side(), image.transform);
-        let turned = self.decode_one(&image, &turned(prompts, &transform, m))?;
+        let turned = self.decode_one(&image, &turned(prompts, &transform))?;
         let back = transform.turned_cells(&turned.logits, m);
         let both = upright.logits.iter().zip(back);
         Ok(LowResMask {
@@ -312,8 +318,8 @@ impl Look {
     }
 }
 
-/// The prompts of a view for the view turned by half a turn.
-fn turned(prompts: &Prompts, transform: &InputTransform, m: usize) -> Prompts {
+/// Clicks and box of a view for the view turned by half a turn.
+fn turned(prompts: &Prompts, transform: &InputTransform) -> Prompts {
     let Size { height, width } = transform.original();
     let (width, height) = (width as f64, height as f64);
     let inside = |p: Point2| Point2::new(p.x.clamp(0.0, width - 1.0), p.y.clamp(0.0, height - 1.0));
@@ -333,10 +339,7 @@ fn turned(prompts: &Prompts, transform: &InputTransform, m: usize) -> Prompts {
             min: near(transform.turned_point(max)),
             max: near(transform.turned_point(min)),
         }),
-        mask_input: prompts
-            .mask_input
-            .as_ref()
-            .map(|logits| transform.turned_cells(logits, m)),
+        mask_input: None,
         earlier: None,
     }
 }
