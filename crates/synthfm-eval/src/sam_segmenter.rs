@@ -2,11 +2,22 @@
 //! Kirillov et al. (2023) evaluate single clicks with the best of three masks by the model's own `IoU` estimate.
 //! Differs: which output is asked for is a choice, because our decoders are trained for a single mask.
 
-use synthfm_image::{Mask, RgbImage};
-use synthfm_sam::{Answer, MaskOutput, Predictor, Preparation, Prompts};
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
 
-use crate::Result;
-use crate::evaluate::{AnswerNote, PromptSet, PromptSetting, Segmenter};
+use synthfm_image::{Mask, MaskStack, RgbImage};
+use synthfm_sam::{
+    Answer, Carried, CarryPolicy, CarrySlices, MaskOutput, Predictor, Preparation, Prompts,
+    SliceAnswer,
+};
+
+use crate::clicks::Click;
+use crate::dataset::ShownVolume;
+use crate::evaluate::{
+    AnswerNote, PromptSet, PromptSetting, Segmenter, VolumeQuestion, VolumeSegmenter,
+};
+use crate::{Error, Result};
 
 /// A model with its name in the tables.
 #[derive(Debug, Clone)]
@@ -16,6 +27,16 @@ pub struct SamSegmenter {
     predictor: Predictor,
     output: MaskOutput,
     last: Option<Answer>,
+    carry: CarryPolicy,
+    on_volume: Option<OnVolume>,
+}
+
+/// A volume, and how far the model has come with a structure of it.
+#[derive(Debug, Clone)]
+struct OnVolume {
+    volume: Arc<ShownVolume>,
+    prompted: BTreeMap<usize, Prompts>,
+    carried: Carried,
 }
 
 impl SamSegmenter {
@@ -37,6 +58,19 @@ impl SamSegmenter {
             predictor,
             output,
             last: None,
+            carry: CarryPolicy::default(),
+            on_volume: None,
+        }
+    }
+
+    /// The same with other constants for volumes.
+    #[must_use]
+    pub fn with_carry(self, carry: CarryPolicy) -> Self {
+        let identity = format!("{} carry {carry}", self.identity);
+        Self {
+            identity,
+            carry,
+            ..self
         }
     }
 
@@ -48,12 +82,10 @@ impl SamSegmenter {
             Some(last) => (None, Some(last.low_res_logits)),
             None => (None, None),
         };
-        let clicks = prompts.clicks.iter();
         let prompts = Prompts {
-            points: clicks.map(|click| (click.point, click.positive)).collect(),
-            box_: prompts.bounding_box,
             mask_input,
             earlier,
+            ..as_prompts(prompts)
         };
         let answer = self.predictor.answer(&prompts, self.output)?;
         Ok(self.last.insert(answer).mask.clone())
@@ -93,6 +125,10 @@ impl Segmenter for SamSegmenter {
         self.answer(prompts, last)
     }
 
+    fn volume(&mut self) -> Option<&mut dyn VolumeSegmenter> {
+        Some(self)
+    }
+
     fn note(&self) -> AnswerNote {
         let Some(last) = &self.last else {
             return AnswerNote::default();
@@ -104,5 +140,72 @@ impl Segmenter for SamSegmenter {
             estimated_iou: Some(last.iou.into()),
             crop,
         }
+    }
+}
+
+impl SamSegmenter {
+    /// Answers on the volume: all prompts, or again after those of a slice have changed.
+    fn carried(&mut self, changed: Option<usize>) -> Result<MaskStack> {
+        let on = self.on_volume.as_mut();
+        let on = on.ok_or_else(|| Error::Parameter("no volume was set".to_owned()))?;
+        let volume = Arc::clone(&on.volume);
+        let slices = CarrySlices {
+            range: 0..volume.slice_count(),
+            policy: self.carry,
+            picture: |index| Ok(volume.slice(index)?),
+            tell: |_, _: &SliceAnswer| ControlFlow::Continue(()),
+        };
+        let carried = std::mem::take(&mut on.carried);
+        on.carried = match changed {
+            None => self.predictor.carry(&on.prompted, slices)?,
+            Some(slice) => {
+                let prompted = &on.prompted;
+                self.predictor.carry_on(carried, prompted, slice, slices)?
+            }
+        };
+        let mut stack = volume.empty_stack();
+        for (&slice, answer) in &on.carried.slices {
+            stack.set(slice, answer.mask.clone())?;
+        }
+        Ok(stack)
+    }
+}
+
+impl VolumeSegmenter for SamSegmenter {
+    fn set_volume(&mut self, volume: &Arc<ShownVolume>) -> Result<()> {
+        self.on_volume = Some(OnVolume {
+            volume: Arc::clone(volume),
+            prompted: BTreeMap::new(),
+            carried: Carried::default(),
+        });
+        Ok(())
+    }
+
+    fn segment_volume(&mut self, question: VolumeQuestion) -> Result<MaskStack> {
+        if let Some(on) = &mut self.on_volume {
+            let prompts = question.prompts.iter();
+            on.prompted = prompts.map(|(&at, set)| (at, as_prompts(set))).collect();
+        }
+        self.carried(None)
+    }
+
+    fn correct_volume(&mut self, slice: usize, click: Click) -> Result<MaskStack> {
+        if let Some(on) = &mut self.on_volume {
+            let earlier = on.carried.slices.get(&slice).map(|answer| &answer.mask);
+            let earlier = earlier.filter(|mask| mask.area() > 0).cloned();
+            let prompts = on.prompted.entry(slice).or_default();
+            prompts.points.push((click.point, click.positive));
+            prompts.earlier = earlier;
+        }
+        self.carried(Some(slice))
+    }
+}
+
+fn as_prompts(set: &PromptSet) -> Prompts {
+    let clicks = set.clicks.iter();
+    Prompts {
+        points: clicks.map(|click| (click.point, click.positive)).collect(),
+        box_: set.bounding_box,
+        ..Prompts::default()
     }
 }

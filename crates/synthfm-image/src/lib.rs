@@ -56,4 +56,4 @@ pub use run_lengths::{check_run_lengths, run_lengths, run_values};
 pub use scan::{DicomSeries, FileFormat, Scan, ScanInfo, UltrasoundRegion, Window};
 pub use segmentation::{MaskFormat, Segment, Segmentation, WriteOptions};
 pub use view::{Presentation, WindowChoice};
-pub use volume::{LabelVolume, Plane, Slice, Volume, VolumeGeometry};
+pub use volume::{LabelVolume, MaskStack, Plane, Slice, Volume, VolumeGeometry};

@@ -194,6 +194,15 @@ pub enum Error {
         names: String,
     },
 
+    /// Text that does not say how structures are carried through a volume.
+    #[error("carry: {part:?}: auto with any of {names} as ,NAME=VALUE (-10000 to 10000) expected")]
+    UnknownCarry {
+        /// What is not understood.
+        part: String,
+        /// The names of the constants.
+        names: String,
+    },
+
     /// A device name is not one of the known ones.
     #[error("unknown device {name:?}: use auto, cpu, cuda[:i], vulkan[:i] or metal")]
     UnknownDevice {

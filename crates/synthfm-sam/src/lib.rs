@@ -5,6 +5,7 @@
 
 mod carry;
 mod config;
+mod constants;
 mod conv_blocks;
 mod coverage;
 mod dense_prompts;
@@ -37,7 +38,7 @@ mod views;
 mod weights;
 
 pub use burn::tensor::Device;
-pub use carry::{Carried, CarryEnd, CarryPolicy, RunEnd, SliceAnswer};
+pub use carry::{Carried, CarryEnd, CarryPolicy, CarrySlices, Follower, RunEnd, SliceAnswer};
 pub use config::{EncoderConfig, Preparation, SamConfig, VitConfig};
 pub use device::{DeviceChoice, DeviceInfo, OpenDevice, devices};
 pub use embedding::{CacheOptions, CacheStats, EmbeddingCache, describe_embedding};

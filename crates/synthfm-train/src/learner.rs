@@ -438,6 +438,7 @@ mod tests {
         config.batch_size = 4;
         config.prompts.per_image = true;
         config.prompts.rough_mask = 0.5;
+        config.prompts.neighbour_mask = 0.3;
         config.prompts.corrections.probability = 1.0;
         config.prompts.corrections.max_rounds = 3;
         config.prompts.corrections.loss = CountedAnswers::Every;

@@ -230,6 +230,7 @@ mod tests {
             config.prompts.per_image = true;
             config.prompts.corrections.loss = CountedAnswers::Every;
             (config.prompts.scribble, config.prompts.rough_mask) = (0.3, 0.5);
+            config.prompts.neighbour_mask = 0.4;
             config.views.whole = 0.3;
             config.views.per_scene = 2;
         }

@@ -14,7 +14,7 @@ use synthfm_image::{
     Segmentation, Size, Volume, WindowChoice, WriteOptions, draw, open_scan, write_json,
     write_rgb_png, write_segmentation,
 };
-use synthfm_sam::{Carried, CarryPolicy, Predictor, Prompts};
+use synthfm_sam::{Carried, CarryPolicy, CarrySlices, Predictor, Prompts, SliceAnswer};
 
 use crate::cache::CacheArgs;
 use crate::cli::PredictArgs;
@@ -85,12 +85,11 @@ impl Looked<'_> {
         stop: &AtomicBool,
         mut tell: impl FnMut(),
     ) -> Result<Carried> {
-        Ok(predictor.carry(
-            prompted,
-            0..self.count(),
-            &CarryPolicy::default(),
-            |index| Ok(self.slice(index)?),
-            |_, _| {
+        let slices = CarrySlices {
+            range: 0..self.count(),
+            policy: CarryPolicy::default(),
+            picture: |index| Ok(self.slice(index)?),
+            tell: |_, _: &SliceAnswer| {
                 tell();
                 if stop.load(Relaxed) {
                     ControlFlow::Break(())
@@ -98,7 +97,8 @@ impl Looked<'_> {
                     ControlFlow::Continue(())
                 }
             },
-        )?)
+        };
+        Ok(predictor.carry(prompted, slices)?)
     }
 
     /// The structure as a volume of labels.

@@ -6,6 +6,7 @@
 mod boxes;
 mod corrections;
 mod negatives;
+mod neighbour_mask;
 mod positives;
 mod rough_mask;
 mod scribble;
@@ -23,6 +24,7 @@ pub use negatives::{
     BORDER_WIDTH, Negatives, RING_INNER, RING_OUTER, Surroundings, negative_clicks,
     training_negatives,
 };
+pub use neighbour_mask::neighbour_mask;
 pub use positives::{Positives, centre_pixel, positive_clicks};
 pub use rough_mask::rough_mask;
 pub use scribble::{scribble_clicks, scribble_clicks_within, skeleton};

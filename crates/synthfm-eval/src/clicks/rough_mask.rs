@@ -48,7 +48,7 @@ pub fn rough_mask(
     to_logits(&smooth, rng)
 }
 
-fn uniform(low: f64, high: f64, rng: &mut impl Rng) -> f64 {
+pub(super) fn uniform(low: f64, high: f64, rng: &mut impl Rng) -> f64 {
     low + rng.random::<f64>() * (high - low)
 }
 
@@ -58,7 +58,7 @@ fn place(cell: usize, side: usize) -> [f64; 2] {
 }
 
 /// Takes away what lies beyond a straight cut: a tenth to a half of the structure, on the side without the click.
-fn lose_part(
+pub(super) fn lose_part(
     shares: &mut [f32],
     inside: &[usize],
     side: usize,
@@ -96,7 +96,7 @@ fn height([x, y]: [f64; 2], normal: [f64; 2]) -> f64 {
 }
 
 /// Joins what lies in a disc at the border: the other structures there, or all of it where there are hardly any.
-fn join_beside(
+pub(super) fn join_beside(
     shares: &mut [f32],
     others: &[f32],
     inside: &[usize],

@@ -117,7 +117,7 @@ pub struct LoadOptions {
 
 impl LoadOptions {
     /// The window of CT volumes.
-    fn ct_window(&self) -> WindowChoice {
+    pub(super) fn ct_window(&self) -> WindowChoice {
         let [low, high] = self.ct_window_hu;
         let name = None;
         WindowChoice::Range(Window { low, high, name })
@@ -172,7 +172,7 @@ impl Dataset {
                 self.load_picture(case, image, truth, &mut loaded)?;
             }
             ImageFile::Volume(volume) => {
-                self.load_volume(case, (&volume, &info), truth, options, &mut loaded)?;
+                self.load_slices(case, (&volume, &info), truth, options, &mut loaded)?;
             }
         }
         Ok(loaded)
@@ -206,7 +206,7 @@ impl Dataset {
         Ok(())
     }
 
-    fn load_volume(
+    fn load_slices(
         &self,
         case: &Case,
         (volume, info): (&Volume, &ScanInfo),
@@ -254,13 +254,13 @@ impl Dataset {
     }
 
     /// All values as objects of the first structure, if this data set numbers objects.
-    fn numbered(&self, values: &[u16]) -> Option<BTreeMap<u16, u16>> {
+    pub(super) fn numbered(&self, values: &[u16]) -> Option<BTreeMap<u16, u16>> {
         let first = self.structures.first().filter(|_| self.instances)?;
         let objects = values.iter().filter(|&&value| Some(value) != self.ignored);
         Some(objects.map(|&value| (value, first.label)).collect())
     }
 
-    fn note_values(
+    pub(super) fn note_values(
         &self,
         found: &[u16],
         instance_of: Option<&BTreeMap<u16, u16>>,
@@ -318,7 +318,7 @@ impl Dataset {
     }
 
     /// The structures that are segmented: where values number objects, those of the first one.
-    fn targets(&self) -> Vec<Structure> {
+    pub(super) fn targets(&self) -> Vec<Structure> {
         let count = if self.instances {
             1
         } else {
@@ -398,7 +398,7 @@ fn chosen_slices(areas: &[usize], options: &LoadOptions) -> Vec<usize> {
 }
 
 /// Labels as a volume: a picture beside a volume of one slice is that slice.
-fn as_volume(case: &Case, volume: &Volume, labels: LabelFile) -> Result<LabelVolume> {
+pub(super) fn as_volume(case: &Case, volume: &Volume, labels: LabelFile) -> Result<LabelVolume> {
     match labels {
         LabelFile::Volume(labels) => Ok(labels),
         LabelFile::Map(map) => {
@@ -414,7 +414,7 @@ fn as_volume(case: &Case, volume: &Volume, labels: LabelFile) -> Result<LabelVol
 }
 
 /// The labels on the grid of their image, by the places that both files state; how they were brought there is noted.
-fn align(
+pub(super) fn align(
     case: &Case,
     volume: &Volume,
     labels: &LabelVolume,

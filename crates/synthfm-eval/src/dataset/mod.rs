@@ -5,6 +5,7 @@
 mod coco_objects;
 mod layout;
 mod load;
+mod load_volume;
 mod manifest;
 mod source;
 #[cfg(test)]
@@ -18,6 +19,7 @@ use crate::Result;
 
 pub use layout::Layout;
 pub use load::{LoadOptions, LoadedCase, SliceChoice, View};
+pub use load_volume::{LoadedVolume, ShownVolume};
 
 pub(crate) use source::Source;
 

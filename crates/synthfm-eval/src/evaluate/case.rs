@@ -12,6 +12,7 @@ use super::journal::{CaseRecord, FoundRow};
 use super::parts::{Part, Parts};
 use super::protocol::{PromptPlan, PromptSetting};
 use super::scores::{Ruler, score};
+use super::volume::evaluate_volume;
 use super::{AnswerNote, Options, PromptSet, Replay, Row, Runs, Segmenter, masks};
 use crate::dataset::{Case, Dataset, SliceChoice, Structure, View};
 use crate::{Error, Result};
@@ -74,6 +75,15 @@ pub(super) fn evaluate_case(
     segmenters: &mut [Box<dyn Segmenter>],
     mut record: CaseRecord,
 ) -> Result<Option<CaseRecord>> {
+    record.notes.clear();
+    if let Some(protocol) = &context.options.volume {
+        let asked = (dataset, case);
+        if !evaluate_volume(context, protocol, asked, segmenters, &mut record)? {
+            return Ok(None);
+        }
+        note_identities(segmenters, &mut record);
+        return Ok(Some(record));
+    }
     let loaded = match dataset.load_with(case, &context.options.load()) {
         Ok(loaded) => loaded,
         Err(error) => {
@@ -98,20 +108,30 @@ pub(super) fn evaluate_case(
             return Ok(None);
         }
     }
-    for segmenter in segmenters.iter() {
+    note_identities(segmenters, &mut record);
+    Ok(Some(record))
+}
+
+/// Notes the segmenters that have answered everything: what failed is tried again by the next run.
+fn note_identities(segmenters: &[Box<dyn Segmenter>], record: &mut CaseRecord) {
+    for segmenter in segmenters {
         let mut rows = record.rows.iter().map(|found| &found.row);
-        // What failed is tried again by the next run.
         if rows.all(|row| row.model != segmenter.name() || row.outcome.is_ok()) {
             let name = segmenter.name().to_owned();
             record.segmenters.insert(name, segmenter.identity());
         }
     }
-    Ok(Some(record))
 }
 
 impl Context<'_> {
-    fn stopped(&self) -> bool {
+    pub(super) fn stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
+    }
+
+    /// The settings before any correction.
+    pub(super) fn first_plans(&self) -> impl Iterator<Item = PromptPlan> + use<'_> {
+        let plans = self.plans.iter().copied();
+        plans.filter(|plan| plan.corrections == 0)
     }
 
     /// The targets that are large enough; counts the others.
@@ -334,11 +354,12 @@ impl Place<'_> {
             mask: None,
             encode_ms: 0.0,
             time_ms: 0.0,
+            volume: None,
         }
     }
 }
 
-fn timed<T>(action: impl FnOnce() -> T) -> (T, Duration) {
+pub(super) fn timed<T>(action: impl FnOnce() -> T) -> (T, Duration) {
     let start = Instant::now();
     let value = action();
     (value, start.elapsed())

@@ -19,7 +19,7 @@ use crate::dataset::{Case, Dataset};
 use crate::{Error, Result};
 
 /// Raised when rows mean something else than before.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// What was found on one case.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -1,12 +1,17 @@
 //! Saved masks, so that other programs can score them again.
-//! `masks/DATASET/CASE[_sN]_STRUCTURE_COMPONENT.MODEL.PROMPT.png` and `.truth.png` beside it, 0 and 255.
+//! `masks/DATASET/CASE[_sN]_STRUCTURE_COMPONENT.MODEL.PROMPT.png` and `.truth.png` beside it, 0 and 255; of volumes
+//! `.nii.gz`, 0 and 1.
 
 use std::fmt::Write as _;
 use std::path::Path;
 
-use synthfm_image::{Mask, write_mask_png};
+use synthfm_image::{
+    LabelFile, LabelVolume, Mask, MaskStack, ScanInfo, Segment, Segmentation, VolumeGeometry,
+    WriteOptions, write_mask_png, write_segmentation,
+};
 
 use super::{Row, SavedMasks};
+use crate::dataset::ShownVolume;
 use crate::{Error, Result};
 
 /// Writes the prediction of `row`, and the truth if it is not there yet; returns their names relative to `folder`.
@@ -16,6 +21,37 @@ pub(super) fn save(
     prediction: &Mask,
     truth: &Mask,
 ) -> Result<SavedMasks> {
+    let saved = names(folder, row, "png")?;
+    write_mask_png(&folder.join(&saved.prediction), prediction)?;
+    write_mask_png(&folder.join(&saved.truth), truth)?;
+    Ok(saved)
+}
+
+/// Writes the prediction and the truth of a volume of that grid, likewise.
+pub(super) fn save_stacks(
+    folder: &Path,
+    row: &Row,
+    [prediction, truth]: [&MaskStack; 2],
+    (geometry, info): (&VolumeGeometry, &ScanInfo),
+) -> Result<SavedMasks> {
+    let saved = names(folder, row, "nii.gz")?;
+    for (name, stack) in [(&saved.prediction, prediction), (&saved.truth, truth)] {
+        let mut labels = LabelVolume::zeros(geometry.clone());
+        for (index, mask) in stack.slices().iter().enumerate() {
+            labels.insert_slice(ShownVolume::PLANE, index, mask, 1)?;
+        }
+        let segmentation = Segmentation {
+            labels: LabelFile::Volume(labels),
+            segments: vec![Segment::new(1, &row.structure)],
+        };
+        let options = WriteOptions::default();
+        write_segmentation(&folder.join(name), &segmentation, info, &options)?;
+    }
+    Ok(saved)
+}
+
+/// The files of a row, in a folder that is made.
+fn names(folder: &Path, row: &Row, kind: &str) -> Result<SavedMasks> {
     let dataset = encoded(&row.dataset);
     let slice = row
         .slice
@@ -28,16 +64,18 @@ pub(super) fn save(
     );
     let prompt = row.prompt.to_string().replace(' ', "_");
     let saved = SavedMasks {
-        prediction: format!("{target}.{}.{}.png", encoded(&row.model), encoded(&prompt)),
-        truth: format!("{target}.truth.png"),
+        prediction: format!(
+            "{target}.{}.{}.{kind}",
+            encoded(&row.model),
+            encoded(&prompt)
+        ),
+        truth: format!("{target}.truth.{kind}"),
     };
     let inner = folder.join("masks").join(&dataset);
     std::fs::create_dir_all(&inner).map_err(|source| Error::Io {
         path: inner.clone(),
         source,
     })?;
-    write_mask_png(&folder.join(&saved.prediction), prediction)?;
-    write_mask_png(&folder.join(&saved.truth), truth)?;
     Ok(saved)
 }
 

@@ -15,6 +15,7 @@ mod runs;
 mod scores;
 #[cfg(test)]
 pub(crate) mod tests;
+mod volume;
 
 use serde::{Deserialize, Serialize};
 use synthfm_image::{BoxXyxy, Mask, Point2, RgbImage};
@@ -25,6 +26,9 @@ pub use pool::{Progress, RunOptions, evaluate};
 pub use protocol::{PromptPlan, PromptSetting};
 pub use replay::Replay;
 pub use scores::Scores;
+pub use volume::{
+    CopiedMask, TrueBoxes, VolumeNote, VolumeProtocol, VolumeQuestion, VolumeSegmenter,
+};
 
 pub(crate) use parts::Parts;
 pub(crate) use protocol::negatives_name;
@@ -116,6 +120,11 @@ pub trait Segmenter: Send {
         self.segment(prompts)
     }
 
+    /// The same as something that segments whole volumes; `None` where it answers single images alone.
+    fn volume(&mut self) -> Option<&mut dyn VolumeSegmenter> {
+        None
+    }
+
     /// What it says about its last answer, beside the mask.
     fn note(&self) -> AnswerNote {
         AnswerNote::default()
@@ -142,6 +151,9 @@ pub struct Options {
     pub target: Target,
     /// Slices of volumes.
     pub slices: SliceChoice,
+    /// How whole volumes are asked for; `None` where slices are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub volume: Option<VolumeProtocol>,
     /// Intensities of CT volumes that become black and white, in Hounsfield units.
     pub ct_window_hu: [f32; 2],
     /// Channel of images with several, counted from 0.
@@ -165,6 +177,7 @@ impl Default for Options {
             negatives: vec![Negatives::Far],
             target: Target::Largest,
             slices: load.slices,
+            volume: None,
             ct_window_hu: load.ct_window_hu,
             channel: load.channel,
             seed: 0,
@@ -198,6 +211,16 @@ impl Options {
                 return fail(&format!("{name}: a number from 0 expected, got {value}"));
             }
         }
+        if let Some(protocol) = &self.volume {
+            protocol.validate()?;
+            let is_iterative = |s: &&PromptSetting| matches!(s, PromptSetting::Iterative { .. });
+            if let Some(setting) = self.settings.iter().find(is_iterative) {
+                let text = format!(
+                    "prompts: {setting} corrects single slices; volumes have corrections of their own after any other setting"
+                );
+                return fail(&text);
+            }
+        }
         let [low, high] = self.ct_window_hu;
         if !(low.is_finite() && high.is_finite() && low < high) {
             return fail(&format!(
@@ -205,6 +228,20 @@ impl Options {
             ));
         }
         Ok(())
+    }
+
+    /// Every column of the tables, in order.
+    pub(crate) fn plans(&self) -> Vec<PromptPlan> {
+        let first = PromptPlan::all(&self.settings, &self.negatives);
+        let steps = self.volume.as_ref().map_or(vec![0], VolumeProtocol::steps);
+        let with_steps = |plan: PromptPlan| {
+            let steps = steps.iter();
+            steps.map(move |&corrections| PromptPlan {
+                corrections,
+                ..plan
+            })
+        };
+        first.into_iter().flat_map(with_steps).collect()
     }
 
     /// How cases are read.
@@ -261,8 +298,10 @@ pub struct Row {
     pub mask: Option<SavedMasks>,
     /// Milliseconds to take the image, shared by all rows of the image.
     pub encode_ms: f64,
-    /// Milliseconds to segment.
+    /// Milliseconds to segment; after corrections all of them together.
     pub time_ms: f64,
+    /// What is known beside of a structure of a whole volume, whose `area_px` are voxels; `None` on single slices.
+    pub volume: Option<VolumeNote>,
 }
 
 /// Files of a row's masks, relative to the folder of the report.

@@ -77,7 +77,7 @@ pub fn evaluate(
     stop: &AtomicBool,
 ) -> Result<Evaluation> {
     options.validate()?;
-    let plans = PromptPlan::all(&options.settings, &options.negatives);
+    let plans = options.plans();
     let mut journal = run.folder.map(Journal::open).transpose()?;
     let mut tasks = tasks(datasets, segmenters, options, run, journal.as_mut());
     let total = tasks.len();

@@ -160,6 +160,9 @@ pub struct PromptPlan {
     pub setting: PromptSetting,
     /// Placement of the negative clicks, if there are any.
     pub negatives: Option<Negatives>,
+    /// Corrections on a volume after the first answer.
+    #[serde(default)]
+    pub corrections: usize,
 }
 
 impl PromptPlan {
@@ -174,7 +177,11 @@ impl PromptPlan {
                 _ => vec![None],
             };
             for negatives in placements {
-                let plan = Self { setting, negatives };
+                let plan = Self {
+                    setting,
+                    negatives,
+                    corrections: 0,
+                };
                 if !plans.contains(&plan) {
                     plans.push(plan);
                 }
@@ -238,9 +245,13 @@ fn jitter(mask: &Mask) -> BoxJitter {
 
 impl fmt::Display for PromptPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.negatives {
-            Some(placement) => write!(f, "{} {}", self.setting, negatives_name(placement)),
-            None => write!(f, "{}", self.setting),
+        write!(f, "{}", self.setting)?;
+        if let Some(placement) = self.negatives {
+            write!(f, " {}", negatives_name(placement))?;
+        }
+        match self.corrections {
+            0 => Ok(()),
+            corrections => write!(f, " +{corrections}"),
         }
     }
 }
@@ -315,6 +326,7 @@ mod tests {
         PromptPlan {
             setting: setting.parse().unwrap(),
             negatives: setting.contains(',').then_some(Negatives::Ring),
+            corrections: 0,
         }
     }
 

@@ -1,7 +1,7 @@
 //! The scores of one prediction, in the unit that its image allows.
 
 use serde::{Deserialize, Serialize};
-use synthfm_image::{Mask, MaskPair};
+use synthfm_image::{Mask, MaskPair, MaskStack};
 
 use super::Options;
 use crate::{Error, Result};
@@ -52,15 +52,29 @@ impl Ruler {
 /// Compares a prediction with a truth that is not empty.
 pub(super) fn score(prediction: &Mask, truth: &Mask, ruler: Ruler) -> Result<Scores> {
     let pair = MaskPair::new(prediction, truth, ruler.spacing)?;
+    scores_of(&pair, prediction.area(), ruler.tolerance)
+}
+
+/// Compares a structure of a volume with a truth that is not empty, in millimetres.
+pub(super) fn score_stacks(
+    prediction: &MaskStack,
+    truth: &MaskStack,
+    tolerance_mm: f64,
+) -> Result<Scores> {
+    let pair = MaskPair::of_stacks(prediction, truth)?;
+    scores_of(&pair, prediction.voxels(), tolerance_mm)
+}
+
+fn scores_of(pair: &MaskPair, predicted_px: usize, tolerance: f64) -> Result<Scores> {
     let empty = || Error::Parameter("prediction and truth are both empty".to_owned());
-    let scores = pair.scores(ruler.tolerance).ok_or_else(empty)?;
+    let scores = pair.scores(tolerance).ok_or_else(empty)?;
     Ok(Scores {
         dice: scores.dice,
         iou: scores.iou,
         hd95: scores.hd95_mm,
         assd: scores.assd_mm,
         nsd: scores.nsd,
-        predicted_px: prediction.area(),
+        predicted_px,
         contour_ratio: pair.contour_ratio().unwrap_or(0.0),
     })
 }

@@ -7,10 +7,10 @@ use crate::Result;
 use crate::bounded::read_text;
 use crate::clicks::{Click, Negatives};
 use crate::error::problem;
-use crate::evaluate::{AnswerNote, PromptPlan, PromptSet, Row, Scores};
+use crate::evaluate::{AnswerNote, PromptPlan, PromptSet, Row, Scores, VolumeNote};
 
 /// New columns go to the end, so that programs that count columns keep working.
-const HEADER: [&str; 40] = [
+const HEADER: [&str; 46] = [
     "model",
     "dataset",
     "case",
@@ -51,6 +51,12 @@ const HEADER: [&str; 40] = [
     "missed_by_click",
     "image_height",
     "image_width",
+    "corrections",
+    "slice_spacing_mm",
+    "slices",
+    "predicted_slices",
+    "prompted_slices",
+    "corrected",
 ];
 /// More than the results of a million rows.
 const MAX_BYTES: u64 = 2 << 30;
@@ -93,6 +99,8 @@ fn fields(row: &Row) -> [String; HEADER.len()] {
     };
     let clicks_to = |target| curve.map_or_else(String::new, |c| c.clicks_to(target).to_string());
     let mask = row.mask.as_ref();
+    let of_volume =
+        |text: &dyn Fn(&VolumeNote) -> String| row.volume.as_ref().map_or_else(String::new, text);
     [
         row.model.clone(),
         row.dataset.clone(),
@@ -138,7 +146,22 @@ fn fields(row: &Row) -> [String; HEADER.len()] {
         }),
         row.image_px[0].to_string(),
         row.image_px[1].to_string(),
+        of_volume(&|_| row.prompt.corrections.to_string()),
+        of_volume(&|note| note.slice_spacing_mm.to_string()),
+        of_volume(&|note| note.slices.to_string()),
+        of_volume(&|note| note.predicted_slices.to_string()),
+        of_volume(&|note| {
+            let slices: Vec<String> = note.prompted.iter().map(usize::to_string).collect();
+            slices.join(" ")
+        }),
+        of_volume(&|note| corrections_text(&note.corrections)),
     ]
+}
+
+/// `slice+x:y` and `slice-x:y`, separated by spaces.
+fn corrections_text(corrections: &[(usize, Click)]) -> String {
+    let text = |(slice, click): &(usize, Click)| format!("{slice}{}", clicks_text(&[*click]));
+    corrections.iter().map(text).collect::<Vec<_>>().join(" ")
 }
 
 /// `+x:y` and `-x:y`, separated by spaces.
@@ -253,6 +276,7 @@ impl Table {
                 prompt: PromptPlan {
                     setting: field("prompt")?.parse()?,
                     negatives: placement(field("negatives")?),
+                    corrections: whole("corrections").unwrap_or(0),
                 },
                 prompts: PromptSet::default(),
                 area_px: whole("area_px")?,
@@ -264,6 +288,7 @@ impl Table {
                 mask: None,
                 encode_ms: number("encode_ms")?,
                 time_ms: number("time_ms")?,
+                volume: None,
             });
         }
         Ok(rows)

@@ -13,8 +13,8 @@ use synthfm_image::{BoxXyxy, RgbImage, encode_rgb_png};
 
 use super::charts::rgb;
 use super::frame::Frame;
-use crate::dataset::{Dataset, LoadedCase};
-use crate::evaluate::{Evaluation, Kept, Options, Row};
+use crate::dataset::{Dataset, LoadedCase, LoadedVolume};
+use crate::evaluate::{Evaluation, Kept, Options, Row, VolumeNote};
 use crate::{Error, Result};
 
 /// Most structures of one data set that are drawn: those with the lowest median.
@@ -36,6 +36,32 @@ struct Chosen<'a> {
     answers: Vec<&'a Kept>,
 }
 
+/// What the pictures of a case are cut from.
+enum Source {
+    Views(LoadedCase),
+    Volume(Box<LoadedVolume>),
+}
+
+impl Source {
+    /// The image that a target was seen on; of a volume its worst slice.
+    fn image(&self, kept: &Kept, row: &Row) -> Result<RgbImage> {
+        match self {
+            Self::Views(loaded) => {
+                let view = loaded.views.get(kept.view[2]).ok_or_else(gone)?;
+                Ok(view.image.clone())
+            }
+            Self::Volume(loaded) => {
+                let note = row.volume.as_ref().ok_or_else(gone)?;
+                Ok(loaded.shown.slice(note.worst)?)
+            }
+        }
+    }
+}
+
+fn gone() -> Error {
+    Error::Parameter("its image is no longer there".to_owned())
+}
+
 /// The worst and the median target of each structure, drawn; an image that cannot be read again gives a caption that
 /// says so.
 pub(super) fn pictures(
@@ -45,7 +71,7 @@ pub(super) fn pictures(
 ) -> Result<Vec<Picture>> {
     let models = models(evaluation);
     let mut pictures = Vec::new();
-    let mut last: Option<([usize; 2], Result<LoadedCase>)> = None;
+    let mut last: Option<([usize; 2], Result<Source>)> = None;
     for chosen in chosen(evaluation, models.first().copied()) {
         let first = chosen.answers[0];
         let [dataset, case, _] = first.view;
@@ -77,14 +103,14 @@ pub(super) fn pictures(
     Ok(pictures)
 }
 
-fn load(
-    datasets: &[Dataset],
-    [dataset, case]: [usize; 2],
-    options: &Options,
-) -> Result<LoadedCase> {
-    let gone = || Error::Parameter("its image is no longer there".to_owned());
+fn load(datasets: &[Dataset], [dataset, case]: [usize; 2], options: &Options) -> Result<Source> {
     let dataset = datasets.get(dataset).ok_or_else(gone)?;
-    dataset.load_with(dataset.cases.get(case).ok_or_else(gone)?, &options.load())
+    let case = dataset.cases.get(case).ok_or_else(gone)?;
+    if options.volume.is_some() {
+        let loaded = dataset.load_volume(case, &options.load())?;
+        return Ok(Source::Volume(Box::new(loaded.ok_or_else(gone)?)));
+    }
+    Ok(Source::Views(dataset.load_with(case, &options.load())?))
 }
 
 /// The models in the order of the rows.
@@ -164,9 +190,11 @@ fn chosen<'a>(evaluation: &'a Evaluation, reference: Option<&str>) -> Vec<Chosen
 
 fn caption(what: &str, answers: &[&Kept], evaluation: &Evaluation) -> String {
     let row = &evaluation.rows[answers[0].row];
-    let slice = row
-        .slice
-        .map_or_else(String::new, |slice| format!(", slice {slice}"));
+    let slice = match (&row.volume, row.slice) {
+        (Some(note), _) => format!(", worst slice {} of {}", note.worst, note.slices),
+        (None, Some(slice)) => format!(", slice {slice}"),
+        (None, None) => String::new(),
+    };
     let component = match row.component {
         0 => String::new(),
         number => format!(" #{number}"),
@@ -189,23 +217,24 @@ fn caption(what: &str, answers: &[&Kept], evaluation: &Evaluation) -> String {
 fn draw(
     evaluation: &Evaluation,
     chosen: &Chosen,
-    loaded: &LoadedCase,
+    loaded: &Source,
     models: &[&str],
 ) -> Result<RgbImage> {
     let first = chosen.answers[0];
-    let gone = || Error::Parameter("its image is no longer there".to_owned());
-    let view = loaded.views.get(first.view[2]).ok_or_else(gone)?;
+    let row = &evaluation.rows[first.row];
+    let image = loaded.image(first, row)?;
     let truth = first.truth.decode();
-    if truth.size() != view.image.size() {
+    if truth.size() != image.size() {
         return Err(gone());
     }
+    let predicted = first.prediction.decode();
     let colour = |kept: &Kept| {
         let name = &evaluation.rows[kept.row].model;
         rgb(models.iter().position(|model| model == name).unwrap_or(0))
     };
-    let frame = Frame::around(&truth);
-    let prediction = frame.mask(&first.prediction.decode());
-    let mut image = overlay(&frame.image(&view.image), &prediction, colour(first), 0.3)?;
+    let frame = Frame::around(if truth.area() > 0 { &truth } else { &predicted });
+    let prediction = frame.mask(&predicted);
+    let mut image = overlay(&frame.image(&image), &prediction, colour(first), 0.3)?;
     for other in &chosen.answers[1..] {
         outline_on(
             &mut image,
@@ -214,7 +243,10 @@ fn draw(
         )?;
     }
     outline_on(&mut image, &frame.mask(&truth), TRUTH)?;
-    let row = &evaluation.rows[first.row];
+    let elsewhere = |note: &VolumeNote| !note.prompted.contains(&note.worst);
+    if row.volume.as_ref().is_some_and(elsewhere) {
+        return Ok(image);
+    }
     if let Some(BoxXyxy { min, max }) = row.prompts.bounding_box {
         let (min, max) = (frame.point(min), frame.point(max));
         box_outline(&mut image, BoxXyxy { min, max }, TRUTH);

@@ -42,6 +42,7 @@ fn row(place: [&str; 4], prompt: PromptPlan, dice: Option<f64>) -> Row {
             .map(scores)
             .ok_or_else(|| "it \"failed\", twice".to_owned()),
         curve: None,
+        volume: None,
         missed_clicks: 0,
         note: crate::evaluate::AnswerNote::default(),
         mask: None,
@@ -212,12 +213,12 @@ fn fields_with_separators_are_quoted() {
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(
         lines[1],
-        "m,A,1,1,CT,liver,0,1,,2,1,\"1,0\",,,,20,1,0.500000,0.250000,5.000000,0.500000,mm,1.000,2.000,ok,,2.500000,,,,,,,,,1.000000,0,,10,12"
+        "m,A,1,1,CT,liver,0,1,,2,1,\"1,0\",,,,20,1,0.500000,0.250000,5.000000,0.500000,mm,1.000,2.000,ok,,2.500000,,,,,,,,,1.000000,0,,10,12,,,,,,"
     );
     assert_eq!(
         lines[2],
         "m,\"A,B\",1,1,CT,liver,0,1,,2,1,\"3,2\",ring,+3:4.5 -0:7,,20,,,,,,mm,1.000,2.000,failed,\
-         \"it \"\"failed\"\", twice\",,,,,,,,,,,,,10,12"
+         \"it \"\"failed\"\", twice\",,,,,,,,,,,,,10,12,,,,,,"
     );
 }
 

@@ -13,7 +13,7 @@ pub use elements::SurfaceElements;
 pub use surface::SurfaceDistances;
 
 use crate::crop::{crop, union_box};
-use crate::{Error, LabelVolume, Mask, Result, Size};
+use crate::{Error, LabelVolume, Mask, MaskStack, Result, Size};
 
 /// A prediction and the truth on the same grid, cut to the box around both.
 ///
@@ -110,6 +110,33 @@ impl MaskPair {
         Self::cut(&mask(prediction), &mask(truth), grid)
     }
 
+    /// Two structures of one volume.
+    ///
+    /// # Errors
+    /// Where they differ in the number of slices, their size, or their spacing.
+    pub fn of_stacks(prediction: &MaskStack, truth: &MaskStack) -> Result<Self> {
+        let sides = |stack: &MaskStack| (stack.slices().len(), stack.size(), stack.spacing_mm());
+        let ((count, size, spacing_mm), other) = (sides(truth), sides(prediction));
+        if (count, size, spacing_mm) != other {
+            return Err(Error::Parameter(format!(
+                "structures to compare differ: {} slices of {}, {:?} mm apart, and {count} of {size}, {spacing_mm:?} mm apart",
+                other.0, other.1, other.2
+            )));
+        }
+        let grid = Grid {
+            shape: [count, size.height, size.width],
+            spacing_mm,
+            axes: Axes::Three,
+        };
+        let joined = |stack: &MaskStack| -> Vec<bool> {
+            let slices = stack.slices().iter();
+            slices
+                .flat_map(|mask| mask.data().iter().copied())
+                .collect()
+        };
+        Self::cut(&joined(prediction), &joined(truth), grid)
+    }
+
     fn cut(prediction: &[bool], truth: &[bool], full: Grid) -> Result<Self> {
         if full.spacing_mm.iter().any(|&s| !(s.is_finite() && s > 0.0)) {
             return Err(Error::Parameter(format!(
@@ -194,8 +221,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::VolumeGeometry;
     use crate::testing::{arbitrary_mask, mask_of_text};
+    use crate::{Plane, VolumeGeometry};
 
     #[test]
     fn hand_computed_overlap_and_distances() {
@@ -247,6 +274,32 @@ mod tests {
         let volume =
             |shape| LabelVolume::zeros(VolumeGeometry::with_spacing(shape, [1.0; 3]).unwrap());
         assert!(MaskPair::of_label(&volume([2, 3, 4]), &volume([4, 3, 2]), 1).is_err());
+    }
+
+    #[test]
+    fn stacks_are_compared_as_their_volumes() {
+        let geometry = VolumeGeometry::with_spacing([5, 4, 3], [0.5, 1.0, 3.0]).unwrap();
+        let volume = |step: usize| {
+            let values = (0..60).map(|v| u16::from(v * step % 7 < 3)).collect();
+            LabelVolume::new(geometry.clone(), values).unwrap()
+        };
+        let (a, b) = (volume(3), volume(5));
+        let stack = |of: &LabelVolume, plane| MaskStack::of_labels(of, plane, |value| value == 1);
+        let whole = MaskPair::of_label(&a, &b, 1).unwrap().scores(1.0);
+        assert!(whole.is_some_and(|scores| scores.hd_mm > 0.5));
+        for plane in [Plane::Axial, Plane::Sagittal] {
+            let (a, b) = (stack(&a, plane), stack(&b, plane));
+            let pair = MaskPair::of_stacks(&a, &b).unwrap().scores(1.0);
+            let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-9, "{plane}: {a} {b}");
+            let (pair, whole) = (pair.unwrap(), whole.unwrap());
+            assert_eq!((pair.dice, pair.iou), (whole.dice, whole.iou));
+            close(pair.hd_mm, whole.hd_mm);
+            close(pair.assd_mm, whole.assd_mm);
+            close(pair.nsd, whole.nsd);
+        }
+        let (axial, sagittal) = (stack(&a, Plane::Axial), stack(&a, Plane::Sagittal));
+        let error = MaskPair::of_stacks(&axial, &sagittal).unwrap_err();
+        assert!(error.to_string().contains("differ"), "{error}");
     }
 
     proptest! {

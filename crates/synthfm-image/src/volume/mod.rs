@@ -6,10 +6,12 @@
 mod geometry;
 mod regrid;
 mod slice;
+mod stack;
 
 pub(crate) use geometry::NiftiForms;
 pub use geometry::VolumeGeometry;
 pub use slice::{Plane, Slice};
+pub use stack::MaskStack;
 
 use crate::{Error, Result};
 

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
+use crate::constants::{Constant, names, read_changed, real, whole, write_changed};
 use crate::error::{Error, Result};
 
 /// Whether answers of our own model are looked for in crops. SAM's models see the whole image, as Meta's code does.
@@ -110,33 +111,8 @@ impl Default for ZoomPolicy {
     }
 }
 
-/// A constant that is a real number.
-macro_rules! real {
-    ($name:ident) => {
-        (stringify!($name), |p| p.$name, |p, value| p.$name = value)
-    };
-}
-
-/// A constant that is a whole number.
-macro_rules! whole {
-    ($name:ident) => {
-        (
-            stringify!($name),
-            |p| p.$name as f64,
-            |p, value| p.$name = value as usize,
-        )
-    };
-}
-
-/// A constant's name, and how it is read and set.
-type Constant = (
-    &'static str,
-    fn(&ZoomPolicy) -> f64,
-    fn(&mut ZoomPolicy, f64),
-);
-
 /// Every constant of the policy.
-const CONSTANTS: [Constant; 18] = [
+const CONSTANTS: [Constant<ZoomPolicy>; 18] = [
     whole!(halvings),
     whole!(least_side_px),
     real!(stability_weight),
@@ -156,8 +132,6 @@ const CONSTANTS: [Constant; 18] = [
     whole!(turned),
     real!(smoothing),
 ];
-/// The largest value of a constant, on either side of 0.
-const MAX_CONSTANT: f64 = 1e4;
 
 impl fmt::Display for Views {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -165,13 +139,7 @@ impl fmt::Display for Views {
             return f.write_str("whole");
         };
         f.write_str("auto")?;
-        let usual = ZoomPolicy::default();
-        for (name, get, _) in CONSTANTS {
-            if get(policy).total_cmp(&get(&usual)).is_ne() {
-                write!(f, ",{name}={}", get(policy))?;
-            }
-        }
-        Ok(())
+        write_changed(f, policy, &CONSTANTS)
     }
 }
 
@@ -180,25 +148,20 @@ impl FromStr for Views {
 
     /// `whole`, or `auto` with any constants of [`ZoomPolicy`] as `,name=value`.
     fn from_str(text: &str) -> Result<Self> {
-        let unknown = |part: &str| Error::UnknownViews {
-            part: part.to_owned(),
-            names: CONSTANTS.map(|(name, ..)| name).join(", "),
+        let unknown = |part: String| Error::UnknownViews {
+            part,
+            names: names(&CONSTANTS),
         };
         let mut parts = text.split(',');
         match parts.next() {
-            Some("whole") => return parts.next().map_or(Ok(Self::Whole), |p| Err(unknown(p))),
+            Some("whole") => {
+                let rest = parts.next();
+                return rest.map_or(Ok(Self::Whole), |part| Err(unknown(part.to_owned())));
+            }
             Some("auto") => {}
-            other => return Err(unknown(other.unwrap_or_default())),
+            other => return Err(unknown(other.unwrap_or_default().to_owned())),
         }
-        let mut policy = ZoomPolicy::default();
-        for part in parts {
-            let (name, value) = part.split_once('=').ok_or_else(|| unknown(part))?;
-            let known = CONSTANTS.iter().find(|(known, ..)| *known == name);
-            let value = value.parse().ok();
-            let value = value.filter(|v: &f64| v.abs() <= MAX_CONSTANT);
-            let ((_, _, set), value) = known.zip(value).ok_or_else(|| unknown(part))?;
-            set(&mut policy, value);
-        }
+        let policy = read_changed(parts, &CONSTANTS).map_err(unknown)?;
         Ok(Self::Zoom(policy))
     }
 }

@@ -5,7 +5,6 @@ mod dataset;
 mod edits;
 mod files;
 mod fill;
-mod looks;
 mod predict;
 mod propagate;
 mod slices;

@@ -1,9 +1,7 @@
 //! Carrying a mask to the slices that follow.
 //!
-//! Each slice is prompted with what the one before it gave: its mask, the box that it fills and a click at its deepest
-//! pixel. The box has no margin, for masks tend to fill it and would grow from slice to slice. It stops where the
-//! structure seems to end (by the mask's size and place, and by how its inside looks), where a slice has a mask already,
-//! or when asked to.
+//! A [`Follower`] moves the mask with what is seen from slice to slice. It stops where the structure seems to end (nothing of the
+//! mask is left, or its inside looks different), where a slice has a mask already, or when asked to.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,16 +11,14 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use synthfm_image::Mask;
-use synthfm_sam::{CarryEnd, CarryPolicy, MaskOutput};
+use synthfm_image::{Mask, RgbImage};
+use synthfm_sam::{CarryEnd, CarryPolicy, Follower};
 
 use super::bad;
-use super::looks::{Looks, Seen};
 use super::predict::marked;
 use crate::annotation::{Direction, Place, PlaneName, SlicePrompts, Step};
 use crate::app::App;
 use crate::desk::OpenCase;
-use crate::engine::{ImageKey, Purpose};
 use crate::error::ApiResult;
 use crate::respond::{self, Json};
 use crate::study::window_or;
@@ -64,11 +60,7 @@ enum End {
     Small(usize),
     /// Nothing is found on the slice.
     Ends(usize),
-    /// The mask would change its number of pixels at once.
-    Size(usize, [usize; 2]),
-    /// The mask would jump to another place.
-    Place(usize),
-    /// What the mask covers differs from the structure, or from its surroundings no more.
+    /// What the mask covers looks different from the structure.
     Looks(usize),
     /// Something went wrong.
     Failed(String),
@@ -90,16 +82,6 @@ impl End {
                 "ends",
                 Some(*n),
                 format!("slice {n}: the structure ends here"),
-            ),
-            Self::Size(n, [a, b]) => (
-                "size",
-                Some(*n),
-                format!("slice {n}: the mask would change from {a} to {b} pixels"),
-            ),
-            Self::Place(n) => (
-                "place",
-                Some(*n),
-                format!("slice {n}: the mask would jump to another place"),
             ),
             Self::Looks(n) => (
                 "looks",
@@ -191,17 +173,22 @@ impl PropagateRequest {
 impl Run {
     /// How many slices were done, and why it ended.
     async fn over(&self, slices: &[usize], first: Mask) -> (usize, End) {
-        let mut seen = match self.looks(self.asking.index, &first).await {
-            Ok(looks) => Seen::new(looks),
+        let start = self.asking.index;
+        let begun = self.look(start, move |picture| {
+            Follower::start(picture, &first, &CarryPolicy::default())
+        });
+        let mut follower = match begun.await {
+            Ok(Some(follower)) => follower,
+            Ok(None) => return (0, End::Small(start)),
             Err(error) => return (0, End::Failed(error.message)),
         };
-        let mut before = (self.asking.index, first);
+        let mut from = start;
         for (done, &index) in slices.iter().enumerate() {
             if self.stop.load(Ordering::Relaxed) || *self.app.stopped.borrow() {
                 return (done, End::Stopped);
             }
-            match self.one(index, &before, &mut seen).await {
-                Ok(Ok(mask)) => before = (index, mask),
+            match self.one(index, from, follower).await {
+                Ok(Ok(next)) => (from, follower) = (index, next),
                 Ok(Err(end)) => return (done, end),
                 Err(error) => return (done, End::Failed(error.message)),
             }
@@ -209,24 +196,27 @@ impl Run {
         (slices.len(), End::All)
     }
 
-    /// How a mask looks on a slice.
-    async fn looks(&self, index: usize, mask: &Mask) -> ApiResult<Option<Looks>> {
+    /// Does something with a slice as the model sees it.
+    async fn look<T: Send + 'static>(
+        &self,
+        index: usize,
+        work: impl FnOnce(&RgbImage) -> T + Send + 'static,
+    ) -> ApiResult<T> {
         let (study, plane, window) = (Arc::clone(&self.open.study), self.asking.plane, self.window);
-        let mask = mask.clone();
         let work = tokio::task::spawn_blocking(move || {
-            let image = study.model_input(plane, index, window)?;
-            anyhow::Ok(Looks::of(&image, &mask))
+            let picture = study.model_input(plane, index, window)?;
+            anyhow::Ok(work(&picture))
         });
         Ok(work.await.context("looking at a slice failed")??)
     }
 
-    /// The mask of one slice, or why there is none.
+    /// The follower on the next slice, whose mask it has left there; or why there is none.
     async fn one(
         &self,
         index: usize,
-        (from, before): &(usize, Mask),
-        seen: &mut Seen,
-    ) -> ApiResult<Result<Mask, End>> {
+        from: usize,
+        mut follower: Follower,
+    ) -> ApiResult<Result<Follower, End>> {
         let place = self.asking.place(index);
         {
             let store = self.open.store();
@@ -235,45 +225,23 @@ impl Run {
                 return Ok(Err(End::Marked(index)));
             }
         }
-        let policy = CarryPolicy::default();
-        let Some(prompts) = policy.prompts_after(before) else {
-            return Ok(Err(End::Small(*from)));
+        let stepped = self.look(index, move |picture| {
+            let mask = follower.step(picture).cloned();
+            mask.map(|mask| (follower, mask))
+        });
+        let (follower, mask) = match stepped.await? {
+            Ok(found) => found,
+            Err(CarryEnd::Vanished) => return Ok(Err(End::Ends(index))),
+            Err(CarryEnd::Unlike) => return Ok(Err(End::Looks(index))),
         };
-        let case = &self.open.case.id;
-        let image_key = ImageKey::new(&self.open.image_id(), place.plane, index, self.window);
-        let key = (case.clone(), place, Purpose::Keep);
-        let number = self.app.engine.announce(key.clone());
-        let image = self
-            .app
-            .engine
-            .embedding(&image_key, &self.open.study)
-            .await?;
         let kept = SlicePrompts {
-            points: prompts.points.iter().map(|(p, _)| [p.x, p.y]).collect(),
-            labels: prompts.points.iter().map(|(_, on)| u8::from(*on)).collect(),
-            box_: prompts.box_.map(|b| [b.min.x, b.min.y, b.max.x, b.max.y]),
             window: Some(self.window),
-            from: Some(*from),
+            from: Some(from),
             ..SlicePrompts::default()
         };
-        let answer = self
-            .app
-            .engine
-            .ask(key, number, image, prompts, MaskOutput::Single)
-            .await?;
-        if let Some(end) = policy.ends(before, &answer.mask) {
-            return Ok(Err(match end {
-                CarryEnd::Vanished => End::Ends(index),
-                CarryEnd::Size(pixels) => End::Size(index, pixels),
-                CarryEnd::Jumped => End::Place(index),
-            }));
-        }
-        if !seen.takes(self.looks(index, &answer.mask).await?) {
-            return Ok(Err(End::Looks(index)));
-        }
-        let body = self.commit(place, &answer.mask, kept).await?;
+        let body = self.commit(place, &mask, kept).await?;
         self.tell("slice", body);
-        Ok(Ok(answer.mask))
+        Ok(Ok(follower))
     }
 
     async fn commit(&self, place: Place, mask: &Mask, prompts: SlicePrompts) -> ApiResult<Value> {

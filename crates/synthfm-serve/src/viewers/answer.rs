@@ -1,9 +1,11 @@
 //! The model is asked about the slices that wait, and their masks are carried through the volume.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use synthfm_image::Mask;
-use synthfm_sam::{CarryPolicy, MaskOutput, Prompts};
+use anyhow::Context;
+use synthfm_image::{Mask, RgbImage};
+use synthfm_sam::{CarryPolicy, Follower, MaskOutput, Prompts};
 
 use super::object::{Object, SlicePrompts};
 use super::scan::Scan;
@@ -109,39 +111,52 @@ impl Questions<'_> {
     /// Carries the mask of a slice to those that follow, as the annotator does. Carried masks behind its end go.
     async fn carry(&self, object: &mut Object, from: Place, up: bool) -> ApiResult<()> {
         let (reach, open_end) = object.reach(from, up)?;
-        let mut before = (from, object.slice(from)?);
+        let first = object.slice(from)?;
+        let begun = self.look(from, move |picture| {
+            Follower::start(picture, &first, &CarryPolicy::default())
+        });
+        let (mut follower, mut before) = (begun.await?, from);
         for (done, &place) in reach.iter().enumerate() {
             self.check()?;
             if self.since.elapsed() > LONGEST {
-                object.add_front(before.0, up);
+                object.add_front(before, up);
                 return Ok(());
             }
-            if let Some(next) = reach.get(done + 1) {
-                let study = &self.scan.study;
-                self.app
-                    .engine
-                    .prepare(&self.key(*next), study, Urgency::Now);
-            }
-            let Some(mask) = self.next(place, &before.1).await? else {
+            let stepped = match follower.take() {
+                Some(mut follower) => {
+                    let stepped = self.look(place, move |picture| {
+                        let mask = follower.step(picture).cloned().ok();
+                        mask.map(|mask| (follower, mask))
+                    });
+                    stepped.await?
+                }
+                None => None,
+            };
+            let Some((next, mask)) = stepped else {
                 if open_end {
                     object.clear_carried(&reach[done..])?;
                 }
                 return Ok(());
             };
             object.put_carried(place, &mask)?;
-            before = (place, mask);
+            (follower, before) = (Some(next), place);
         }
         Ok(())
     }
 
-    /// The mask that follows on the next slice; `None` where the object ends.
-    async fn next(&self, place: Place, before: &Mask) -> ApiResult<Option<Mask>> {
-        let policy = CarryPolicy::default();
-        let Some(prompts) = policy.prompts_after(before) else {
-            return Ok(None);
-        };
-        let mask = self.ask(place, prompts).await?;
-        Ok(policy.ends(before, &mask).is_none().then_some(mask))
+    /// Does something with a slice as the model sees it.
+    async fn look<T: Send + 'static>(
+        &self,
+        place: Place,
+        work: impl FnOnce(&RgbImage) -> T + Send + 'static,
+    ) -> ApiResult<T> {
+        let study = Arc::clone(&self.scan.study);
+        let work = tokio::task::spawn_blocking(move || {
+            let window = study.window();
+            let picture = study.model_input(place.plane, place.index, window)?;
+            anyhow::Ok(work(&picture))
+        });
+        Ok(work.await.context("looking at a slice failed")??)
     }
 }
 

@@ -21,6 +21,8 @@ pub struct PromptConfig {
     pub scribble: f32,
     /// Weight of a mask prompt as a coarse and wrong answer of the model, with one click, several, or a box.
     pub rough_mask: f32,
+    /// Weight of a mask prompt as the structure may look on the next slice of a volume, with one click.
+    pub neighbour_mask: f32,
     /// Whether the kind is drawn for each image of a step instead of once for all of them. Prompts of one kind are
     /// decoded together.
     pub per_image: bool,
@@ -113,6 +115,7 @@ impl Default for PromptConfig {
             box_and_clicks: 0.1,
             scribble: 0.0,
             rough_mask: 0.0,
+            neighbour_mask: 0.0,
             per_image: false,
             max_positives: 4,
             max_negatives: 3,
@@ -132,6 +135,7 @@ impl PromptConfig {
             box_and_clicks,
             scribble,
             rough_mask,
+            neighbour_mask,
             max_positives,
             max_negatives,
             ..
@@ -153,6 +157,7 @@ impl PromptConfig {
             box_and_clicks,
             scribble,
             rough_mask,
+            neighbour_mask,
         ];
         if weights.iter().any(|w| !(w.is_finite() && *w >= 0.0))
             || weights.iter().sum::<f32>() <= 0.0

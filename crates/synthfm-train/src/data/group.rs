@@ -4,9 +4,9 @@ use rand_chacha::ChaCha8Rng;
 use synthfm_image::{BoxXyxy, Mask, Point2};
 use synthfm_sam::{InputTransform, LABEL_PADDING};
 
-use super::kinds::{Form, PromptKind};
+use super::kinds::{Form, MaskPrompt, PromptKind};
 use crate::config::PromptConfig;
-use synthfm_eval::clicks::{Click, jittered_box, rough_mask};
+use synthfm_eval::clicks::{Click, jittered_box, neighbour_mask, rough_mask};
 
 /// `N` prompted objects for one call of the decoder, as plain row-major arrays.
 #[derive(Debug, Clone, PartialEq)]
@@ -95,7 +95,7 @@ impl ObjectGroup {
         let clicks = kind.draw_clicks(mask, others, config.centre_first, rng);
         self.push_clicks(&clicks, transform);
         let target = transform.coverage(mask, cells);
-        if kind.rough_mask {
+        if let Some(prompt) = kind.mask {
             let cells_per_pixel = cells as f64 / transform.side() as f64;
             let cell = |pixel: f64| (pixel + 0.5) * cells_per_pixel - 0.5;
             let first = clicks.first().filter(|click| click.positive);
@@ -104,8 +104,10 @@ impl ObjectGroup {
                 [cell(point.x), cell(point.y)]
             });
             let others = transform.coverage(others, cells);
-            let logits = rough_mask(&target, &others, cells, first, rng);
-            self.masks.extend(logits);
+            self.masks.extend(match prompt {
+                MaskPrompt::Rough => rough_mask(&target, &others, cells, first, rng),
+                MaskPrompt::Neighbour => neighbour_mask(&target, &others, cells, first, rng),
+            });
         }
         self.targets.extend(target);
         self.sides.push(side_in_input(mask, transform));

@@ -23,8 +23,17 @@ pub(crate) struct PromptKind {
     pub(crate) with_box: bool,
     /// Whether the positive clicks follow the structure's middle line.
     pub(crate) scribble: bool,
-    /// Whether a mask prompt comes with them.
-    pub(crate) rough_mask: bool,
+    /// The mask prompt that comes with them, if any.
+    pub(crate) mask: Option<MaskPrompt>,
+}
+
+/// A mask prompt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MaskPrompt {
+    /// A coarse and wrong answer of the model.
+    Rough,
+    /// The structure on the slice before.
+    Neighbour,
 }
 
 /// What prompts must have in common for one call of the decoder.
@@ -43,7 +52,7 @@ impl PromptKind {
             negatives,
             with_box: false,
             scribble: false,
-            rough_mask: false,
+            mask: None,
         }
     }
 
@@ -62,10 +71,11 @@ impl PromptKind {
             box_and_clicks,
             scribble,
             rough_mask,
+            neighbour_mask,
             ..
         } = *config;
         let simple = single_click + clicks + bounding_box + box_and_clicks;
-        let mut u = rng.random::<f32>() * (simple + scribble + rough_mask);
+        let mut u = rng.random::<f32>() * (simple + neighbour_mask + scribble + rough_mask);
         let positives = 1 + rng.random_range(0..config.max_positives);
         let negatives = rng.random_range(0..=config.max_negatives);
         let several = Self::clicks(positives, negatives);
@@ -78,6 +88,7 @@ impl PromptKind {
             (clicks, several),
             (bounding_box, Self::bounding_box()),
             (box_and_clicks, with_box),
+            (neighbour_mask, Self::neighbour()),
         ] {
             if u < weight {
                 return kind;
@@ -107,6 +118,14 @@ impl PromptKind {
         }
     }
 
+    /// The mask of a slice before, with a click.
+    const fn neighbour() -> Self {
+        Self {
+            mask: Some(MaskPrompt::Neighbour),
+            ..Self::clicks(1, 0)
+        }
+    }
+
     /// A mask prompt with the prompts that may have led to it: half of the time one click, else several, or a box that
     /// comes with or without them.
     fn rough(several: Self, rng: &mut impl Rng) -> Self {
@@ -120,7 +139,7 @@ impl PromptKind {
             },
         };
         Self {
-            rough_mask: true,
+            mask: Some(MaskPrompt::Rough),
             ..with
         }
     }
@@ -136,7 +155,7 @@ impl PromptKind {
                 points
             },
             with_box: self.with_box,
-            with_mask: self.rough_mask,
+            with_mask: self.mask.is_some(),
         }
     }
 

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use synthfm_eval::clicks::Negatives;
 use synthfm_eval::dataset::{Layout, SliceChoice};
-use synthfm_eval::evaluate::{Options, PromptSetting};
+use synthfm_eval::evaluate::{Options, PromptSetting, VolumeProtocol};
 use synthfm_eval::report::Study;
 use synthfm_image::Window;
-use synthfm_sam::{PrecisionChoice, Views};
+use synthfm_sam::{CarryPolicy, PrecisionChoice, Views};
 
 use crate::cache::CacheArgs;
 use crate::cli::{PRECISION_HELP, TargetName};
@@ -49,6 +49,23 @@ pub(crate) struct EvaluateArgs {
     /// minimal area
     #[arg(long, value_name = "CHOICE", default_value = "largest")]
     pub(crate) slices: SliceChoice,
+    /// What is segmented: slices, each by prompts of its own, or volumes, by prompts on one slice or three, then by
+    /// corrections
+    #[arg(long, value_enum, default_value_t = ProtocolName::Slices)]
+    pub(crate) protocol: ProtocolName,
+    /// With --protocol volume: slices with prompts, 1 (of the largest area) or 3 (also halfway to both ends)
+    #[arg(long, value_name = "N", default_value_t = VolumeProtocol::default().prompted_slices)]
+    pub(crate) prompted_slices: usize,
+    /// With --protocol volume: numbers of corrections after which the answer is scored, beside the one before any
+    #[arg(long, value_name = "N", num_args = 1.., default_values_t = VolumeProtocol::default().corrections)]
+    pub(crate) corrections: Vec<usize>,
+    /// With --protocol volume: structures on fewer slices are left out and counted
+    #[arg(long, value_name = "N", default_value_t = VolumeProtocol::default().min_slices)]
+    pub(crate) min_slices: usize,
+    /// With --protocol volume: how structures are carried from slice to slice: auto, with other constants as
+    /// auto,NAME=VALUE,.. (docs/evaluation.md)
+    #[arg(long, value_name = "CARRY", default_value = "auto")]
+    pub(crate) carry: CarryPolicy,
     /// Smaller targets are left out and counted
     #[arg(long, value_name = "PX", default_value_t = Options::default().min_area_px)]
     pub(crate) min_area: usize,
@@ -91,16 +108,22 @@ pub(crate) struct EvaluateArgs {
 impl EvaluateArgs {
     /// What the flags say about the protocol.
     pub(crate) fn options(&self) -> Options {
-        let prompts = if self.prompts.is_empty() {
-            PromptSetting::PAPER.to_vec()
-        } else {
-            self.prompts.clone()
+        let volume = (self.protocol == ProtocolName::Volume).then(|| VolumeProtocol {
+            prompted_slices: self.prompted_slices,
+            corrections: self.corrections.clone(),
+            min_slices: self.min_slices,
+        });
+        let prompts = match (self.prompts.as_slice(), &volume) {
+            ([], None) => PromptSetting::PAPER.to_vec(),
+            ([], Some(_)) => vec![PromptSetting::Box, ONE_CLICK],
+            (given, _) => given.to_vec(),
         };
         Options {
             settings: prompts,
             negatives: self.negatives.iter().map(|&name| name.into()).collect(),
             target: self.targets.into(),
             slices: self.slices,
+            volume,
             ct_window_hu: [self.ct_window.low, self.ct_window.high],
             channel: self.channel,
             seed: self.seed,
@@ -108,6 +131,21 @@ impl EvaluateArgs {
             ..Options::default()
         }
     }
+}
+
+/// The prompt beside a box that volumes are asked by where none is named.
+const ONE_CLICK: PromptSetting = PromptSetting::Clicks {
+    positives: 1,
+    negatives: 0,
+};
+
+/// What is segmented.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProtocolName {
+    /// Slices and pictures
+    Slices,
+    /// Whole volumes
+    Volume,
 }
 
 /// Placements of negative clicks.

@@ -15,7 +15,9 @@ use serde_json::{Value, json};
 use synthfm_eval::SamSegmenter;
 use synthfm_eval::baseline::{Disc, FloodFill, RandomWalker};
 use synthfm_eval::dataset::{CaseNote, Dataset, Layout};
-use synthfm_eval::evaluate::{Evaluation, Options, Replay, RunOptions, Segmenter, evaluate};
+use synthfm_eval::evaluate::{
+    CopiedMask, Evaluation, Options, Replay, RunOptions, Segmenter, TrueBoxes, evaluate,
+};
 use synthfm_eval::report::{Report, ReportComparison};
 use synthfm_sam::{CacheOptions, EmbeddingCache, MaskOutput, PrecisionChoice, Predictor};
 use synthfm_serve::ModelRecord;
@@ -28,9 +30,13 @@ use crate::progress::Counter;
 use synthfm_image::create_folder;
 
 pub(crate) use args::EvaluateArgs;
+use args::ProtocolName;
 
 /// More cases at the same time need more memory than they save time.
 const MAX_JOBS: usize = 8;
+
+/// How the upper bound is named: before a model's name.
+const TRUE_BOXES: &str = "true-boxes:";
 
 /// What `summary.json` says about the run.
 #[derive(Serialize)]
@@ -45,6 +51,8 @@ struct RunRecord<'a> {
     device: String,
     precision: PrecisionChoice,
     views: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    carry: Option<String>,
     seconds: f64,
     rows_from_earlier_run: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -80,6 +88,7 @@ pub(crate) fn execute(
             "--study ablation compares models: name at least two with --model",
         ));
     }
+    check_protocol(args)?;
     check_paths(args, out)?;
     let datasets = open(args)?;
     let replay = args.replay.as_deref().map(Replay::read).transpose()?;
@@ -95,6 +104,7 @@ pub(crate) fn execute(
         device: session.device()?.description,
         precision: args.precision,
         views: args.views.to_string(),
+        carry: (args.protocol == ProtocolName::Volume).then(|| args.carry.to_string()),
         seconds: 0.0,
         rows_from_earlier_run: 0,
         replayed: args.replay.as_deref().map(shown),
@@ -128,6 +138,35 @@ pub(crate) fn execute(
             None => "no case has a structure that is large enough".to_owned(),
         };
         bail!("nothing was evaluated: {why}");
+    }
+    Ok(())
+}
+
+/// Refuses what does not go with the protocol.
+fn check_protocol(args: &EvaluateArgs) -> Result<()> {
+    if args.protocol == ProtocolName::Volume {
+        if args.replay.is_some() {
+            return Err(usage(
+                "--replay gives prompts for single slices, not with --protocol volume",
+            ));
+        }
+        let alone = args.model.iter().map(|name| (name, floor(name)));
+        for (name, floor) in alone {
+            if let Some(mut floor) = floor?
+                && floor.volume().is_none()
+            {
+                return Err(usage(format!(
+                    "--model {name} answers single slices alone, not with --protocol volume"
+                )));
+            }
+        }
+        return Ok(());
+    }
+    let of_volumes = |name: &&String| *name == "copied-mask" || name.starts_with(TRUE_BOXES);
+    if let Some(name) = args.model.iter().find(of_volumes) {
+        return Err(usage(format!(
+            "--model {name} answers volumes alone: give --protocol volume"
+        )));
     }
     Ok(())
 }
@@ -193,6 +232,7 @@ fn check_paths(args: &EvaluateArgs, out: &Path) -> Result<()> {
         paths.read("--data", path);
     }
     for name in &args.model {
+        let name = name.strip_prefix(TRUE_BOXES).unwrap_or(name);
         if let Some(path) = Model::path(Some(name)) {
             paths.read("--model", &path);
         }
@@ -316,8 +356,10 @@ fn segmenters(
     for name in &args.model {
         networks += usize::from(floor(name)?.is_none());
     }
+    // The structures of a volume are looked for on the same slices.
+    let shares = networks > 1 || args.protocol == ProtocolName::Volume;
     let cache = match args.cache.open(session)? {
-        None if networks > 1 => Some(EmbeddingCache::open(&CacheOptions::default())?),
+        None if shares => Some(EmbeddingCache::open(&CacheOptions::default())?),
         cache => cache,
     };
     let cache = cache.map(Arc::new);
@@ -330,20 +372,24 @@ fn segmenters(
             segmenters.push(floor);
             continue;
         }
+        let asked = name;
+        let name = name.strip_prefix(TRUE_BOXES).unwrap_or(name);
         let mut model = Model::open(Some(name))?;
         if record.models.iter().any(|record| record.name == model.name) {
-            model.name.clone_from(name);
+            name.clone_into(&mut model.name);
         }
         let own = model.record()?;
         let predictor = model.predictor(session, args.precision)?;
         let predictor = predictor.with_views(args.views);
         let predictor = sharing(predictor, cache.as_ref());
-        segmenters.push(Box::new(SamSegmenter::new(
-            model.name,
-            &own.sha256,
-            predictor,
-            MaskOutput::Single,
-        )));
+        let segmenter = SamSegmenter::new(model.name, &own.sha256, predictor, MaskOutput::Single);
+        if asked.starts_with(TRUE_BOXES) {
+            segmenters.push(Box::new(TrueBoxes::new(Box::new(segmenter))));
+        } else if args.protocol == ProtocolName::Volume {
+            segmenters.push(Box::new(segmenter.with_carry(args.carry)));
+        } else {
+            segmenters.push(Box::new(segmenter));
+        }
         record.models.push(own);
     }
     Ok(segmenters)
@@ -361,6 +407,7 @@ fn floor(name: &str) -> Result<Option<Box<dyn Segmenter>>> {
         return Ok(Some(Box::new(FloodFill::new(tolerance)?)));
     }
     Ok(match name {
+        "copied-mask" => Some(Box::new(CopiedMask)),
         "disc" => Some(Box::new(Disc::default())),
         "flood-fill" => Some(Box::new(FloodFill::default())),
         "random-walker" => Some(Box::new(RandomWalker::default())),

@@ -4,7 +4,9 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::common::{mask, names, synthfm, tiny_config};
+use synthfm_image::{LabelVolume, VolumeGeometry, write_label_nifti};
+
+use crate::common::{label_volume, mask, names, synthfm, tiny_config};
 
 #[test]
 fn the_whole_path_runs() {
@@ -307,4 +309,119 @@ fn runs_continue_replay_and_are_compared() {
     ]);
     assert!(study.stdout.contains("Table 1"), "{}", study.stdout);
     assert!(folder.path().join("s/study.csv").is_file());
+}
+
+/// A data set of one volume: a bright ball of radius 10 mm, spacing 1 x 1 x 2 mm, off the middle.
+fn balls() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let set = folder.path().join("set");
+    for name in ["imagesTs", "labelsTs"] {
+        fs::create_dir_all(set.join(name)).unwrap();
+    }
+    let manifest = r#"{"name": "Balls", "channel_names": {"0": "MR"}, "labels": {"background": 0, "ball": 1},
+        "file_ending": ".nii.gz"}"#;
+    fs::write(set.join("dataset.json"), manifest).unwrap();
+    let shape = [48, 40, 16];
+    let geometry = VolumeGeometry::with_spacing(shape, [1.0, 1.0, 2.0]).unwrap();
+    let write = |path: &str, inside: u16, outside: u16| {
+        let value = |at: usize| {
+            let (x, y, z) = (at % 48, at / 48 % 40, at / (48 * 40));
+            let place = [x as f64 - 22.0, y as f64 - 19.0, 2.0 * (z as f64 - 7.0)];
+            let is_inside = place.iter().map(|v| v * v).sum::<f64>() <= 100.0;
+            let ground = outside * u16::try_from(2 + x % 3).unwrap();
+            if is_inside { inside } else { ground }
+        };
+        let values = (0..shape.iter().product()).map(value).collect();
+        let labels = LabelVolume::new(geometry.clone(), values).unwrap();
+        write_label_nifti(&set.join(path), &labels).unwrap();
+    };
+    write("labelsTs/a.nii.gz", 1, 0);
+    write("imagesTs/a_0000.nii.gz", 900, 60);
+    folder
+}
+
+#[test]
+fn volumes_are_evaluated_beside_a_floor_and_an_upper_bound() {
+    let folder = balls();
+    let args = [
+        "evaluate",
+        "--protocol=volume",
+        "--data=set",
+        "--model",
+        "embedded",
+        "copied-mask",
+        "true-boxes:embedded",
+        "--prompts=box",
+        "--corrections=2",
+        "--save-masks",
+        "--out=report",
+        "--json",
+    ];
+    let record = synthfm(folder.path(), &args).ok().json();
+    let dice = |model: &str, prompt: &str| {
+        let lines = record["lines"].as_array().unwrap();
+        let is_it = |line: &&Value| {
+            (&line["model"], &line["prompt"], &line["level"])
+                == (&model.into(), &prompt.into(), &"structure".into())
+        };
+        let line = lines
+            .iter()
+            .find(is_it)
+            .unwrap_or_else(|| panic!("{model} {prompt}"));
+        line["dice"]["mean"].as_f64().unwrap()
+    };
+    // Discs of 317, 293, 261, 197, 113 and 1 pixels; the copy has the largest on all eleven slices.
+    let truth = 317.0 + 2.0 * (293.0 + 261.0 + 197.0 + 113.0 + 1.0);
+    let copied = dice("copied-mask", "box");
+    let expected = 2.0 * truth / (truth + 11.0 * 317.0);
+    assert!((copied - expected).abs() < 1e-6, "{copied} {expected}");
+    let carried = dice("embedded", "box");
+    assert!(carried > 0.95, "{carried}");
+    assert!(dice("embedded", "box +2") > 0.95);
+    assert!(dice("true-boxes:embedded", "box") > 0.85);
+    let table = fs::read_to_string(folder.path().join("report/results.csv")).unwrap();
+    let lines: Vec<Vec<&str>> = table
+        .lines()
+        .map(|line| line.split(',').collect())
+        .collect();
+    let column = |name: &str| lines[0].iter().position(|field| *field == name).unwrap();
+    let (mask, slices, corrections) = (column("mask"), column("slices"), column("corrections"));
+    assert_eq!(lines.len(), 5);
+    assert!(lines[1..].iter().all(|line| line[slices] == "11"));
+    let corrected = lines.iter().filter(|line| line[corrections] == "2");
+    let names: Vec<&str> = corrected.map(|line| line[mask]).collect();
+    assert_eq!(names.len(), 1);
+    let saved = label_volume(&folder.path().join("report").join(names[0]));
+    assert_eq!(saved.labels(), [1]);
+    // The same command keeps what it has.
+    let again = synthfm(folder.path(), &args).ok().json();
+    assert_eq!(again["lines"], record["lines"]);
+    assert_eq!(again["run"]["rows_from_earlier_run"], 4);
+}
+
+#[test]
+fn what_does_not_go_with_a_protocol_is_refused() {
+    let folder = balls();
+    let refused = |more: &[&str], words: &str| {
+        let args = [&["evaluate", "--data=set", "--out=report"], more].concat();
+        synthfm(folder.path(), &args).fails(2, &[words]);
+    };
+    refused(
+        &["--protocol=volume", "--model=flood-fill"],
+        "single slices",
+    );
+    refused(&["--model=copied-mask"], "--protocol volume");
+    refused(&["--model=true-boxes:embedded"], "--protocol volume");
+    refused(
+        &["--protocol=volume", "--carry=auto,speed=3"],
+        "least_likeness",
+    );
+    let iterative = [
+        "evaluate",
+        "--data=set",
+        "--out=report",
+        "--protocol=volume",
+        "--prompts=iterative-3",
+    ];
+    synthfm(folder.path(), &iterative).fails(1, &["single slices"]);
 }
