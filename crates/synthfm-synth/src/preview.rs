@@ -74,7 +74,7 @@ pub fn volume_tile(params: &VolumeParams, sample: &VolumeSample) -> Result<RgbIm
         PLANE_PX + 2 + LINES * LINE_PX,
         3 * PLANE_PX + 2 * GAP_PX,
     ));
-    let planes: [(Cut, &dyn Fn(usize, usize) -> usize); 3] = [
+    let planes: [(Cut, Voxel<'_>); 3] = [
         (Cut([height, width], [dy, dx]), &|row, col| at(z, row, col)),
         (Cut([depth, width], [dz, dx]), &|row, col| at(row, y, col)),
         (Cut([depth, height], [dz, dy]), &|row, col| at(row, col, x)),
@@ -99,6 +99,9 @@ pub fn volume_tile(params: &VolumeParams, sample: &VolumeSample) -> Result<RgbIm
     }
     Ok(tile)
 }
+
+/// Index of the voxel at a row and a column of a cut.
+type Voxel<'a> = &'a dyn Fn(usize, usize) -> usize;
 
 /// Numbers of voxels along both axes of a cut, and their distances.
 struct Cut([usize; 2], [f32; 2]);

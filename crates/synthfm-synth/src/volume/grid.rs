@@ -77,7 +77,9 @@ impl Grid3 {
         let along_x = expand(&white, counts[0], &x);
         let along_y = expand_planes(&along_x, [counts[1], axes[0].knots], &y);
         let mut data = expand_planes(&along_y, [counts[2], axes[1].knots * axes[0].knots], &z);
-        data.iter_mut().for_each(|v| *v *= NORM);
+        for v in &mut data {
+            *v *= NORM;
+        }
         Self { axes, data }
     }
 
@@ -202,7 +204,9 @@ impl Tile {
             data = doubled(&data, shape, axis);
             shape[axis] *= 2;
         }
-        data.iter_mut().for_each(|v| *v *= NORM);
+        for v in &mut data {
+            *v *= NORM;
+        }
         Self(data)
     }
 

@@ -4,6 +4,7 @@
 //! recipe; [`render_volume`] turns a recipe into voxels, and [`render_slices`] into a few of its slices. Distances are
 //! isotropic in mm whatever the spacing.
 
+mod canvas;
 mod column;
 mod form;
 mod grid;

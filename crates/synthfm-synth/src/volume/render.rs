@@ -9,46 +9,33 @@ use std::ops::Range;
 
 use synthfm_image::{Image, LabelMap, Size};
 
-use super::form::Form;
+use super::canvas::{Canvas, Painted, painted};
 use super::grid::{Axis, Grid3, Tile};
-use super::params::{JitterParams, SolidParams, VolumeParams};
-use super::plane::{Rect, SlicePlane};
+use super::params::{JitterParams, VolumeParams};
+use super::plane::SlicePlane;
 use super::regions::Regions;
 use super::sample::{VolumeSample, VolumeSlice};
-use super::solid::{FAR, Solid};
 use super::targets;
 use super::texture::Texture;
 use super::warp::Warp;
 use crate::acquisition::{self, Effect};
-use crate::params::Paint;
 use crate::rng::RowRng;
 use crate::scratch::Buffer;
 
 /// Renders slices of one recipe; what they share is made once.
 pub struct VolumeRenderer<'a> {
-    params: &'a VolumeParams,
-    size: Size,
+    pub(super) params: &'a VolumeParams,
+    pub(super) size: Size,
     /// Distance between neighbouring voxels along x, y and z in units.
-    steps: [f32; 3],
+    pub(super) steps: [f32; 3],
     warp: Option<Warp>,
-    tile: Tile,
-    regions: Option<Regions>,
-    solids: Vec<Painted<'a>>,
-    textures: Vec<Texture>,
+    pub(super) tile: Tile,
+    pub(super) regions: Option<Regions>,
+    pub(super) solids: Vec<Painted<'a>>,
+    pub(super) textures: Vec<Texture>,
     /// The bias fields among the effects, in their order.
     biases: Vec<Grid3>,
     visible: Option<Vec<bool>>,
-}
-
-/// A structure with its place in the order of painting.
-struct Painted<'a> {
-    params: &'a SolidParams,
-    solid: Solid,
-    parent: Option<usize>,
-    /// Whether others are clipped to it.
-    holds: bool,
-    /// Paint of its parent or of the ground, for the band around it.
-    around: Paint,
 }
 
 impl<'a> VolumeRenderer<'a> {
@@ -87,6 +74,9 @@ impl<'a> VolumeRenderer<'a> {
     }
 
     /// Renders one slice; slices from the last on are like the last.
+    ///
+    /// # Panics
+    /// Never for a recipe as [`VolumeRenderer::new`] expects it.
     pub fn slice(&self, slice: usize) -> VolumeSlice {
         let slice = slice.min(self.params.size.depth - 1);
         let jitter = self
@@ -128,7 +118,9 @@ impl<'a> VolumeRenderer<'a> {
         let mut data = sum.map_or_else(Vec::new, |sum| sum.to_vec());
         if planes > 1 {
             let share = 1.0 / planes as f32;
-            data.iter_mut().for_each(|v| *v *= share);
+            for v in &mut data {
+                *v *= share;
+            }
         }
         self.acquire(slice, jitter[2], &mut data);
         self.view(&mut data, &mut labels);
@@ -159,7 +151,9 @@ impl<'a> VolumeRenderer<'a> {
         }
         if gain.abs() > 0.0 {
             let factor = libm::expf(gain);
-            data.iter_mut().for_each(|v| *v *= factor);
+            for v in data {
+                *v *= factor;
+            }
         }
     }
 
@@ -186,235 +180,6 @@ fn drift(jitter: &JitterParams, slice: usize) -> [f32; 3] {
     RowRng::new(jitter.seed, slice).fill_normal(&mut numbers);
     let [x, y, gain] = numbers.map(|v| v.clamp(-3.0, 3.0));
     [x * jitter.shift, y * jitter.shift, gain * jitter.gain]
-}
-
-fn painted(params: &VolumeParams) -> Vec<Painted<'_>> {
-    let mut solids: Vec<Painted<'_>> = Vec::with_capacity(params.structures.len());
-    for own in &params.structures {
-        let parent = own
-            .parent
-            .and_then(|id| solids.iter().position(|other| other.params.id == id));
-        if let Some(parent) = parent {
-            solids[parent].holds = true;
-        }
-        let above = parent.map(|parent| &solids[parent]);
-        let around = above.map_or(params.ground, |above| above.params.paint);
-        let solid = Solid::new(own, above.map(|above| above.solid.bounds()));
-        solids.push(Painted {
-            params: own,
-            solid,
-            parent,
-            holds: false,
-            around,
-        });
-    }
-    solids
-}
-
-/// One plane while it is painted.
-struct Canvas<'a> {
-    of: &'a VolumeRenderer<'a>,
-    plane: &'a SlicePlane,
-    data: Buffer,
-    labels: Vec<u16>,
-    /// Textures on this plane, made when they are first needed.
-    textures: Vec<Option<Buffer>>,
-    /// Distances from the structures that hold others, as far as they reach the plane.
-    distances: Vec<Option<Buffer>>,
-}
-
-impl<'a> Canvas<'a> {
-    fn new(of: &'a VolumeRenderer<'a>, plane: &'a SlicePlane) -> Self {
-        let area = of.size.area();
-        Self {
-            of,
-            plane,
-            data: Buffer::stale(area),
-            labels: vec![0; area],
-            textures: of.textures.iter().map(|_| None).collect(),
-            distances: of.solids.iter().map(|_| None).collect(),
-        }
-    }
-
-    fn paint(&mut self) {
-        self.ground();
-        self.regions();
-        let mut scratch = Buffer::stale(self.of.size.area());
-        for k in 0..self.of.solids.len() {
-            self.solid(k, &mut scratch);
-        }
-    }
-
-    /// Makes the texture of a paint, if it shows.
-    fn prepare(&mut self, paint: &Paint) {
-        let k = usize::from(paint.texture);
-        if paint.amplitude.abs() <= 0.0 || k >= self.textures.len() || self.textures[k].is_some() {
-            return;
-        }
-        let size = self.of.size;
-        let mut buffer = Buffer::stale(size.area());
-        let step = self.of.steps[0].min(self.of.steps[1]);
-        self.of.textures[k].fill(self.plane.origin[2], size, step, &mut buffer);
-        self.textures[k] = Some(buffer);
-    }
-
-    fn texture(&self, paint: &Paint) -> Option<&[f32]> {
-        if paint.amplitude.abs() <= 0.0 {
-            return None;
-        }
-        let texture = self.textures.get(usize::from(paint.texture))?;
-        texture.as_deref()
-    }
-
-    fn ground(&mut self) {
-        let ground = self.of.params.ground;
-        self.prepare(&ground);
-        let mut data = std::mem::replace(&mut self.data, Buffer::stale(0));
-        let texture = self.texture(&ground);
-        for (at, value) in data.iter_mut().enumerate() {
-            *value = shade(&ground, texture, at);
-        }
-        self.data = data;
-    }
-
-    fn regions(&mut self) {
-        let (Some(regions), Some(params)) = (&self.of.regions, &self.of.params.regions) else {
-            return;
-        };
-        let ground = self.of.params.ground;
-        for paint in &params.paints {
-            self.prepare(paint);
-        }
-        let mut data = std::mem::replace(&mut self.data, Buffer::stale(0));
-        let mut labels = std::mem::take(&mut self.labels);
-        let sharpness = 1.0 / self.plane.steps[0].max(self.plane.steps[1]);
-        regions.visit(self.plane, |at, region| {
-            let value = |label: u16| {
-                let paint = &params.paints[usize::from(label)];
-                shade(paint, self.texture(paint), at)
-            };
-            let own = value(region.first);
-            let eroded = region.eroded > 0.0;
-            let distance = region.distance - region.eroded.max(0.0);
-            let share = (0.5 + distance * sharpness).clamp(0.0, 1.0);
-            data[at] = if share >= 1.0 {
-                own
-            } else {
-                let other = if eroded {
-                    shade(&ground, self.texture(&ground), at)
-                } else {
-                    value(region.second)
-                };
-                other + (own - other) * share
-            };
-            labels[at] = if eroded && distance < 0.0 {
-                0
-            } else {
-                region.first + 1
-            };
-        });
-        self.data = data;
-        self.labels = labels;
-    }
-
-    fn solid(&mut self, k: usize, scratch: &mut Buffer) {
-        let own = &self.of.solids[k];
-        if own
-            .parent
-            .is_some_and(|parent| self.distances[parent].is_none())
-        {
-            return;
-        }
-        let Some(rect) = self.plane.rect(own.solid.bounds()) else {
-            return;
-        };
-        if own.holds {
-            scratch.fill(FAR);
-        }
-        self.prepare(&own.params.paint);
-        if own.params.clearance > 0.0 {
-            self.prepare(&own.around);
-        }
-        let parent = own
-            .parent
-            .and_then(|parent| self.distances[parent].as_deref());
-        own.solid
-            .fill(self.plane, &rect, parent, &self.of.tile, scratch);
-        let mut data = std::mem::replace(&mut self.data, Buffer::stale(0));
-        let mut labels = std::mem::take(&mut self.labels);
-        self.cover(own, &rect, parent, scratch, (&mut data, &mut labels));
-        self.data = data;
-        self.labels = labels;
-        if own.holds {
-            self.distances[k] = Some(scratch.clone());
-        }
-    }
-
-    /// Clips the distances to the parent, and paints by them.
-    fn cover(
-        &self,
-        own: &Painted<'_>,
-        rect: &Rect,
-        parent: Option<&[f32]>,
-        distances: &mut [f32],
-        (data, labels): (&mut [f32], &mut [u16]),
-    ) {
-        let SolidParams {
-            id,
-            form,
-            clearance,
-            paint,
-            softness,
-            ..
-        } = own.params;
-        let step = self.plane.steps[0].max(self.plane.steps[1]);
-        // A ramp of this width has the slope of the blurred edge in its middle.
-        let width = step.max(2.5 * softness);
-        let sharpness = 1.0 / width;
-        let (texture, around) = (self.texture(paint), self.texture(&own.around));
-        let around_label = own.params.parent.unwrap_or(0);
-        let clips = !matches!(form, Form::Inset { .. });
-        let reach = clearance + 0.5 * width;
-        for row in rect.rows.clone() {
-            for at in self.plane.line(row, &rect.columns) {
-                let mut d = distances[at];
-                if let Some(parent) = parent
-                    && clips
-                {
-                    let outside = parent[at];
-                    if d < reach && *clearance > 0.0 {
-                        let band = (d - clearance).max(outside);
-                        let share = (0.5 - band * sharpness).clamp(0.0, 1.0);
-                        blend(&mut data[at], shade(&own.around, around, at), share);
-                        labels[at] = if band < 0.0 { around_label } else { labels[at] };
-                    }
-                    d = d.max(outside);
-                    distances[at] = d;
-                }
-                let share = 0.5 - d * sharpness;
-                if share <= 0.0 {
-                    continue;
-                }
-                blend(&mut data[at], shade(paint, texture, at), share);
-                labels[at] = if d < 0.0 { *id } else { labels[at] };
-            }
-        }
-    }
-}
-
-/// Covers a value; whole coverage gives the paint's very bits.
-#[inline(always)]
-fn blend(value: &mut f32, paint: f32, share: f32) {
-    *value = if share >= 1.0 {
-        paint
-    } else {
-        *value + share * (paint - *value)
-    };
-}
-
-#[inline(always)]
-fn shade(paint: &Paint, texture: Option<&[f32]>, at: usize) -> f32 {
-    paint.mean + texture.map_or(0.0, |texture| paint.amplitude * texture[at])
 }
 
 /// Renders a recipe that [`VolumeParams::draw`] made or [`VolumeParams::validate`] passed. The same recipe gives the

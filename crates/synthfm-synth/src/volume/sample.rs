@@ -86,6 +86,9 @@ impl VolumeTarget {
     }
 
     /// Its pixels in one slice; empty where it is not.
+    ///
+    /// # Panics
+    /// Never.
     pub fn slice(&self, slice: usize) -> Mask {
         let Size { height, width } = self.slice_size;
         let first = slice * height;

@@ -91,7 +91,8 @@ impl Plan<'_> {
         self.last().target = TargetRule::Whole;
         let bumps = self.bumps(size, 0.15);
         self.roughen(bumps);
-        if self.scene.rng.chance(0.5) {
+        let inside = self.scene.rng.int(0, 3);
+        if inside < 2 {
             let wall = self.scene.rng.uniform(0.1, 0.4) * size;
             let content = self.scene.contrasting_paint(paint.mean);
             self.add(
@@ -102,7 +103,7 @@ impl Plan<'_> {
                 },
                 content,
             );
-        } else if self.scene.rng.chance(0.5) {
+        } else if inside == 2 {
             let place = self.near(at, 0.4 * size);
             let own = size * self.scene.rng.uniform(0.2, 0.5);
             self.lesion(place, own, id, paint.mean);

@@ -153,7 +153,7 @@ impl Plan<'_> {
                     // Bones widen towards the joint, and round off at it.
                     let off = joint.map_or(9.0, |joint| (at - joint).abs());
                     let wide = 1.0 + 1.3 * libm::expf(-off * off / 0.18);
-                    let round = (off / 0.12).min(1.0).max(0.55);
+                    let round = (off / 0.12).clamp(0.55, 1.0);
                     let bow = 0.006 * self.scene.rng.normal();
                     Section {
                         at,

@@ -11,6 +11,7 @@ mod pose;
 mod regions;
 mod scanner;
 mod shapes;
+mod skeleton;
 mod torso;
 mod viscera;
 
@@ -291,9 +292,8 @@ fn draw_spacing(rng: &mut Draw, own: &VolumeConfig, kind: VolumeScene) -> [f32; 
     // Longest volume along z in units of the shorter side of a slice.
     let longest = match kind {
         VolumeScene::Head | VolumeScene::Layered => 1.3,
-        VolumeScene::Torso | VolumeScene::CloseUp => 1.5,
-        VolumeScene::Vessels | VolumeScene::LabelMap => 1.5,
         VolumeScene::Limb => 2.5,
+        _ => 1.5,
     };
     let side = own.size.height.min(own.size.width) as f32;
     let most = (longest * side / own.size.depth as f32).max(low);
