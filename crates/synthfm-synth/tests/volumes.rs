@@ -32,7 +32,7 @@ fn config(depth: usize, height: usize, width: usize) -> GeneratorConfig {
 /// A configuration of one kind of scene.
 fn only(kind: VolumeScene, [depth, height, width]: [usize; 3]) -> GeneratorConfig {
     let mut config = config(depth, height, width);
-    let volume = config.volume.as_mut().unwrap();
+    let volume = config.volume.as_mut().expect("a section for volumes");
     let weight = |own| f32::from(u8::from(kind == own));
     volume.boundary_aware = weight(VolumeScene::LabelMap);
     volume.torso = weight(VolumeScene::Torso);
