@@ -11,7 +11,10 @@ use divan::{Bencher, black_box};
 use synthfm_synth::params::{
     BlurParams, Effect, ErosionParams, NoiseParams, SpeckleLaw, TextureParams, ViewParams,
 };
-use synthfm_synth::{GeneratorConfig, SampleParams, generate, render};
+use synthfm_synth::{
+    GeneratorConfig, SampleParams, VolumeConfig, VolumeParams, generate, generate_volume, render,
+    render_slices,
+};
 
 fn main() {
     divan::main();
@@ -43,6 +46,62 @@ fn paper(bencher: Bencher, side: usize) {
 #[divan::bench(args = SIDES, threads = [1, 2], sample_count = 200, sample_size = 1)]
 fn any(bencher: Bencher, side: usize) {
     measure(bencher, &config("any", side));
+}
+
+const SCENES: [&str; 8] = [
+    "any",
+    "label map",
+    "torso",
+    "head",
+    "limb",
+    "close-up",
+    "vessels",
+    "layered",
+];
+
+/// Volumes of 64 x 128 x 128, and single slices of them.
+fn volumes(scene: &str) -> GeneratorConfig {
+    let weight = |name: &str, all: f32| {
+        if scene == "any" {
+            all
+        } else {
+            f32::from(u8::from(scene == name))
+        }
+    };
+    let all = VolumeConfig::default();
+    let volume = VolumeConfig {
+        boundary_aware: weight("label map", all.boundary_aware),
+        torso: weight("torso", all.torso),
+        head: weight("head", all.head),
+        limb: weight("limb", all.limb),
+        close_up: weight("close-up", all.close_up),
+        vessels: weight("vessels", all.vessels),
+        layered: weight("layered", all.layered),
+        ..all
+    };
+    GeneratorConfig {
+        volume: Some(volume),
+        ..GeneratorConfig::default()
+    }
+}
+
+#[divan::bench(args = SCENES, sample_count = 60, sample_size = 1)]
+fn volume(bencher: Bencher, scene: &str) {
+    let (config, next) = (volumes(scene), AtomicU64::new(0));
+    bencher.counter(ItemsCount::new(1_usize)).bench(|| {
+        let index = next.fetch_add(1, Ordering::Relaxed);
+        black_box(generate_volume(black_box(&config), 1, index))
+    });
+}
+
+#[divan::bench(args = SCENES, sample_count = 60, sample_size = 1)]
+fn four_slices(bencher: Bencher, scene: &str) {
+    let (config, next) = (volumes(scene), AtomicU64::new(0));
+    bencher.counter(ItemsCount::new(1_usize)).bench(|| {
+        let index = next.fetch_add(1, Ordering::Relaxed);
+        let params = VolumeParams::draw(black_box(&config), 1, index);
+        black_box(render_slices(&params, 30..34))
+    });
 }
 
 #[divan::bench(args = ["ct", "mr", "us", "micro"], sample_count = 200, sample_size = 1)]

@@ -3,6 +3,8 @@
 //! Each row is cut into runs of one label; runs that touch a run of the same label in the row above
 //! are joined (union-find). Cost follows the number of runs, not of pixels times labels.
 
+use std::ops::Range;
+
 use synthfm_image::{Mask, Size};
 
 /// A piece of a row.
@@ -43,10 +45,48 @@ impl Components {
         for (row, line) in labels.chunks_exact(size.width.max(1)).enumerate() {
             let first = found.runs.len();
             found.add_row(row, line, &rename);
-            found.join(above, first);
+            found.join(above..first, first);
             above = first;
         }
         found
+    }
+
+    /// Finds the 6-connected components of a volume whose slices have this size and follow one another.
+    pub(crate) fn of_volume(labels: &[u16], size: Size, rename: impl Fn(u16) -> u16) -> Self {
+        let Size { height, width } = size;
+        let rows = labels.len() / width.max(1);
+        let mut found = Self {
+            size: Size::new(rows, width),
+            runs: Vec::new(),
+            parents: Vec::new(),
+        };
+        // Where the runs of each row start.
+        let mut starts = Vec::with_capacity(rows);
+        for (row, line) in labels.chunks_exact(width.max(1)).enumerate() {
+            let first = found.runs.len();
+            starts.push(first);
+            found.add_row(row, line, &rename);
+            if row % height > 0 {
+                found.join(starts[row - 1]..first, first);
+            }
+            if row >= height {
+                let before = row - height;
+                found.join(starts[before]..starts[before + 1], first);
+            }
+        }
+        found
+    }
+
+    /// Row, first column and column after the last of each piece of a component, in ascending order.
+    pub(crate) fn pieces(&self, component: Component) -> Vec<[u32; 3]> {
+        let own = (0..self.runs.len()).filter(|&run| self.root(run) == component.root);
+        own.map(|run| {
+            let Run {
+                row, start, end, ..
+            } = self.runs[run];
+            [row as u32, start as u32, end as u32]
+        })
+        .collect()
     }
 
     fn add_row(&mut self, row: usize, line: &[u16], rename: impl Fn(u16) -> u16) {
@@ -73,15 +113,15 @@ impl Components {
         }
     }
 
-    /// Joins the runs from `first` on with those from `above` to `first`.
-    fn join(&mut self, above: usize, first: usize) {
-        let mut upper = above;
+    /// Joins the runs from `first` on with those of another row.
+    fn join(&mut self, above: Range<usize>, first: usize) {
+        let mut upper = above.start;
         for lower in first..self.runs.len() {
-            while upper < first && self.runs[upper].end <= self.runs[lower].start {
+            while upper < above.end && self.runs[upper].end <= self.runs[lower].start {
                 upper += 1;
             }
             let mut candidate = upper;
-            while candidate < first && self.runs[candidate].start < self.runs[lower].end {
+            while candidate < above.end && self.runs[candidate].start < self.runs[lower].end {
                 if self.runs[candidate].label == self.runs[lower].label {
                     let (a, b) = (self.root(candidate), self.root(lower));
                     self.parents[a.max(b)] = a.min(b);

@@ -85,7 +85,7 @@ impl Grid {
         }
     }
 
-    fn blurred(mut self, sigma: [f32; 2]) -> Self {
+    pub(crate) fn blurred(mut self, sigma: [f32; 2]) -> Self {
         let width = self.size.width;
         blur::gaussian(
             &mut Plane {

@@ -41,17 +41,23 @@ mod simd_math;
 mod spline;
 mod targets;
 mod texture;
+mod volume;
 
 pub use config::{
     AcquisitionConfig, AppearanceConfig, BoundaryConfig, ClustersConfig, CtConfig,
     DeformationConfig, EffectRange, GeneratorConfig, LabelMapConfig, LooksConfig, MicroscopyConfig,
     MixtureConfig, MrConfig, NoiseConfig, OverlayConfig, SegmentsConfig, ShapesConfig, SizeConfig,
-    TargetsConfig, UltrasoundConfig, XrayConfig,
+    TargetsConfig, UltrasoundConfig, VolumeConfig, VolumeSize, XrayConfig,
 };
 pub use error::{Error, Result};
 pub use params::{Modality, SampleParams, SceneKind, TargetKind};
 pub use render::render;
 pub use sample::{Sample, Target};
+pub use volume::{
+    Bumps, Form, JitterParams, Lobe, RegionsParams, Section, SliceProfile, SolidParams,
+    VolumeParams, VolumeRenderer, VolumeSample, VolumeScene, VolumeSlice, VolumeTarget,
+    VolumeTargetParams, generate_volume, render_slices, render_volume,
+};
 
 /// Draws the recipe of sample `index` and renders it.
 pub fn generate(config: &GeneratorConfig, seed: u64, index: u64) -> Sample {

@@ -3,8 +3,10 @@
 use synthfm_image::draw::{self, Colour};
 use synthfm_image::{Mask, Result, RgbImage, Size};
 
+use crate::config::VolumeSize;
 use crate::params::{Effect, Modality, NoiseParams, SampleParams, SceneKind};
 use crate::sample::Sample;
+use crate::volume::{VolumeParams, VolumeSample, VolumeScene};
 
 /// Longer side of a picture in pixels, and the width of a tile: 42 letters.
 const PICTURE_PX: usize = 256;
@@ -44,6 +46,113 @@ pub fn tile(params: &SampleParams, sample: &Sample) -> Result<RgbImage> {
         draw::text(&mut tile, (height + 2 + n * LINE_PX, 2), line, TEXT);
     }
     Ok(tile)
+}
+
+/// Side of each of the three planes of a volume in pixels.
+const PLANE_PX: usize = 128;
+
+/// Strength of the label colours.
+const TINT: f32 = 0.35;
+
+/// Three planes of a volume through the middle of its first target (without one, through its own middle): a slice, and
+/// the cuts along its rows and along its columns, in true proportions, with target colours; below them two lines of
+/// text.
+pub fn volume_tile(params: &VolumeParams, sample: &VolumeSample) -> Result<RgbImage> {
+    let labels = sample.target_labels();
+    let VolumeSize {
+        depth,
+        height,
+        width,
+    } = sample.size;
+    let [z, y, x] = middle(sample);
+    let [dz, dy, dx] = sample.spacing_mm;
+    let longest = (dz * depth as f32)
+        .max(dy * height as f32)
+        .max(dx * width as f32);
+    let at = |slice: usize, row: usize, col: usize| (slice * height + row) * width + col;
+    let mut tile = RgbImage::zeros(Size::new(
+        PLANE_PX + 2 + LINES * LINE_PX,
+        3 * PLANE_PX + 2 * GAP_PX,
+    ));
+    let planes: [(Cut, Voxel<'_>); 3] = [
+        (Cut([height, width], [dy, dx]), &|row, col| at(z, row, col)),
+        (Cut([depth, width], [dz, dx]), &|row, col| at(row, y, col)),
+        (Cut([depth, height], [dz, dy]), &|row, col| at(row, col, x)),
+    ];
+    for (k, (Cut(counts, spacing), voxel)) in planes.into_iter().enumerate() {
+        let side = |axis: usize| {
+            let length = counts[axis] as f32 * spacing[axis];
+            ((length / longest * PLANE_PX as f32) as usize).clamp(1, PLANE_PX)
+        };
+        let (rows, columns) = (side(0), side(1));
+        for row in 0..rows {
+            for col in 0..columns {
+                let voxel = voxel(row * counts[0] / rows, col * counts[1] / columns);
+                let colour = tinted(sample.image[voxel], labels[voxel]);
+                let pixel = row * tile.size().width + k * (PLANE_PX + GAP_PX) + col;
+                tile.data_mut()[3 * pixel..3 * pixel + 3].copy_from_slice(&colour);
+            }
+        }
+    }
+    for (n, line) in volume_summary(params, sample).iter().enumerate() {
+        draw::text(&mut tile, (PLANE_PX + 2 + n * LINE_PX, 2), line, TEXT);
+    }
+    Ok(tile)
+}
+
+/// Index of the voxel at a row and a column of a cut.
+type Voxel<'a> = &'a dyn Fn(usize, usize) -> usize;
+
+/// Numbers of voxels along both axes of a cut, and their distances.
+struct Cut([usize; 2], [f32; 2]);
+
+/// A voxel near the middle of the first target in its largest slice.
+fn middle(sample: &VolumeSample) -> [usize; 3] {
+    let VolumeSize {
+        depth,
+        height,
+        width,
+    } = sample.size;
+    let own = sample.targets.first().and_then(|target| {
+        let slice = target.largest_slice();
+        let centre = target.slice(slice).centroid()?;
+        Some([slice, centre.y as usize, centre.x as usize])
+    });
+    let [z, y, x] = own.unwrap_or([depth / 2, height / 2, width / 2]);
+    [z.min(depth - 1), y.min(height - 1), x.min(width - 1)]
+}
+
+fn tinted(value: f32, label: u16) -> Colour {
+    let grey = value.clamp(0.0, 1.0) * 255.0;
+    if label == 0 {
+        return [grey as u8; 3];
+    }
+    let colour = COLOURS[usize::from(label - 1) % COLOURS.len()];
+    colour.map(|c| (grey * (1.0 - TINT) + f32::from(c) * TINT) as u8)
+}
+
+fn volume_summary(params: &VolumeParams, sample: &VolumeSample) -> [String; LINES] {
+    let scene = match params.scene {
+        VolumeScene::LabelMap => "label map",
+        VolumeScene::Torso => "torso",
+        VolumeScene::Head => "head",
+        VolumeScene::Limb => "limb",
+        VolumeScene::CloseUp => "close-up",
+        VolumeScene::Vessels => "vessels",
+        VolumeScene::Layered => "layers",
+    };
+    let (index, look, count) = (params.index, look(params.look), sample.targets.len());
+    let plural = if count == 1 { "" } else { "s" };
+    let VolumeSize {
+        depth,
+        height,
+        width,
+    } = sample.size;
+    let [z, y, _] = sample.spacing_mm;
+    [
+        format!("#{index} {scene}, {look}, {count} target{plural}"),
+        format!("{depth} x {height} x {width}, {z:.2} x {y:.2} mm"),
+    ]
 }
 
 /// Tiles in a nearly square grid, row by row. Fails if there is none.

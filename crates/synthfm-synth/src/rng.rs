@@ -21,6 +21,8 @@ pub(crate) enum Branch {
     Clusters = 2,
     /// Targets from the picture.
     Segments = 3,
+    /// Volumes.
+    Volume = 4,
 }
 
 impl Draw {

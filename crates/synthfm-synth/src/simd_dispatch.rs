@@ -76,7 +76,7 @@ fn avx512<R>(work: impl FnOnce() -> R) -> R {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{GeneratorConfig, Sample, generate};
+    use crate::{GeneratorConfig, Sample, VolumeConfig, VolumeSample, generate, generate_volume};
 
     fn samples(limit: Width) -> Vec<Sample> {
         LIMIT.store(limit as u8, Ordering::Relaxed);
@@ -90,11 +90,26 @@ mod tests {
         samples
     }
 
+    fn volumes(limit: Width) -> Vec<VolumeSample> {
+        LIMIT.store(limit as u8, Ordering::Relaxed);
+        let mut config = GeneratorConfig::default();
+        let mut volume = VolumeConfig::default();
+        (volume.size.depth, volume.size.height, volume.size.width) = (5, 60, 75);
+        config.volume = Some(volume);
+        let all = (0..30).map(|index| generate_volume(&config, 5, index));
+        let all = all.collect();
+        LIMIT.store(Width::Avx512 as u8, Ordering::Relaxed);
+        all
+    }
+
     /// Where the processor has no wider instructions this compares equals with equals.
     #[test]
     fn every_width_gives_the_same_bytes() {
         let baseline = samples(Width::Baseline);
         assert_eq!(baseline, samples(Width::Avx2));
         assert_eq!(baseline, samples(Width::Avx512));
+        let baseline = volumes(Width::Baseline);
+        assert_eq!(baseline, volumes(Width::Avx2));
+        assert_eq!(baseline, volumes(Width::Avx512));
     }
 }

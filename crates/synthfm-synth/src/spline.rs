@@ -35,7 +35,7 @@ pub(crate) fn b_spline(seed: u32, scale_px: [f32; 2], size: Size, grid: Size) ->
 }
 
 /// First knot and the four B-spline weights of each of `many` samples over `cells` cells.
-fn weights(cells: f32, many: usize) -> Vec<(usize, [f32; 4])> {
+pub(crate) fn weights(cells: f32, many: usize) -> Vec<(usize, [f32; 4])> {
     let cells = cells.min(512.0);
     let sample = |k: usize| {
         let position = k as f32 * cells / (many.max(2) - 1) as f32;

@@ -136,7 +136,7 @@ impl<'a> Search<'a> {
 }
 
 /// The largest component of each region in the recipe's order, then the second largest, and so on.
-fn region_components(
+pub(crate) fn region_components(
     all: &[Component],
     regions: &[u16],
     areas: &RangeInclusive<usize>,
@@ -191,7 +191,7 @@ fn of_kind(params: &SampleParams, kind: TargetKind) -> BTreeSet<u16> {
 
 /// Whether the boundary of a mask has at least this visibility: next to it, or, in noise that hides it
 /// there, over a quarter of the mask's radius.
-fn is_visible(image: &Image, mask: &Mask, least: f32) -> bool {
+pub(crate) fn is_visible(image: &Image, mask: &Mask, least: f32) -> bool {
     let size = image.size();
     let shorter = size.height.min(size.width) as f32;
     if boundary_visibility(image, mask, REACH * shorter) >= least {

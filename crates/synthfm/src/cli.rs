@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use synthfm_eval::evaluate::Target;
 use synthfm_image::{MaskFormat, Plane, WindowChoice};
 use synthfm_sam::{DeviceChoice, PrecisionChoice};
-use synthfm_synth::SizeConfig;
+use synthfm_synth::{SizeConfig, VolumeSize};
 
 use crate::cache::CacheArgs;
 use crate::evaluate::EvaluateArgs;
@@ -108,6 +108,10 @@ pub(crate) struct GenerateArgs {
     /// Size in pixels: one side, or height x width as in 512x768; 128 to 2048 each
     #[arg(long, value_parser = parse_size)]
     pub(crate) size: Option<SizeConfig>,
+    /// Make volumes with a drawn spacing, as NIfTI; slices x rows x columns as in --volume=32x96x96 [default: 64x128x128,
+    /// or what the configuration's section `volume` says]
+    #[arg(long, value_name = "DxHxW", num_args = 0..=1, require_equals = true, conflicts_with = "size", value_parser = parse_volume_size)]
+    pub(crate) volume: Option<Option<VolumeSize>>,
     /// A TOML file, or the name of a preset: any (default), paper, ct, mr, us, xray, micro, retina
     #[arg(long, value_name = "FILE|PRESET")]
     pub(crate) config: Option<String>,
@@ -124,14 +128,15 @@ pub(crate) struct GenerateArgs {
     /// Samples per tar file of a WebDataset [default: 1000]
     #[arg(long, value_name = "N", requires = "out", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub(crate) shard_size: Option<u64>,
-    /// A contact sheet of the first 100 samples with their outlines and the gist of their recipes
+    /// A contact sheet of the first 100 samples with their outlines and the gist of their recipes; three planes of each
+    /// volume
     #[arg(long, value_name = "SHEET.png")]
     pub(crate) preview: Option<PathBuf>,
     /// Render one sample again from its recipe
-    #[arg(long, value_name = "SAMPLE.json", conflicts_with_all = ["count", "seed", "start", "size", "config", "set", "shard", "shard_size"])]
+    #[arg(long, value_name = "SAMPLE.json", conflicts_with_all = ["count", "seed", "start", "size", "volume", "config", "set", "shard", "shard_size"])]
     pub(crate) recipe: Option<PathBuf>,
     /// Check a generated folder: hashes, missing and surplus files
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "count", "seed", "start", "size", "config", "set", "format", "shard", "shard_size", "preview", "recipe"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "count", "seed", "start", "size", "volume", "config", "set", "format", "shard", "shard_size", "preview", "recipe"])]
     pub(crate) verify: Option<PathBuf>,
     /// With --verify: render N samples again, evenly over the set, and compare their bytes
     #[arg(long, value_name = "N", default_value_t = 0, requires = "verify", conflicts_with_all = ["out", "preview", "recipe"], value_parser = clap::value_parser!(u64).range(..=1_000_000))]
@@ -562,6 +567,19 @@ fn parse_size(text: &str) -> Result<SizeConfig, String> {
     }
 }
 
+/// Slices, rows and columns.
+fn parse_volume_size(text: &str) -> Result<VolumeSize, String> {
+    let sides: Option<Vec<usize>> = text.split('x').map(|side| side.parse().ok()).collect();
+    let Some(&[depth, height, width]) = sides.as_deref() else {
+        return Err("SLICESxROWSxCOLUMNS expected, such as 64x128x128".into());
+    };
+    Ok(VolumeSize {
+        depth,
+        height,
+        width,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -587,6 +605,11 @@ mod tests {
         assert_eq!(parse_size("256").unwrap().width, 256);
         for text in ["", "x", "127", "512x2049", "512x512x512", "-512"] {
             assert!(parse_size(text).is_err(), "{text}");
+        }
+        let size = parse_volume_size("20x96x128").unwrap();
+        assert_eq!((size.depth, size.height, size.width), (20, 96, 128));
+        for text in ["", "20", "20x96", "20x96x128x3", "20x-1x3", "axbxc"] {
+            assert!(parse_volume_size(text).is_err(), "{text}");
         }
     }
 }

@@ -7,10 +7,11 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use synthfm_eval::dataset::Dataset;
 use synthfm_sam::{ModelFile, describe_embedding, devices};
+use synthfm_synth::VolumeSize;
 use synthfm_train::TrainConfig;
 
 use crate::cli::InfoArgs;
-use crate::generate::Record;
+use crate::generate::{Record, VolumeRecord};
 use crate::models;
 use crate::output::{Session, VERSION, refuse_pipe, usage};
 use crate::overrides::read_text;
@@ -193,6 +194,9 @@ fn json_file(path: &Path) -> Result<Facts> {
     if value["lines"].is_array() && value["options"].is_object() {
         return Ok(report(&value));
     }
+    if value["recipe"]["spacing_mm"].is_array() {
+        return volume_recipe(path, &text);
+    }
     if value["recipe"].is_object() {
         let record: Record =
             serde_json::from_str(&text).with_context(|| path.display().to_string())?;
@@ -214,6 +218,28 @@ fn json_file(path: &Path) -> Result<Facts> {
             path.display()
         ),
     }
+}
+
+/// Facts about the recipe of a synthetic volume.
+fn volume_recipe(path: &Path, text: &str) -> Result<Facts> {
+    let record: VolumeRecord =
+        serde_json::from_str(text).with_context(|| path.display().to_string())?;
+    let (recipe, targets) = (record.recipe, record.targets.len());
+    let VolumeSize {
+        depth,
+        height,
+        width,
+    } = recipe.size;
+    let [z, y, x] = recipe.spacing_mm;
+    let text = format!(
+        "recipe of a volume: seed {}, index {}, {depth} x {height} x {width} voxels of {z} x {y} x {x} mm, {:?}, \
+         {targets} targets, drawn by synthfm {}\n",
+        recipe.seed, recipe.index, recipe.scene, record.synthfm
+    );
+    let value = json!({ "kind": "recipe", "synthfm": record.synthfm, "seed": recipe.seed, "index": recipe.index,
+                        "size": [depth, height, width], "spacing_mm": recipe.spacing_mm, "scene": recipe.scene,
+                        "targets": targets });
+    Ok((value, text))
 }
 
 /// The lines over modalities are the gist of a report.

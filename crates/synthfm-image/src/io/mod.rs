@@ -37,7 +37,7 @@ pub use atomic::{
 };
 pub use dicom::SeriesSummary;
 pub use giving_up::reading_until;
-pub use nifti::write_label_nifti;
+pub use nifti::{encode_label_nifti_gz, write_label_nifti};
 pub use orientation::Orientation;
 pub use png_write::{
     GreyDepth, encode_grey_png, encode_label_png, encode_mask_png, encode_rgb_png, write_grey_png,

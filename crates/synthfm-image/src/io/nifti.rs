@@ -118,15 +118,7 @@ fn start(source: &Source, reader: &mut dyn Read, wanted: Wanted) -> Result<Heade
 /// Writes labels as `.nii` or, compressed, `.nii.gz`, with 8 bits if all are below 256, else 16.
 /// On the geometry of a volume that was read from NIfTI the affine is the same, bit for bit.
 pub fn write_label_nifti(path: &Path, labels: &LabelVolume) -> Result<()> {
-    let narrow: Result<Vec<u8>, _> = labels.data().iter().map(|&v| u8::try_from(v)).collect();
-    let (element, bytes) = match narrow {
-        Ok(bytes) => (Element::U8, bytes),
-        Err(_) => (
-            Element::U16,
-            labels.data().iter().flat_map(|v| v.to_le_bytes()).collect(),
-        ),
-    };
-    let header = nifti_header::encode(labels.geometry(), element)?;
+    let (header, bytes) = parts(labels)?;
     if is_compressed(path)? {
         write_atomically(path, |writer| {
             let mut encoder = GzEncoder::new(writer, Compression::default());
@@ -136,6 +128,28 @@ pub fn write_label_nifti(path: &Path, labels: &LabelVolume) -> Result<()> {
     } else {
         write_atomically(path, |writer| write_parts(writer, &header, &bytes))
     }
+}
+
+/// Bytes of a `.nii.gz` of labels, or of grey values from 0 to 255: as [`write_label_nifti`] writes them, the same for
+/// the same labels.
+pub fn encode_label_nifti_gz(labels: &LabelVolume) -> Result<Vec<u8>> {
+    let (header, bytes) = parts(labels)?;
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    let written = write_parts(&mut encoder, &header, &bytes).and_then(|()| encoder.finish());
+    written.map_err(|error| Error::Parameter(format!("compressing a NIfTI volume: {error}")))
+}
+
+/// Header and values of a label volume, with 8 bits if they suffice.
+fn parts(labels: &LabelVolume) -> Result<([u8; DATA_OFFSET], Vec<u8>)> {
+    let narrow: Result<Vec<u8>, _> = labels.data().iter().map(|&v| u8::try_from(v)).collect();
+    let (element, bytes) = match narrow {
+        Ok(bytes) => (Element::U8, bytes),
+        Err(_) => (
+            Element::U16,
+            labels.data().iter().flat_map(|v| v.to_le_bytes()).collect(),
+        ),
+    };
+    Ok((nifti_header::encode(labels.geometry(), element)?, bytes))
 }
 
 /// Whether a NIfTI file of this name is compressed.

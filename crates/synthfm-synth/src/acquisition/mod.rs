@@ -91,6 +91,20 @@ impl Effect {
         }
     }
 
+    /// The effect on slice `slice` of a volume: what is random from scan to scan differs, what belongs to the scanner
+    /// stays.
+    pub(crate) fn of_slice(&self, slice: usize) -> Self {
+        let mut own = self.clone();
+        let seed = match &mut own {
+            Self::Noise(noise) => noise.seed_mut(),
+            Self::Ultrasound(ultrasound) => &mut ultrasound.seed,
+            Self::Projection(projection) => &mut projection.seed,
+            _ => return own,
+        };
+        *seed = seed.wrapping_add(0x85eb_ca6b_u32.wrapping_mul(slice as u32 + 1));
+        own
+    }
+
     fn validate(&self) -> Result<()> {
         match self {
             Self::Blur(params) => params.validate(),

@@ -19,6 +19,7 @@ mod segments;
 mod shapes;
 mod size;
 mod targets;
+mod volume;
 
 pub use acquisition::{
     AcquisitionConfig, CtConfig, MicroscopyConfig, MrConfig, OverlayConfig, UltrasoundConfig,
@@ -37,6 +38,7 @@ pub use segments::SegmentsConfig;
 pub use shapes::ShapesConfig;
 pub use size::SizeConfig;
 pub use targets::TargetsConfig;
+pub use volume::{VolumeConfig, VolumeSize};
 
 use serde::{Deserialize, Serialize};
 
@@ -70,6 +72,9 @@ pub struct GeneratorConfig {
     pub noise: NoiseConfig,
     /// Which structures become targets.
     pub targets: TargetsConfig,
+    /// Volumes instead of single images, if any; `size` is not used then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub volume: Option<VolumeConfig>,
 }
 
 impl GeneratorConfig {
@@ -86,6 +91,7 @@ impl GeneratorConfig {
         self.clusters.validate()?;
         self.acquisition.validate()?;
         self.noise.validate()?;
-        self.targets.validate()
+        self.targets.validate()?;
+        self.volume.as_ref().map_or(Ok(()), VolumeConfig::check)
     }
 }

@@ -34,6 +34,7 @@ mod thorax;
 mod tissues;
 mod vessels;
 mod view;
+mod volume;
 
 use acquisition::Cast;
 

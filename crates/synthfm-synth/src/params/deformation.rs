@@ -18,7 +18,7 @@ pub struct DeformationParams {
 }
 
 impl DeformationParams {
-    pub(super) fn validate(&self) -> Result<()> {
+    pub(crate) fn validate(&self) -> Result<()> {
         let ok = (0.02..=10.0).contains(&self.scale);
         let expected = "a scale from 0.02 to 10";
         check(ok, "deformation.scale", expected, self.scale.to_string())?;

@@ -56,21 +56,8 @@ impl LabelMapParams {
         if let Some(clusters) = &self.clusters {
             clusters.validate(self.paints.len())?;
         }
-        let Some(erosion) = &self.erosion else {
-            return Ok(());
-        };
-        within(
-            "label_map.erosion",
-            &[erosion.radius],
-            0.1,
-            "a radius of at most 0.1",
-        )?;
-        within(
-            "label_map.erosion",
-            &[erosion.variation],
-            1.0,
-            "a variation of at most 1",
-        )
+        let erosion = self.erosion.as_ref();
+        erosion.map_or(Ok(()), ErosionParams::validate)
     }
 }
 
@@ -86,4 +73,12 @@ pub struct ErosionParams {
     pub seed: u32,
     /// Region indices that are eroded; `None`: all.
     pub regions: Option<Vec<u16>>,
+}
+
+impl ErosionParams {
+    pub(crate) fn validate(&self) -> Result<()> {
+        let field = "label_map.erosion";
+        within(field, &[self.radius], 0.1, "a radius of at most 0.1")?;
+        within(field, &[self.variation], 1.0, "a variation of at most 1")
+    }
 }

@@ -62,6 +62,17 @@ pub enum NoiseParams {
 }
 
 impl NoiseParams {
+    /// Its sub-seed.
+    pub(crate) const fn seed_mut(&mut self) -> &mut u32 {
+        match self {
+            Self::Gaussian { seed, .. }
+            | Self::Poisson { seed, .. }
+            | Self::Perlin { seed, .. }
+            | Self::Speckle { seed, .. }
+            | Self::Rician { seed, .. } => seed,
+        }
+    }
+
     pub(crate) fn validate(&self) -> Result<()> {
         match *self {
             NoiseParams::Gaussian { sigma, grain, .. }

@@ -19,7 +19,7 @@ pub struct Paint {
 }
 
 impl Paint {
-    pub(super) fn validate(&self, field: &'static str) -> Result<()> {
+    pub(crate) fn validate(&self, field: &'static str) -> Result<()> {
         numbers(field, &[self.mean, self.amplitude])
     }
 }
@@ -78,7 +78,7 @@ pub enum TextureParams {
 }
 
 impl TextureParams {
-    pub(super) fn validate(&self) -> Result<()> {
+    pub(crate) fn validate(&self) -> Result<()> {
         match *self {
             TextureParams::Grain { grain, .. } | TextureParams::Speckle { grain, .. } => {
                 numbers("textures.grain", &grain)

@@ -182,7 +182,8 @@ impl<'a> Folder<'a> {
         match self.settings.format {
             Format::Nnunet => {
                 let most = self.settings.generator.targets.max_count;
-                let description = description(present.count(), most);
+                let is_volume = self.settings.generator.volume.is_some();
+                let description = description(present.count(), most, is_volume);
                 write_json(&self.root.join(DATASET), &description)?;
             }
             Format::Coco => coco::write(self)?,
@@ -210,7 +211,7 @@ pub(super) fn file_names(folder: &Path) -> Result<Vec<String>> {
 }
 
 /// `dataset.json`: nnU-Net wants a name for every value; `instances` says that all name one kind of thing.
-fn description(samples: u64, max_targets: u32) -> Value {
+fn description(samples: u64, max_targets: u32, is_volume: bool) -> Value {
     let mut labels = Map::new();
     labels.insert("background".to_owned(), json!(0));
     for value in 1..=max_targets {
@@ -223,12 +224,16 @@ fn description(samples: u64, max_targets: u32) -> Value {
     }
     json!({
         "name": "synthfm",
-        "description": "Synthetic images by synthfm; label values number the targets of an image",
+        "description": if is_volume {
+            "Synthetic volumes by synthfm; label values number the targets of a volume"
+        } else {
+            "Synthetic images by synthfm; label values number the targets of an image"
+        },
         "channel_names": { "0": "synthetic" },
         "labels": labels,
         "instances": true,
         "numTraining": samples,
-        "file_ending": ".png",
+        "file_ending": if is_volume { ".nii.gz" } else { ".png" },
     })
 }
 
@@ -238,7 +243,7 @@ mod tests {
 
     #[test]
     fn descriptions_name_every_value() {
-        let value = description(3, 2);
+        let value = description(3, 2, false);
         assert_eq!(
             value["labels"],
             json!({ "background": 0, "structure": 1, "structure_2": 2 })

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
-use synthfm_synth::{SampleParams, render};
 
 use super::files::File;
 use super::folder::{Folder, Present};
@@ -144,8 +143,7 @@ impl<'a> Job<'a> {
     /// The files of a sample; those that stand alone are written at once, its recipe last.
     fn make(&self, index: u64) -> Result<Vec<File>> {
         let settings = self.folder.settings;
-        let params = SampleParams::draw(&settings.generator, settings.seed, index);
-        let files = record::files(settings.format, &params, &render(&params))?;
+        let files = record::files_of(settings, index)?;
         if settings.format == Format::Webdataset {
             return Ok(files);
         }

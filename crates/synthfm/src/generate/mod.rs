@@ -11,6 +11,7 @@ mod record;
 mod settings;
 mod share;
 mod verify;
+mod volumes;
 mod webdataset;
 
 use std::fmt::Write as _;
@@ -36,6 +37,7 @@ use ordered::in_order;
 pub(crate) use record::Record;
 use settings::Settings;
 pub(crate) use share::Shard;
+pub(crate) use volumes::VolumeRecord;
 
 /// Most samples on a contact sheet.
 const SHEET_SAMPLES: u64 = 100;
@@ -121,6 +123,19 @@ fn config(args: &GenerateArgs) -> Result<GeneratorConfig> {
     if let Some(size) = args.size {
         config.size = size;
     }
+    match args.volume {
+        None => {
+            let meant = |change: &&String| change.trim_start().starts_with("volume.");
+            if let Some(change) = args.set.iter().find(meant) {
+                return Err(usage(format!("--set {change}: add --volume")));
+            }
+            config.volume = None;
+        }
+        Some(size) => {
+            let volume = config.volume.get_or_insert_default();
+            volume.size = size.unwrap_or(volume.size);
+        }
+    }
     config.validate()?;
     Ok(config)
 }
@@ -146,6 +161,7 @@ fn settings(args: &GenerateArgs, config: &GeneratorConfig) -> Result<Settings> {
         return Err(usage("--shard-size: only --format webdataset has shards"));
     }
     let shard_size = args.shard_size.unwrap_or(SHARD_SIZE);
+    volumes::check_format(config, args.format)?;
     let settings = Settings::new(args.format, args.seed, shard_size, config.clone());
     if !args.start.is_multiple_of(settings.unit()) {
         return Err(usage(format!(
@@ -165,6 +181,9 @@ fn write_sheet(
     stop: &AtomicBool,
 ) -> Result<()> {
     let make = |index| {
+        if config.volume.is_some() {
+            return volumes::tile(config, seed, index);
+        }
         let params = SampleParams::draw(config, seed, index);
         preview::tile(&params, &render(&params))
     };
@@ -185,6 +204,9 @@ fn write_sheet(
 /// One sample from its recipe file.
 fn render_again(path: &Path, args: &GenerateArgs, session: &Session) -> Result<()> {
     let text = read_text(path, MAX_RECIPE_BYTES)?;
+    if volumes::is_volume(&text) {
+        return volumes::render_again(path, &text, args, session);
+    }
     let record: Record = serde_json::from_str(&text).with_context(|| {
         format!(
             "{}: a recipe of `synthfm generate` expected",

@@ -10,10 +10,11 @@ use synthfm_image::{
     GreyDepth, Mask, compressed_rle, encode_grey_png, encode_label_png, encode_mask_png,
 };
 use synthfm_synth::params::TargetKind;
-use synthfm_synth::{Sample, SampleParams};
+use synthfm_synth::{Sample, SampleParams, VolumeParams, render};
 
 use super::files::{File, FileHash};
-use super::npz;
+use super::settings::Settings;
+use super::{npz, volumes};
 use crate::cli::Format;
 use crate::output::VERSION;
 
@@ -81,6 +82,16 @@ pub(super) fn recipe_name(format: Format, index: u64) -> String {
         Format::Webdataset => format!("{case}.json"),
         Format::Nnunet | Format::Npz | Format::Coco => format!("recipes/{case}.json"),
     }
+}
+
+/// Draws and renders sample `index` of a folder, or volume `index`, and gives its files, the recipe last.
+pub(super) fn files_of(settings: &Settings, index: u64) -> Result<Vec<File>> {
+    let (config, seed) = (&settings.generator, settings.seed);
+    if config.volume.is_some() {
+        return volumes::files(&VolumeParams::draw(config, seed, index));
+    }
+    let params = SampleParams::draw(config, seed, index);
+    files(settings.format, &params, &render(&params))
 }
 
 /// The files of a sample, the recipe last.

@@ -13,12 +13,11 @@ use anyhow::{Context, Result, bail};
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use serde::Serialize;
 use serde_json::json;
-use synthfm_synth::{SampleParams, render};
 
 use super::files::{File, FileHash};
 use super::folder::Present;
 use super::manifest::{Entry, Heading, MANIFEST, Reader};
-use super::record::{case_name, files};
+use super::record::{case_name, files_of};
 use super::settings::{SETTINGS, Settings};
 use super::webdataset;
 use crate::cli::Format;
@@ -236,8 +235,7 @@ fn render_again(
 
 /// The files of a sample that are not what the configuration gives.
 fn differing(root: &Path, settings: &Settings, index: u64) -> Result<Vec<String>> {
-    let params = SampleParams::draw(&settings.generator, settings.seed, index);
-    let made = files(settings.format, &params, &render(&params))?;
+    let made = files_of(settings, index)?;
     if settings.format == Format::Webdataset {
         let shard = webdataset::tar_name(index / settings.unit());
         let names = webdataset::differing(&root.join(&shard), &case_name(index), &made)?;

@@ -32,3 +32,4 @@ mod train;
 mod train_kill;
 mod verify;
 mod viewers;
+mod volumes;
