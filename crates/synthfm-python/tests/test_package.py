@@ -86,7 +86,8 @@ def compare(stub, function):
 
 def test_ctrl_c_ends_the_work(volume):
     path, values, _ = volume
-    deep = np.tile(values, (4, 4, 60))
+    # 400 slices of 360 x 264 pixels, on which the disc has a radius of 60.
+    deep = np.tile(values.repeat(6, axis=0).repeat(6, axis=1), (1, 1, 80))
     predictor = synthfm.Predictor()
     # A shell starts its background jobs with the signal ignored, and Python leaves it so.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -94,7 +95,7 @@ def test_ctrl_c_ends_the_work(volume):
     timer.start()
     began = time.perf_counter()
     with pytest.raises(KeyboardInterrupt):
-        predictor.segment_volume(deep, points=[(29, 19, 2)])
+        predictor.segment_volume(deep, points=[(177, 117, 2)])
     assert time.perf_counter() - began < 2
     assert predictor.segment_volume(path, points=[(29, 19, 2)]).mask.any(), "the predictor is whole"
 
