@@ -110,8 +110,8 @@ pub(crate) struct GenerateArgs {
     pub(crate) size: Option<SizeConfig>,
     /// Make volumes with a drawn spacing, as NIfTI; slices x rows x columns as in --volume=32x96x96 [default: 64x128x128,
     /// or what the configuration's section `volume` says]
-    #[arg(long, value_name = "DxHxW", num_args = 0..=1, require_equals = true, conflicts_with = "size", value_parser = parse_volume_size)]
-    pub(crate) volume: Option<Option<VolumeSize>>,
+    #[arg(long, value_name = "DxHxW", num_args = 0..=1, default_missing_value = "", require_equals = true, conflicts_with = "size", value_parser = parse_volume_size)]
+    pub(crate) volume: Option<VolumeChoice>,
     /// A TOML file, or the name of a preset: any (default), paper, ct, mr, us, xray, micro, retina
     #[arg(long, value_name = "FILE|PRESET")]
     pub(crate) config: Option<String>,
@@ -567,17 +567,29 @@ fn parse_size(text: &str) -> Result<SizeConfig, String> {
     }
 }
 
-/// Slices, rows and columns.
-fn parse_volume_size(text: &str) -> Result<VolumeSize, String> {
+/// Size of the volumes to make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum VolumeChoice {
+    /// As the configuration says.
+    Configured,
+    /// Slices, rows and columns.
+    Sized(VolumeSize),
+}
+
+/// Slices, rows and columns; nothing for those of the configuration.
+fn parse_volume_size(text: &str) -> Result<VolumeChoice, String> {
+    if text.is_empty() {
+        return Ok(VolumeChoice::Configured);
+    }
     let sides: Option<Vec<usize>> = text.split('x').map(|side| side.parse().ok()).collect();
     let Some(&[depth, height, width]) = sides.as_deref() else {
         return Err("SLICESxROWSxCOLUMNS expected, such as 64x128x128".into());
     };
-    Ok(VolumeSize {
+    Ok(VolumeChoice::Sized(VolumeSize {
         depth,
         height,
         width,
-    })
+    }))
 }
 
 #[cfg(test)]
@@ -606,9 +618,15 @@ mod tests {
         for text in ["", "x", "127", "512x2049", "512x512x512", "-512"] {
             assert!(parse_size(text).is_err(), "{text}");
         }
-        let size = parse_volume_size("20x96x128").unwrap();
-        assert_eq!((size.depth, size.height, size.width), (20, 96, 128));
-        for text in ["", "20", "20x96", "20x96x128x3", "20x-1x3", "axbxc"] {
+        let size = VolumeSize {
+            depth: 20,
+            height: 96,
+            width: 128,
+        };
+        let choice = parse_volume_size("20x96x128");
+        assert_eq!(choice, Ok(VolumeChoice::Sized(size)));
+        assert_eq!(parse_volume_size(""), Ok(VolumeChoice::Configured));
+        for text in ["20", "20x96", "20x96x128x3", "20x-1x3", "axbxc"] {
             assert!(parse_volume_size(text).is_err(), "{text}");
         }
     }

@@ -25,7 +25,7 @@ use synthfm_image::{RgbImage, write_rgb_png};
 use synthfm_synth::{GeneratorConfig, Sample, SampleParams, preview, render};
 use toml::Table;
 
-use crate::cli::{Format, GenerateArgs};
+use crate::cli::{Format, GenerateArgs, VolumeChoice};
 use crate::interrupt;
 use crate::output::{Session, VERSION, check_png, create_parent, shown, usage};
 use crate::overrides::{read_text, read_toml, resolve};
@@ -131,10 +131,10 @@ fn config(args: &GenerateArgs) -> Result<GeneratorConfig> {
             }
             config.volume = None;
         }
-        Some(size) => {
-            let volume = config.volume.get_or_insert_default();
-            volume.size = size.unwrap_or(volume.size);
+        Some(VolumeChoice::Configured) => {
+            config.volume.get_or_insert_default();
         }
+        Some(VolumeChoice::Sized(size)) => config.volume.get_or_insert_default().size = size,
     }
     config.validate()?;
     Ok(config)

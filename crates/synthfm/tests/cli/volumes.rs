@@ -19,7 +19,9 @@ fn volumes<'a>(more: &[&'a str]) -> Vec<&'a str> {
 fn image(path: &Path) -> Volume {
     match read_image(path, &ReadOptions::default()).unwrap() {
         ImageFile::Volume(volume) => volume,
-        other => panic!("{}: a volume expected, got {other:?}", path.display()),
+        other @ ImageFile::Picture(_) => {
+            panic!("{}: a volume expected, got {other:?}", path.display())
+        }
     }
 }
 
