@@ -43,13 +43,13 @@ const DATASETS: [&str; 29] = [
 /// Modality, then the lowest mean Dice over its data sets after one click, after three positive clicks and two negative
 /// ones in a ring, and with a box, in %.
 const FLOORS: [(&str, [f64; 3]); 7] = [
-    ("CT", [66.8, 80.1, 80.4]),
-    ("MICRO", [73.3, 77.9, 83.6]),
-    ("MR", [63.6, 76.0, 83.2]),
-    ("OCT", [79.4, 84.5, 89.7]),
-    ("RETINA", [11.4, 14.1, 12.7]),
-    ("US", [67.2, 77.4, 89.3]),
-    ("XR", [61.1, 79.7, 85.5]),
+    ("CT", [65.9, 80.7, 81.2]),
+    ("MICRO", [75.4, 78.6, 83.8]),
+    ("MR", [62.5, 77.3, 83.1]),
+    ("OCT", [78.5, 83.8, 90.1]),
+    ("RETINA", [14.9, 14.7, 11.9]),
+    ("US", [67.5, 77.8, 89.2]),
+    ("XR", [62.0, 79.3, 85.1]),
 ];
 const PROMPTS: [&str; 3] = ["1,0", "3,2 ring", "box"];
 
