@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Checks what the lock file brings in: licences that anybody may use for anything, sources, withdrawn versions.
+"""Checks what the lock file brings in: licences that anybody may use for anything, sources, withdrawn versions; and that the
+crates of this repository depend downwards only, those for inference without the tensor library's gradients.
 
 Run by hand or from .ci/run, in the repository's folder: python3 tools/check_crates.py
 """
@@ -17,6 +18,19 @@ ALLOWED = {
 
 # Crates that name no licence but bring its text, which was read.
 READ = {"cfg_block 0.1.1": "Apache-2.0"}
+
+# Crates of this repository, and which others of it each may use.
+BELOW = {
+    "image": set(),
+    "synth": {"image"},
+    "ops": set(),
+    "sam": {"image", "ops"},
+    "eval": {"image", "synth", "sam"},
+    "serve": {"image", "sam", "eval"},
+    "train": {"image", "synth", "sam", "eval"},
+}
+# Crates that build without gradients.
+INFERENCE = ["sam", "eval", "serve"]
 
 
 def satisfied(expression):
@@ -51,6 +65,24 @@ def satisfied(expression):
     return either()
 
 
+def layers(packages):
+    """What breaks the order of this repository's crates."""
+    problems = []
+    own = {p["name"].removeprefix("synthfm-"): p for p in packages if p["name"].startswith("synthfm-")}
+    for name, allowed in BELOW.items():
+        used = {d["name"] for d in own[name]["dependencies"] if d["kind"] is None}
+        used = {d.removeprefix("synthfm-") for d in used if d.startswith("synthfm")}
+        for other in sorted(used - allowed):
+            problems.append(f"synthfm-{name} uses synthfm-{other}, which is not below it")
+    for name in INFERENCE:
+        command = ["cargo", "tree", "--locked", "--edges=normal", "--prefix=none", "--package", f"synthfm-{name}"]
+        tree = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        for line in sorted(set(tree.splitlines())):
+            if line.startswith(("burn-autodiff ", "burn-optim ", "synthfm-train ")):
+                problems.append(f"synthfm-{name} needs {line.split()[0]}")
+    return problems
+
+
 def main():
     command = ["cargo", "metadata", "--format-version=1", "--locked"]
     packages = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)["packages"]
@@ -65,6 +97,7 @@ def main():
         source = package["source"]
         if source and not source.startswith("registry+"):
             problems.append(f"{name}: comes from {source}, not from a registry")
+    problems += layers(packages)
     print(f"{len(packages)} crates, {len(problems)} problems")
     for problem in problems:
         print(problem)

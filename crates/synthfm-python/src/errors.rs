@@ -61,15 +61,24 @@ impl Kind {
         }
     }
 
+    fn of_ops(error: &synthfm_sam::ops::Error) -> Self {
+        use synthfm_sam::ops::Error as E;
+        match error {
+            E::UnknownDevice { .. } | E::DeviceUnavailable { .. } | E::NoBf16 | E::NoF16 => {
+                Self::Device
+            }
+            E::UnknownPrecision { .. } => Self::Usage,
+            _ => Self::Other,
+        }
+    }
+
     fn of_sam(error: &synthfm_sam::Error) -> Self {
         use synthfm_sam::Error as E;
         match error {
             E::Image(error) => Self::of_image(error),
             E::Io { source, .. } => Self::of_io(source),
             E::ImageMemory { .. } | E::OutOfMemory { .. } => Self::Limit,
-            E::UnknownDevice { .. } | E::DeviceUnavailable { .. } | E::NoBf16 | E::NoF16 => {
-                Self::Device
-            }
+            E::Ops(error) => Self::of_ops(error),
             E::EmptyImage { .. }
             | E::NoImage
             | E::EmptyPrompt
@@ -77,8 +86,7 @@ impl Kind {
             | E::BadBox { .. }
             | E::BadMaskPrompt { .. }
             | E::EarlierSize { .. }
-            | E::NoAlternatives
-            | E::UnknownPrecision { .. } => Self::Usage,
+            | E::NoAlternatives => Self::Usage,
             E::Weights { .. } | E::Keys { .. } | E::Config { .. } => Self::Model,
             _ => Self::Other,
         }
@@ -93,7 +101,8 @@ impl Kind {
             let image = cause.downcast_ref().map(Self::of_image);
             let sam = || cause.downcast_ref().map(Self::of_sam);
             let io = || cause.downcast_ref().map(Self::of_io);
-            image.or_else(sam).or_else(io)
+            let ops = || cause.downcast_ref().map(Self::of_ops);
+            image.or_else(sam).or_else(ops).or_else(io)
         });
         kind.unwrap_or(Self::Other)
     }

@@ -13,25 +13,9 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// No such precision.
-    #[error("precision {name:?}: expected f32, bf16, f16 or auto")]
-    UnknownPrecision {
-        /// What was asked for.
-        name: String,
-    },
-    /// bf16 was asked for where it is not computed.
-    #[error(
-        "bf16 needs a CPU with AVX512-BF16, and this device has none: use --precision f32 or auto"
-    )]
-    NoBf16,
-    /// f16 was asked for where it is not computed.
-    #[error(
-        "f16 needs a GPU that computes in half precision, and this device does not: use --precision f32 or auto"
-    )]
-    NoF16,
-    /// A training step was asked for in f16.
-    #[error("f16 is not trained in: use f32, bf16 or auto")]
-    UntrainedF16,
+    /// A device or precision is not known, or not there.
+    #[error(transparent)]
+    Ops(#[from] synthfm_ops::Error),
     /// A file could not be written.
     #[error(transparent)]
     Image(#[from] synthfm_image::Error),
@@ -193,6 +177,12 @@ pub enum Error {
         /// The names of the constants.
         names: String,
     },
+    /// Weights cannot be averaged.
+    #[error("mean of weights: {reason}")]
+    Mean {
+        /// What does not fit.
+        reason: String,
+    },
 
     /// Text that does not say how structures are carried through a volume.
     #[error("carry: {part:?}: auto with any of {names} as ,NAME=VALUE (-10000 to 10000) expected")]
@@ -201,22 +191,6 @@ pub enum Error {
         part: String,
         /// The names of the constants.
         names: String,
-    },
-
-    /// A device name is not one of the known ones.
-    #[error("unknown device {name:?}: use auto, cpu, cuda[:i], vulkan[:i] or metal")]
-    UnknownDevice {
-        /// The name given.
-        name: String,
-    },
-
-    /// A device is not there or not supported by this build.
-    #[error("device {device} is not available: {reason}")]
-    DeviceUnavailable {
-        /// The device asked for.
-        device: String,
-        /// Why, and what to do.
-        reason: String,
     },
 }
 

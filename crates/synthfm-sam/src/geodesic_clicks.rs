@@ -20,8 +20,9 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rayon::prelude::*;
 
 use crate::conv_blocks::Conv;
-use crate::kernels::{Isa, Lanes, SETS, ValueGrid, exp_of_negated, two_in_bands};
-use crate::ops::{self, Arithmetic, Sampling};
+use crate::ops::{
+    self, Arithmetic, Lanes, SETS, Sampling, ValueGrid, exp_of_negated, two_in_bands,
+};
 use crate::prompt_encoder::{LABEL_BACKGROUND, LABEL_FOREGROUND, PromptBatch};
 
 /// A guide's maps, and where they are among all: positive clicks', then negative clicks'.
@@ -286,9 +287,9 @@ impl SetDistances {
             let grid = grid.values();
             match kind {
                 0 if layout.geodesic.is_empty() => Vec::new(),
-                0 => grid.geodesic(Isa::best(), &cells),
-                1 => grid.flood(Isa::best(), &cells),
-                _ => grid.difference(Isa::best(), &cells),
+                0 => grid.geodesic(&cells),
+                1 => grid.flood(&cells),
+                _ => grid.difference(&cells),
             }
         });
         Self {
@@ -328,7 +329,7 @@ impl SetDistances {
                         if let Some(distances) = of(place, kind) {
                             line.clear();
                             line.extend(distances);
-                            exp_of_negated(Isa::best(), line, scale);
+                            exp_of_negated(line, scale);
                             write_map(line, map, per_cell, maps);
                         }
                         map += 1;
@@ -620,9 +621,9 @@ mod tests {
         let (grid, clicks) = (ValueGrid { values, side: SIDE }, [clicks]);
         let first = |lanes: Vec<Lanes>| lanes.into_iter().map(|lanes| lanes[0]).collect();
         Distances {
-            geodesic: first(grid.geodesic(Isa::best(), &clicks)),
-            flood: first(grid.flood(Isa::best(), &clicks)),
-            difference: first(grid.difference(Isa::best(), &clicks)),
+            geodesic: first(grid.geodesic(&clicks)),
+            flood: first(grid.flood(&clicks)),
+            difference: first(grid.difference(&clicks)),
         }
     }
 

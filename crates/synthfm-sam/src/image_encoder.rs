@@ -388,4 +388,30 @@ mod tests {
         let got = values(interpolate_rows(table, 3));
         crate::testing::assert_close("interpolated", &got, &[1.0 / 3.0, 2.0, 11.0 / 3.0]);
     }
+
+    #[cfg(feature = "gpu")]
+    #[test]
+    fn half_precision_moves_an_embedding_little() {
+        use burn::tensor::DType;
+
+        use crate::PrecisionChoice;
+        use crate::ops::{Arithmetic, Error};
+        use crate::testing::{gpus, worst_difference};
+        for device in gpus() {
+            let chosen = PrecisionChoice::Auto.on(&device).unwrap();
+            if !device.supports_dtype(DType::F16) {
+                assert_eq!(chosen, Arithmetic::F32);
+                let error = PrecisionChoice::F16.on(&device).unwrap_err();
+                assert!(matches!(error, Error::NoF16), "{error}");
+                continue;
+            }
+            assert_eq!(chosen, Arithmetic::F16);
+            let io = Recorded::open().on(&device);
+            let embedding = sam_tiny_on(&device).encode_in(io.tensor("preprocessed"), chosen);
+            let got = values(embedding.image_embedding);
+            let error = worst_difference(&got, &io.values("image_embedding"));
+            // Four blocks of products, each rounded to 2^-11; 1.5e-3 on lavapipe.
+            assert!((1e-6..5e-3).contains(&error), "off by {error}");
+        }
+    }
 }

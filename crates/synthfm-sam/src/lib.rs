@@ -9,20 +9,16 @@ mod constants;
 mod conv_blocks;
 mod coverage;
 mod dense_prompts;
-mod device;
 mod embedding;
 mod error;
 mod geodesic_clicks;
 mod hiera;
 mod image_encoder;
-mod kernels;
 mod layers;
 mod mask_decoder;
 mod mask_refiner;
 mod memory;
 mod onnx;
-pub mod ops;
-mod precision;
 mod predictor;
 mod preprocess;
 mod prompt_encoder;
@@ -40,7 +36,6 @@ mod weights;
 pub use burn::tensor::Device;
 pub use carry::{Carried, CarryEnd, CarryPolicy, CarrySlices, Follower, RunEnd, SliceAnswer};
 pub use config::{EncoderConfig, Preparation, SamConfig, VitConfig};
-pub use device::{DeviceChoice, DeviceInfo, OpenDevice, devices};
 pub use embedding::{CacheOptions, CacheStats, EmbeddingCache, describe_embedding};
 pub use error::{Error, KeyDifferences, Misshapen, Result};
 pub use geodesic_clicks::MAPS as CLICK_MAPS;
@@ -49,7 +44,6 @@ pub use image_encoder::{HighRes, ImageEmbedding, ImageEncoder, Vit};
 pub use mask_decoder::{MaskDecoder, MaskOutput, MaskPrediction};
 pub use memory::{Memory, MemoryConfig};
 pub use onnx::{OnnxFiles, OnnxInput, OnnxMasks, OnnxOptions};
-pub use precision::PrecisionChoice;
 pub use predictor::{
     BYTES_PER_PIXEL, EncodedImage, LowResMask, MASK_THRESHOLD, PredictedMask, Prediction,
     Predictor, Prompts,
@@ -61,10 +55,12 @@ pub use prompt_encoder::{
 };
 pub use sam::Sam;
 pub use small_encoder::{SmallEncoder, SmallEncoderConfig};
+pub use synthfm_ops as ops;
+pub use synthfm_ops::{DeviceChoice, DeviceInfo, OpenDevice, PrecisionChoice, devices};
 pub use tiny_vit::{TinyVit, TinyVitConfig};
 pub use views::{Answer, Views, Window, ZoomPolicy};
 pub use weights::{
-    KeyPath, ModelFile, ModelHints, ModelReport, ParameterKey, Precision, WeightsFormat,
-    ensure_published, expected_keys, is_buffer, not_finite, parameter_keys, save, save_pth,
-    weights_sha256,
+    KeyPath, ModelFile, ModelHints, ModelReport, ParameterKey, Precision, WeightMean,
+    WeightsFormat, ensure_published, expected_keys, is_buffer, not_finite, parameter_keys, save,
+    save_pth, weights_sha256,
 };

@@ -30,6 +30,9 @@ pub struct State {
     pub seconds: f64,
     /// SHA-256 of the frozen encoder's parameters; empty if nothing is frozen.
     pub frozen_sha256: String,
+    /// SHA-256 of the teacher's weights; empty without one.
+    #[serde(default)]
+    pub teacher_sha256: String,
     /// The best validation so far; absent without one.
     #[serde(default)]
     pub best: Option<Best>,

@@ -15,6 +15,9 @@ pub enum Error {
     /// The network could not be built, loaded or run.
     #[error(transparent)]
     Sam(#[from] synthfm_sam::Error),
+    /// The device or precision is not there.
+    #[error(transparent)]
+    Ops(#[from] synthfm_sam::ops::Error),
     /// A sample could not be generated.
     #[error(transparent)]
     Synth(#[from] synthfm_synth::Error),

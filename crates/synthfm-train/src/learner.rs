@@ -13,6 +13,7 @@ use synthfm_sam::{
 use crate::Result;
 use crate::corrections::Corrections;
 use crate::data::{Batch, ObjectGroup};
+use crate::distillation::{Teacher, distillation_loss};
 use crate::gradients::GradientSet;
 use crate::loss::{LossConfig, hard_dice, total_loss};
 use crate::multimask::{most_confident, multimask_loss};
@@ -51,6 +52,8 @@ pub struct Learner {
     step: Arithmetic,
     /// Where embeddings are looked up.
     recall: Option<EmbeddingReuse>,
+    /// Whose answers to single clicks are targets beside the truth.
+    teacher: Option<Teacher>,
 }
 
 impl Learner {
@@ -81,6 +84,7 @@ impl Learner {
             arithmetic: Arithmetic::F32,
             step: Arithmetic::F32,
             recall: None,
+            teacher: None,
         }
     }
 
@@ -101,12 +105,14 @@ impl Learner {
         self.step
     }
 
-    /// The learner for passes without gradients: a record that no backward pass consumes would be kept.
+    /// The learner for passes without gradients, and so without a teacher: a record that no backward pass consumes would be
+    /// kept.
     pub(crate) fn without_gradients(&self) -> Self {
         Self {
             sam: self.sam.valid(),
             device: self.device.clone().without_autodiff(),
             records: false,
+            teacher: None,
             ..self.clone()
         }
     }
@@ -123,6 +129,11 @@ impl Learner {
     /// The learner with embeddings that are looked up, for batches that bring their pictures.
     pub(crate) fn with_recall(self, recall: Option<EmbeddingReuse>) -> Self {
         Self { recall, ..self }
+    }
+
+    /// The learner with a teacher of single clicks.
+    pub(crate) fn with_teacher(self, teacher: Option<Teacher>) -> Self {
+        Self { teacher, ..self }
     }
 
     /// Loss and Dice of one batch; `None` if it has no object.
@@ -162,8 +173,12 @@ impl Learner {
     pub fn answer(&self, embedding: &ImageEmbedding, batch: &Batch) -> StepOutput {
         let objects = batch.objects() as f32;
         let (mut loss, mut dice, mut logits) = (None, 0.0, Vec::new());
-        for group in &batch.groups {
-            let answer = self.answer_group(embedding, group.clone(), &batch.corrections);
+        let taught = match &self.teacher {
+            Some(teacher) => teacher.answers(batch),
+            None => vec![None; batch.groups.len()],
+        };
+        for (group, taught) in batch.groups.iter().zip(taught) {
+            let answer = self.answer_group(embedding, group.clone(), &batch.corrections, taught);
             let share = group.len() as f32 / objects;
             dice += answer.dice * share;
             logits.push(answer.logits);
@@ -181,25 +196,26 @@ impl Learner {
     }
 
     /// Decodes every object of a group in one call, and again after each correction; the loss is that of the last answer
-    /// or the mean over all.
+    /// or the mean over all. The first answer is compared with the teacher's logits too, where there are some.
     fn answer_group(
         &self,
         embedding: &ImageEmbedding,
         mut group: ObjectGroup,
         corrections: &Corrections,
+        taught: Option<Tensor<3>>,
     ) -> StepOutput {
         let plain = self.device.clone().without_autodiff();
         let mut prompts = self.prompts(&group, &plain);
         if !corrections.every && corrections.rounds() > 0 {
             prompts = self.corrected(embedding, prompts, &mut group, corrections);
-            return self.judged(embedding, prompts, &group).0;
+            return self.judged(embedding, prompts, &group, None).0;
         }
-        let (mut output, mut answers) = self.judged(embedding, prompts.clone(), &group);
+        let (mut output, mut answers) = self.judged(embedding, prompts.clone(), &group, taught);
         for round in 0..corrections.rounds() {
             let side = self.config.image_size;
             prompts = corrections.correct(round, prompts, answers, &mut group, side);
             let next;
-            (next, answers) = self.judged(embedding, prompts.clone(), &group);
+            (next, answers) = self.judged(embedding, prompts.clone(), &group, None);
             output = StepOutput {
                 loss: output.loss + next.loss,
                 ..next
@@ -209,12 +225,14 @@ impl Learner {
         output
     }
 
-    /// One answer to prompts on the plain device, with its loss; and the answers' logits `[N, 1, m, m]` without a record.
+    /// One answer to prompts on the plain device, with its loss against the truth and against what a teacher answered;
+    /// and the answers' logits `[N, 1, m, m]` without a record.
     fn judged(
         &self,
         embedding: &ImageEmbedding,
         prompts: PromptBatch,
         group: &ObjectGroup,
+        taught: Option<Tensor<3>>,
     ) -> (StepOutput, Tensor<4>) {
         let (objects, m) = (group.len(), self.config.low_res_side());
         let prompts = if self.records {
@@ -234,7 +252,18 @@ impl Learner {
         let dice = hard_dice(flat.clone(), self.plain(&target));
         let loss = if logits.dims()[1] == 1 {
             let (logits, iou) = (logits.reshape([objects, m, m]), iou.reshape([objects]));
-            total_loss(self.loss, logits, target, iou)
+            let loss = total_loss(self.loss, logits.clone(), target, iou);
+            match (&self.teacher, taught) {
+                (Some(teacher), Some(taught)) => {
+                    let taught = if self.records {
+                        taught.autodiff()
+                    } else {
+                        taught
+                    };
+                    loss + distillation_loss(logits, taught) * teacher.weight
+                }
+                _ => loss,
+            }
         } else {
             multimask_loss(self.loss, logits, target, iou)
         };
@@ -341,27 +370,36 @@ impl Learner {
 
     /// A group's prompts before any correction, on the given device.
     fn prompts(&self, group: &ObjectGroup, device: &Device) -> PromptBatch {
-        let objects = group.len();
-        let mut prompts = PromptBatch::default();
-        if !group.labels.is_empty() {
-            let count = group.labels.len() / objects;
-            let coords = floats(&group.points, [objects, count, 2], device);
-            let labels = TensorData::new(group.labels.clone(), [objects, count]);
-            let labels = Tensor::<2, Int>::from_data(labels, device);
-            prompts = PromptBatch::from_points(coords, labels);
-        }
-        if !group.boxes.is_empty() {
-            prompts.boxes = Some(floats(&group.boxes, [objects, 4], device));
-        }
-        if !group.masks.is_empty() {
-            let m = self.config.low_res_side();
-            prompts.masks = Some(floats(&group.masks, [objects, 1, m, m], device));
-        }
-        prompts
+        prompt_batch(group, self.config.low_res_side(), device)
     }
 }
 
-fn floats<const D: usize>(values: &[f32], shape: [usize; D], device: &Device) -> Tensor<D> {
+/// A group's prompts before any correction, on the given device, for a model with `cells` along a side of its logits.
+pub(crate) fn prompt_batch(group: &ObjectGroup, cells: usize, device: &Device) -> PromptBatch {
+    let objects = group.len();
+    let mut prompts = PromptBatch::default();
+    if !group.labels.is_empty() {
+        let count = group.labels.len() / objects;
+        let coords = floats(&group.points, [objects, count, 2], device);
+        let labels = TensorData::new(group.labels.clone(), [objects, count]);
+        let labels = Tensor::<2, Int>::from_data(labels, device);
+        prompts = PromptBatch::from_points(coords, labels);
+    }
+    if !group.boxes.is_empty() {
+        prompts.boxes = Some(floats(&group.boxes, [objects, 4], device));
+    }
+    if !group.masks.is_empty() {
+        prompts.masks = Some(floats(&group.masks, [objects, 1, cells, cells], device));
+    }
+    prompts
+}
+
+/// Values in row-major order as a tensor.
+pub(crate) fn floats<const D: usize>(
+    values: &[f32],
+    shape: [usize; D],
+    device: &Device,
+) -> Tensor<D> {
     Tensor::from_data(TensorData::new(values.to_vec(), shape), device)
 }
 
@@ -446,9 +484,66 @@ mod tests {
         let sam = initialise(Sam::new(&model, &device), config.seed);
         let learner = Learner::new(sam, model.clone(), config.mode, config.loss, &device);
         let maker = BatchMaker::new(config, model);
-        let mut batches = (0..20).map(|step| maker.batch(step));
-        let full = |batch: &Batch| batch.corrections.rounds() == 3 && batch.groups.len() > 1;
+        let mut batches = (0..200).map(|step| maker.batch(step));
+        let full = |batch: &Batch| {
+            let single = batch.groups.iter().filter(|group| group.is_single_click());
+            let single = single.count();
+            batch.corrections.rounds() == 3 && single > 0 && batch.groups.len() > single
+        };
         (learner, batches.find(full).unwrap())
+    }
+
+    #[test]
+    fn a_teacher_adds_its_divergence_on_single_clicks_alone() {
+        // Untrained models differ little.
+        const WEIGHT: f32 = 200.0;
+        let (learner, mut batch) = corrected_batch();
+        batch.corrections = Corrections::central(0);
+        let (model, device) = (learner.config.clone(), Device::flex());
+        let loss = |learner: &Learner| {
+            let output = learner.forward(&batch).unwrap().unwrap();
+            output.loss.into_scalar::<f32>()
+        };
+        let teacher = |seed| {
+            let sam = initialise(Sam::new(&model, &device), seed);
+            Teacher::new(sam, &model, WEIGHT, &device)
+        };
+        let alone = loss(&learner);
+        let own = learner.sam.valid();
+        let same = Teacher::new(own, &model, WEIGHT, &device);
+        let with_itself = loss(&learner.clone().with_teacher(Some(same)));
+        assert!((alone - with_itself).abs() < 1e-5, "{alone}, {with_itself}");
+
+        let other = teacher(77);
+        let answers = other.answers(&batch);
+        let (mut expected, mut clicked) = (alone, 0);
+        for (group, taught) in batch.groups.iter().zip(answers) {
+            assert_eq!(taught.is_some(), group.is_single_click());
+            let Some(taught) = taught else { continue };
+            let embedding = learner.without_gradients().encode(&batch);
+            let prompts = learner.prompts(group, &device);
+            let answer = learner.sam.valid().decode_in(
+                &embedding,
+                &prompts,
+                &group.image_of_object,
+                MaskOutput::Single,
+                Arithmetic::F32,
+            );
+            let m = model.low_res_side();
+            let logits = answer.low_res_logits.reshape([group.len(), m, m]);
+            let mean = distillation_loss(logits, taught)
+                .mean()
+                .into_scalar::<f32>();
+            expected += WEIGHT * mean * group.len() as f32 / batch.objects() as f32;
+            clicked += group.len();
+        }
+        assert!(clicked > 0 && clicked < batch.objects());
+        let taught = loss(&learner.clone().with_teacher(Some(other)));
+        assert!(taught > alone + 0.01, "{alone}, {taught}");
+        assert!(
+            (taught / expected - 1.0).abs() < 1e-5,
+            "{taught}, {expected}"
+        );
     }
 
     #[test]
@@ -465,7 +560,7 @@ mod tests {
                 let embedding = learner.encode(&batch);
                 let mut prompts = learner.prompts(&group, &plain);
                 for earlier in 0..round {
-                    let (_, answers) = learner.judged(&embedding, prompts.clone(), &group);
+                    let (_, answers) = learner.judged(&embedding, prompts.clone(), &group, None);
                     prompts = batch.corrections.correct(
                         earlier,
                         prompts,
@@ -474,7 +569,7 @@ mod tests {
                         learner.config.image_size,
                     );
                 }
-                let (mut alone, _) = learner.judged(&embedding, prompts, &group);
+                let (mut alone, _) = learner.judged(&embedding, prompts, &group, None);
                 let share = group.len() as f32 / batch.objects() as f32 / 4.0;
                 alone.loss = alone.loss * share;
                 losses += alone.loss.clone().into_scalar::<f32>();

@@ -5,6 +5,7 @@ mod config;
 mod corrections;
 mod curves;
 mod data;
+mod distillation;
 mod ema;
 mod error;
 mod gradients;
@@ -34,6 +35,7 @@ pub use config::{
 };
 pub use corrections::Corrections;
 pub use data::{Batch, BatchMaker, Loader, ObjectGroup};
+pub use distillation::{DistillationConfig, distillation_loss};
 pub use ema::{Ema, EmaConfig};
 pub use error::{Error, Result};
 pub use gradients::GradientSet;

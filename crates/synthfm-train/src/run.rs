@@ -13,6 +13,7 @@ use crate::checkpoint::{self, BEST, Best, EMA, Keep, MODEL, State, write_atomic}
 use crate::config::{Mode, TrainConfig};
 use crate::curves;
 use crate::data::BatchMaker;
+use crate::distillation::Teacher;
 use crate::ema::Ema;
 use crate::init::initialise;
 use crate::learner::Learner;
@@ -215,6 +216,16 @@ impl<'a> Run<'a> {
             }
         };
         state.frozen_sha256 = trainee.learner.frozen_sha256();
+        let teacher = Teacher::open(config, model, &options.device)?;
+        let sha256 = teacher.as_ref().map_or_else(String::new, Teacher::sha256);
+        if state.step > 0 && sha256 != state.teacher_sha256 {
+            return Err(Error::Parameter(
+                "distillation.teacher: the file holds other weights than when the run was started"
+                    .into(),
+            ));
+        }
+        state.teacher_sha256 = sha256;
+        trainee.learner = trainee.learner.with_teacher(teacher);
         let on = (&options.device, config.encoder_precision);
         let recall = EmbeddingReuse::open(&config.reuse, out, &trainee.learner, on)?;
         trainee.learner = trainee.learner.with_recall(recall);

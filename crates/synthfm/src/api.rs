@@ -108,7 +108,8 @@ pub fn picture(scan: &Scan, path: &Path, shown: &Shown) -> Result<RgbImage> {
 pub struct VolumePrompts {
     /// Clicks of two or three numbers in `frame`; `true` on the structure.
     pub points: Vec<(Vec<f64>, bool)>,
-    /// Two opposite corners, 4 or 6 numbers in `frame`.
+    /// Two opposite corners, 4 or 6 numbers in `frame`. A box over several slices is a box on the one in its middle, and the
+    /// structure is looked for on its slices alone.
     pub box_: Option<Vec<f64>>,
     /// A rough mask on the grid of the volume; everything but 0 is inside.
     pub mask: Option<LabelVolume>,
@@ -148,15 +149,16 @@ pub fn segment_volume(
         corners: prompts.box_.as_deref().map(corners).transpose()?,
         frame,
         slice: shown.slice,
+        within: None,
     };
-    let (mut prompted, _) = wanted.prompts(&scan.content, &looked)?;
+    let mut asked = wanted.prompts(&scan.content, &looked)?;
     if let Some(labels) = &prompts.mask {
-        add_labels(labels, &looked, &mut prompted)?;
+        add_labels(labels, &looked, &mut asked.prompted)?;
     }
-    if prompted.is_empty() {
+    if asked.prompted.is_empty() {
         return Err(usage("no prompt: give points, a box or a mask"));
     }
-    let carried = looked.carry(predictor, &prompted, stop, || ())?;
+    let carried = looked.carry(predictor, &asked, stop, || ())?;
     let slices = carried.slices.iter().map(|(&slice, answer)| {
         let area = answer.mask.area();
         (slice, answer.from, answer.iou, area)

@@ -19,6 +19,7 @@ use crate::evaluate::EvaluateArgs;
 use crate::frame::{Corners, Frame, Position};
 use crate::generate::Shard;
 use crate::limits::OpenArgs;
+use crate::predict_volume::SliceRange;
 use crate::serve::ServeArgs;
 
 const RESEARCH_USE: &str = "For research use only. synthfm is not a medical device: do not use it for diagnosis \
@@ -306,7 +307,8 @@ pub(crate) struct PredictArgs {
     /// A click beside the structure (repeatable)
     #[arg(long, value_name = "X,Y[,Z]", allow_hyphen_values = true)]
     pub(crate) negative: Vec<Position>,
-    /// A box around the structure, by two opposite corners
+    /// A box around the structure, by two opposite corners; with --volume also in space, whose slices the structure is looked
+    /// for on
     #[arg(long = "box", value_name = "X0,Y0,X1,Y1", allow_hyphen_values = true)]
     pub(crate) box_: Option<Corners>,
     /// Coordinates of points and boxes
@@ -319,9 +321,13 @@ pub(crate) struct PredictArgs {
     /// `slice`, `axis`, `window` and `frame` of its own
     #[arg(long, value_name = "FILE.json", conflicts_with_all = ["point", "negative", "box_", "mask_prompt", "overlay", "embedding"])]
     pub(crate) prompts: Option<PathBuf>,
-    /// The whole structure in a volume: from the slices with clicks, a box or a mask to all others
-    #[arg(long, conflicts_with_all = ["prompts", "embedding", "multimask"])]
+    /// The whole structure in a volume: from the slices with clicks, a box or a mask to all others; with --prompts that of
+    /// every entry
+    #[arg(long, conflicts_with_all = ["embedding", "multimask"])]
     pub(crate) volume: bool,
+    /// With --volume: look for the structure on these slices alone, both counted in
+    #[arg(long, value_name = "FIRST-LAST", requires = "volume")]
+    pub(crate) within: Option<SliceRange>,
     /// With --prompts: also one map of labels per image, `OUT/STEM__labels`, whose values count the image's entries from 1
     #[arg(long, requires = "prompts")]
     pub(crate) labels: bool,
@@ -383,6 +389,18 @@ pub(crate) enum ModelsAction {
         /// A model file, folder or name: .pth or .safetensors with SAM's key names
         input: String,
         /// The safetensors file
+        output: PathBuf,
+        /// Half precision: half the size, about 3 significant digits
+        #[arg(long)]
+        half: bool,
+    },
+    /// Write the mean of the weights of several models, which is often better than each of them
+    Average {
+        /// Models of the same sizes, each with its share of the mean: a.safetensors=3 b.safetensors=1; without one, 1
+        #[arg(required = true, num_args = 2.., value_name = "MODEL[=SHARE]")]
+        models: Vec<String>,
+        /// The safetensors file
+        #[arg(short, long)]
         output: PathBuf,
         /// Half precision: half the size, about 3 significant digits
         #[arg(long)]

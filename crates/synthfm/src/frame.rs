@@ -1,5 +1,6 @@
 //! The coordinates that clicks and boxes are given in, and the pixels of the picture that they mean.
 
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use anyhow::Result;
@@ -208,6 +209,33 @@ pub(crate) fn slice_of(
         }
     }
     Ok(found.map(|(slice, _)| slice))
+}
+
+/// A box in space whose corners lie on several slices: those slices, and its corners as [`Frame::Display`] has them on each
+/// of them. `None` for a box on one slice.
+pub(crate) fn box_in_space(
+    content: &ImageFile,
+    plane: Plane,
+    frame: Frame,
+    corners: Corners,
+) -> Result<Option<(RangeInclusive<usize>, Corners)>> {
+    let (ImageFile::Volume(volume), [Position::InSpace(a), Position::InSpace(b)]) =
+        (content, corners.0)
+    else {
+        return Ok(None);
+    };
+    let slice = |corner| slice_of(content, plane, frame, &[corner]);
+    let (Some(first), Some(second)) = (slice(corners.0[0])?, slice(corners.0[1])?) else {
+        return Ok(None);
+    };
+    if first == second {
+        return Ok(None);
+    }
+    let pixel = |numbers| in_volume(volume.geometry(), plane, frame, numbers);
+    let ((p, _), (q, _)) = (pixel(a)?, pixel(b)?);
+    let flat = [p.x.min(q.x), p.y.min(q.y), p.x.max(q.x), p.y.max(q.y)];
+    let slices = first.min(second)..=first.max(second);
+    Ok(Some((slices, Corners::in_plane(flat))))
 }
 
 fn in_space_expected(position: Position, frame: Frame) -> anyhow::Error {

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::json;
 use synthfm_sam::{
     ModelFile, ModelReport, OnnxFiles, OnnxInput, OnnxMasks, OnnxOptions, Precision, Preparation,
-    ensure_published, not_finite, save, save_pth,
+    Sam, WeightMean, ensure_published, not_finite, save, save_pth,
 };
 
 use crate::cli::{
@@ -30,6 +30,11 @@ pub(crate) fn run(args: &ModelsArgs, session: &Session) -> Result<()> {
             output,
             half,
         } => convert(input, output, *half, session),
+        ModelsAction::Average {
+            models,
+            output,
+            half,
+        } => average(models, output, *half, session),
         ModelsAction::Export(args) => export(args, session),
     }
 }
@@ -153,11 +158,13 @@ pub(crate) fn describe(report: &ModelReport) -> String {
     text
 }
 
-/// Refuses outputs that would replace the model.
-fn check_paths(model: &str, outputs: &[&Path]) -> Result<()> {
+/// Refuses outputs that would replace a model.
+fn check_paths(models: &[&str], outputs: &[&Path]) -> Result<()> {
     let mut paths = Paths::default();
-    if let Some(path) = Model::path(Some(model)) {
-        paths.read("the model", &path);
+    for model in models {
+        if let Some(path) = Model::path(Some(model)) {
+            paths.read("the model", &path);
+        }
     }
     for output in outputs {
         paths.write("the output", output)?;
@@ -167,22 +174,52 @@ fn check_paths(model: &str, outputs: &[&Path]) -> Result<()> {
 }
 
 fn convert(input: &str, output: &Path, half: bool, session: &Session) -> Result<()> {
+    check_ending(output)?;
+    check_paths(&[input], &[output])?;
+    create_parent(output)?;
+    let sam = Model::open(Some(input))?.load(session)?;
+    write(&sam, half, output, session)
+}
+
+/// The mean of the weights of models, each named with its share.
+fn average(models: &[String], output: &Path, half: bool, session: &Session) -> Result<()> {
+    check_ending(output)?;
+    let models: Vec<(&str, f64)> = models.iter().map(|model| share_of(model)).collect();
+    let names: Vec<&str> = models.iter().map(|(name, _)| *name).collect();
+    check_paths(&names, &[output])?;
+    create_parent(output)?;
+    let mut mean = WeightMean::default();
+    for (name, share) in models {
+        let sam = Model::open(Some(name))?.load(session)?;
+        mean.add(sam, share).with_context(|| name.to_owned())?;
+    }
+    write(&mean.finish()?, half, output, session)
+}
+
+/// A model's name and what stands behind its last `=`, if that is a number; otherwise 1.
+fn share_of(model: &str) -> (&str, f64) {
+    let split = model.rsplit_once('=');
+    let number = split.and_then(|(name, share)| Some((name, share.parse().ok()?)));
+    number.unwrap_or((model, 1.0))
+}
+
+fn check_ending(output: &Path) -> Result<()> {
     if output
         .extension()
-        .is_none_or(|ending| ending != "safetensors")
+        .is_some_and(|ending| ending == "safetensors")
     {
-        return Err(usage(format!(
-            "{}: the output is a .safetensors file",
-            output.display()
-        )));
+        return Ok(());
     }
-    check_paths(input, &[output])?;
-    create_parent(output)?;
-    let model = Model::open(Some(input))?;
-    let sam = model.load(session)?;
+    Err(usage(format!(
+        "{}: the output is a .safetensors file",
+        output.display()
+    )))
+}
+
+fn write(sam: &Sam, half: bool, output: &Path, session: &Session) -> Result<()> {
     let busy = spinner(session, "writing");
     let precision = if half { Precision::F16 } else { Precision::F32 };
-    save(&sam, precision, output)?;
+    save(sam, precision, output)?;
     busy.finish_and_clear();
     print_written(output, session)
 }
@@ -203,9 +240,9 @@ fn export(args: &ExportArgs, session: &Session) -> Result<()> {
     }
     if *format == ExportFormat::Onnx {
         let OnnxFiles { encoder, decoder } = OnnxFiles::named(output);
-        check_paths(model, &[&encoder, &decoder])?;
+        check_paths(&[model], &[&encoder, &decoder])?;
     } else {
-        check_paths(model, &[output])?;
+        check_paths(&[model], &[output])?;
     }
     create_parent(output)?;
     let found = Model::open(Some(model))?;

@@ -1,8 +1,9 @@
 //! `synthfm predict --volume`: the whole structure that prompts on one or several slices mean.
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::path::Path;
+use std::str::FromStr;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
@@ -18,7 +19,7 @@ use synthfm_sam::{Carried, CarryPolicy, CarrySlices, Predictor, Prompts, SliceAn
 
 use crate::cache::CacheArgs;
 use crate::cli::PredictArgs;
-use crate::frame::{Corners, Frame, Position, region, slice_of, spot};
+use crate::frame::{Corners, Frame, Position, box_in_space, region, slice_of, spot};
 use crate::input::{Place, View, no_window};
 use crate::interrupt;
 use crate::model::Model;
@@ -27,7 +28,7 @@ use crate::predict::{Marks, check_output, check_paths, outputs, since_ms, volume
 use crate::progress::bar;
 
 /// Value of the structure in the labels.
-const LABEL: u16 = 1;
+pub(crate) const VOXEL: u16 = 1;
 /// Slices on a preview.
 const PREVIEW_SLICES: usize = 24;
 const PREVIEW_COLUMNS: usize = 6;
@@ -64,7 +65,8 @@ impl Looked<'_> {
         })
     }
 
-    fn count(&self) -> usize {
+    /// Slices of the volume.
+    pub(crate) fn count(&self) -> usize {
         self.volume.geometry().slice_count(self.plane)
     }
 
@@ -81,12 +83,23 @@ impl Looked<'_> {
     pub(crate) fn carry(
         &self,
         predictor: &mut Predictor,
-        prompted: &BTreeMap<usize, Prompts>,
+        asked: &Asked,
         stop: &AtomicBool,
         mut tell: impl FnMut(),
     ) -> Result<Carried> {
+        let Asked {
+            prompted, slices, ..
+        } = asked;
+        if let Some(outside) = prompted.keys().find(|slice| !slices.contains(slice)) {
+            return Err(usage(format!(
+                "{} slice {outside} has a prompt, and the structure is looked for on slices {} to {} alone",
+                self.plane,
+                slices.start,
+                slices.end - 1
+            )));
+        }
         let slices = CarrySlices {
-            range: 0..self.count(),
+            range: slices.clone(),
             policy: CarryPolicy::default(),
             picture: |index| Ok(self.slice(index)?),
             tell: |_, _: &SliceAnswer| {
@@ -105,17 +118,31 @@ impl Looked<'_> {
     pub(crate) fn labels(&self, carried: &Carried) -> Result<LabelVolume> {
         let mut labels = LabelVolume::zeros(self.volume.geometry().clone());
         for (&index, answer) in &carried.slices {
-            labels.insert_slice(self.plane, index, &answer.mask, LABEL)?;
+            labels.insert_slice(self.plane, index, &answer.mask, VOXEL)?;
         }
         Ok(labels)
     }
 
+    pub(crate) fn plane(&self) -> Plane {
+        self.plane
+    }
+
+    /// The intensities from black to white.
+    pub(crate) fn window(&self) -> Option<[f32; 2]> {
+        let window = self.shown.window.as_ref();
+        window.map(|window| [window.low, window.high])
+    }
+
+    /// Where the window came from.
+    pub(crate) fn window_source(&self) -> Option<String> {
+        self.shown.source.clone()
+    }
+
     /// What a record says about how the volume was looked at.
     fn record(&self, record: &mut Value) {
-        let window = self.shown.window.as_ref();
         record["axis"] = json!(self.plane.to_string());
-        record["window"] = json!(window.map(|window| [window.low, window.high]));
-        record["window_source"] = json!(self.shown.source);
+        record["window"] = json!(self.window());
+        record["window_source"] = json!(self.window_source());
     }
 
     fn place(&self, index: usize) -> Place {
@@ -143,10 +170,11 @@ pub(crate) fn run(args: &PredictArgs, session: &Session) -> Result<()> {
         corners: args.box_,
         frame: args.frame,
         slice: args.view.slice,
+        within: args.within,
     };
-    let (mut prompted, marks) = wanted.prompts(&scan.content, &looked)?;
+    let mut asked = wanted.prompts(&scan.content, &looked)?;
     if let Some(path) = &args.mask_prompt {
-        add_masks(path, &looked, &mut prompted)?;
+        add_masks(path, &looked, &mut asked.prompted)?;
     }
     check_outputs(args, &scan.info)?;
     let model = Model::open(args.model.as_deref())?;
@@ -155,7 +183,7 @@ pub(crate) fn run(args: &PredictArgs, session: &Session) -> Result<()> {
     let mut predictor = args.cache.attach(predictor, session)?;
 
     let started = Instant::now();
-    let carried = carry(&mut predictor, &prompted, &looked, session)?;
+    let carried = carry(&mut predictor, &asked, &looked, session)?;
     let predict_ms = since_ms(started);
     let voxels = write(args, &looked, &carried, &scan.info, session)?;
     let mut warnings = scan.info.warnings.clone();
@@ -163,18 +191,12 @@ pub(crate) fn run(args: &PredictArgs, session: &Session) -> Result<()> {
         warnings.push("the answer is empty: no voxel belongs to the structure".to_owned());
         session.note("note: the answer is empty: no voxel belongs to the structure");
     }
-    let mut record = volume_record(args, &scan.info, &marks);
+    let mut record = volume_record(args, &scan.info, &asked.marks);
     looked.record(&mut record);
     record["warnings"] = json!(warnings);
     record["voxels"] = json!(voxels);
     record["slices"] = slices(&carried);
-    record["ends"] = carried
-        .ends
-        .iter()
-        .map(
-            |end| json!({ "from": end.from, "slice": end.slice, "reason": end.reason.to_string() }),
-        )
-        .collect();
+    record["ends"] = ends(&carried);
     record["model"] = json!(model.record()?);
     record["precision"] = json!(predictor.arithmetic().to_string());
     record["cache"] = json!(CacheArgs::stats(&predictor));
@@ -217,13 +239,13 @@ fn check_outputs(args: &PredictArgs, info: &ScanInfo) -> Result<()> {
 /// Asks the model about slice after slice, with progress; Ctrl-C ends it.
 fn carry(
     predictor: &mut Predictor,
-    prompted: &BTreeMap<usize, Prompts>,
+    asked: &Asked,
     looked: &Looked,
     session: &Session,
 ) -> Result<Carried> {
     let stop = interrupt::flag()?;
-    let progress = bar(session, looked.count() as u64, "slices");
-    let carried = looked.carry(predictor, prompted, &stop, || progress.inc(1))?;
+    let progress = bar(session, asked.slices.len() as u64, "slices");
+    let carried = looked.carry(predictor, asked, &stop, || progress.inc(1))?;
     progress.finish_and_clear();
     if carried.stopped {
         let count = carried.slices.len();
@@ -244,7 +266,7 @@ fn write(
     let voxels = labels.data().iter().filter(|&&v| v != 0).count();
     let segmentation = Segmentation {
         labels: LabelFile::Volume(labels),
-        segments: vec![Segment::new(LABEL, &args.name)],
+        segments: vec![Segment::new(VOXEL, &args.name)],
     };
     for (out, format) in outputs(args) {
         let options = WriteOptions {
@@ -270,15 +292,44 @@ pub(crate) struct Wanted {
     pub(crate) frame: Frame,
     /// The slice of clicks and boxes that do not name one.
     pub(crate) slice: Option<usize>,
+    /// The slices that the structure is looked for on; all without it, or those of a box in space.
+    pub(crate) within: Option<SliceRange>,
+}
+
+/// What is asked of a volume, by slices.
+pub(crate) struct Asked {
+    /// The prompts of each slice that has some.
+    pub(crate) prompted: BTreeMap<usize, Prompts>,
+    /// Where they lie.
+    pub(crate) marks: Marks,
+    /// The slices that the structure is looked for on.
+    pub(crate) slices: Range<usize>,
+}
+
+/// Slices from one to another, both counted in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SliceRange {
+    first: usize,
+    last: usize,
+}
+
+impl FromStr for SliceRange {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let ends = text.split_once('-');
+        let ends = ends.and_then(|(a, b)| Some((a.trim().parse().ok()?, b.trim().parse().ok()?)));
+        match ends {
+            Some((first, last)) if first <= last => Ok(Self { first, last }),
+            _ => Err(format!("{text:?}: FIRST-LAST expected, as in 20-45")),
+        }
+    }
 }
 
 impl Wanted {
-    /// The prompts of each slice that has some, and where they lie.
-    pub(crate) fn prompts(
-        &self,
-        content: &ImageFile,
-        looked: &Looked,
-    ) -> Result<(BTreeMap<usize, Prompts>, Marks)> {
+    /// The prompts of each slice that has some, where they lie, and the slices that the structure is looked for on. A box in
+    /// space is a box on the slice in its middle, and the structure is looked for on its slices alone.
+    pub(crate) fn prompts(&self, content: &ImageFile, looked: &Looked) -> Result<Asked> {
         let mut all: BTreeMap<usize, Prompts> = BTreeMap::new();
         let mut marks = Marks::default();
         for &(position, on) in &self.points {
@@ -287,13 +338,36 @@ impl Wanted {
             all.entry(slice).or_default().points.push((spot.pixel, on));
             marks.push_point(&spot);
         }
+        let mut slices = 0..looked.count();
+        if let Some(SliceRange { first, last }) = self.within {
+            if last >= looked.count() {
+                return Err(usage(format!(
+                    "--within {first}-{last}: the volume has {} {} slices (counted from 0)",
+                    looked.count(),
+                    looked.plane
+                )));
+            }
+            slices = first..last + 1;
+        }
         if let Some(corners @ Corners(both)) = self.corners {
-            let slice = self.slice_at(content, looked, &both)?;
-            let (found, spots) = region(&looked.place(slice), self.frame, corners)?;
+            let in_space = box_in_space(content, looked.plane, self.frame, corners)?;
+            let (slice, frame, corners) = match in_space {
+                Some((reach, corners)) => {
+                    let (first, last) = reach.into_inner();
+                    slices = slices.start.max(first)..slices.end.min(last + 1);
+                    (usize::midpoint(first, last), Frame::Display, corners)
+                }
+                None => (self.slice_at(content, looked, &both)?, self.frame, corners),
+            };
+            let (found, spots) = region(&looked.place(slice), frame, corners)?;
             all.entry(slice).or_default().box_ = Some(found);
             marks.set_box(&spots);
         }
-        Ok((all, marks))
+        Ok(Asked {
+            prompted: all,
+            marks,
+            slices,
+        })
     }
 
     /// The slice that positions lie on.
@@ -320,7 +394,11 @@ impl Wanted {
 }
 
 /// Takes every slice of a mask that holds something as a prompt of that slice.
-fn add_masks(path: &Path, looked: &Looked, all: &mut BTreeMap<usize, Prompts>) -> Result<()> {
+pub(crate) fn add_masks(
+    path: &Path,
+    looked: &Looked,
+    all: &mut BTreeMap<usize, Prompts>,
+) -> Result<()> {
     let options = synthfm_image::ReadOptions::default();
     let LabelFile::Volume(labels) = synthfm_image::read_labels(path, &options)? else {
         bail!("{}: a volume, as the input, expected", path.display());
@@ -355,8 +433,16 @@ pub(crate) fn add_labels(
     Ok(())
 }
 
+/// Why each run through the slices ended.
+pub(crate) fn ends(carried: &Carried) -> Value {
+    let ends = carried.ends.iter().map(
+        |end| json!({ "from": end.from, "slice": end.slice, "reason": end.reason.to_string() }),
+    );
+    ends.collect()
+}
+
 /// What is known of each slice, by its number.
-fn slices(carried: &Carried) -> Value {
+pub(crate) fn slices(carried: &Carried) -> Value {
     let slices = carried.slices.iter().map(|(index, answer)| {
         json!({ "slice": index, "from": answer.from, "iou": answer.iou, "area_px": answer.mask.area() })
     });
@@ -364,7 +450,7 @@ fn slices(carried: &Carried) -> Value {
 }
 
 /// A sheet of slices with their masks; those with prompts have a blue frame.
-fn preview(looked: &Looked, carried: &Carried) -> Result<RgbImage> {
+pub(crate) fn preview(looked: &Looked, carried: &Carried) -> Result<RgbImage> {
     let (Some(first), Some(last)) = (
         carried.slices.keys().next().copied(),
         carried.slices.keys().next_back().copied(),

@@ -30,6 +30,19 @@ impl Curve {
         first.map_or(self.iou.len(), |at| at + 1)
     }
 
+    /// Area under the curve of Dice over the answers, by the trapezoidal rule, divided by its length: 0 to 1, and the Dice itself
+    /// where there is one answer.
+    pub fn dice_area(&self) -> f64 {
+        match self.dice.as_slice() {
+            [] => 0.0,
+            [only] => *only,
+            dice => {
+                let steps = dice.windows(2).map(|pair| f64::midpoint(pair[0], pair[1]));
+                steps.sum::<f64>() / (dice.len() - 1) as f64
+            }
+        }
+    }
+
     /// Whether the intersection over union reaches `target`.
     pub fn reaches(&self, target: f64) -> bool {
         self.iou.iter().any(|&iou| iou >= target)
@@ -130,5 +143,22 @@ mod tests {
         };
         assert_eq!((curve.clicks_to(0.85), curve.clicks_to(0.9)), (2, 3));
         assert!(curve.reaches(0.85) && !curve.reaches(0.9));
+    }
+
+    #[test]
+    fn the_area_is_that_of_the_trapezoids() {
+        let area = |dice: &[f64]| {
+            let curve = Curve {
+                dice: dice.to_vec(),
+                iou: Vec::new(),
+                missed: Vec::new(),
+            };
+            curve.dice_area()
+        };
+        // (0.2 + 0.6) / 2 and (0.6 + 1) / 2, over two steps.
+        assert!((area(&[0.2, 0.6, 1.0]) - 0.6).abs() < 1e-12);
+        assert!((area(&[0.0, 1.0, 1.0, 1.0]) - 5.0 / 6.0).abs() < 1e-12);
+        assert!((area(&[0.7]) - 0.7).abs() < 1e-12);
+        assert!(area(&[]).abs() < 1e-12);
     }
 }

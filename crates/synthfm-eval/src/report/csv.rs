@@ -7,10 +7,10 @@ use crate::Result;
 use crate::bounded::read_text;
 use crate::clicks::{Click, Negatives};
 use crate::error::problem;
-use crate::evaluate::{AnswerNote, PromptPlan, PromptSet, Row, Scores, VolumeNote};
+use crate::evaluate::{AnswerNote, Curve, PromptPlan, PromptSet, Row, Scores, VolumeNote};
 
 /// New columns go to the end, so that programs that count columns keep working.
-const HEADER: [&str; 46] = [
+const HEADER: [&str; 47] = [
     "model",
     "dataset",
     "case",
@@ -57,6 +57,7 @@ const HEADER: [&str; 46] = [
     "predicted_slices",
     "prompted_slices",
     "corrected",
+    "dice_auc",
 ];
 /// More than the results of a million rows.
 const MAX_BYTES: u64 = 2 << 30;
@@ -155,6 +156,7 @@ fn fields(row: &Row) -> [String; HEADER.len()] {
             slices.join(" ")
         }),
         of_volume(&|note| corrections_text(&note.corrections)),
+        score(curve.map(Curve::dice_area)),
     ]
 }
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::statistics::{Clusters, Stats, of_means, pooled};
-use crate::evaluate::{Row, Scores};
+use crate::evaluate::{Curve, Row, Scores};
 
 /// What a line of the table is about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -77,6 +77,9 @@ pub struct Line {
     /// Mean Dice after one click, after two, ...; only of an iterative setting.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub dice_by_click: Vec<f64>,
+    /// Area under the curve of Dice over the answers, 0 to 1; only of an iterative setting.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dice_auc: Option<Stats>,
     /// Mean number of clicks to an intersection over union of 85 %; only of an iterative setting.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub noc85: Option<Stats>,
@@ -184,12 +187,13 @@ fn line(
         statistics(&clusters, seed, &path)
     };
     let of = |score: fn(&Scores) -> f64| of_rows(&|row| row.outcome.as_ref().ok().map(score));
-    let clicks_to = |target| {
+    let of_curves = |value: &dyn Fn(&Curve) -> f64| {
         of_rows(&|row| {
             let curve = row.curve.as_ref().filter(|_| row.outcome.is_ok())?;
-            Some(curve.clicks_to(target) as f64)
+            Some(value(curve))
         })
     };
+    let clicks_to = |target| of_curves(&|curve| curve.clicks_to(target) as f64);
     Line {
         model: key.model.clone(),
         prompt: key.prompt.clone(),
@@ -207,6 +211,7 @@ fn line(
         assd: unit.and_then(|_| of(|scores| scores.assd)),
         nsd: unit.and_then(|_| of(|scores| scores.nsd)),
         dice_by_click: dice_by_click(datasets),
+        dice_auc: of_curves(&Curve::dice_area),
         noc85: clicks_to(0.85),
         noc90: clicks_to(0.9),
     }

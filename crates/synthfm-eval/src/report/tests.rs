@@ -195,7 +195,11 @@ fn a_report_is_written_whole() {
         .iter()
         .find(|line| line["prompt"] == "iterative-3")
         .unwrap();
-    assert_eq!(iterative["dice_by_click"].as_array().unwrap().len(), 3);
+    let curve = iterative["dice_by_click"].as_array().unwrap();
+    let dice: Vec<f64> = curve.iter().map(|v| v.as_f64().unwrap()).collect();
+    let area = iterative["dice_auc"]["mean"].as_f64().unwrap();
+    assert_eq!(dice.len(), 3);
+    assert!((area - (dice[0] + 2.0 * dice[1] + dice[2]) / 4.0).abs() < 1e-9);
 }
 
 #[test]
@@ -213,12 +217,12 @@ fn fields_with_separators_are_quoted() {
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(
         lines[1],
-        "m,A,1,1,CT,liver,0,1,,2,1,\"1,0\",,,,20,1,0.500000,0.250000,5.000000,0.500000,mm,1.000,2.000,ok,,2.500000,,,,,,,,,1.000000,0,,10,12,,,,,,"
+        "m,A,1,1,CT,liver,0,1,,2,1,\"1,0\",,,,20,1,0.500000,0.250000,5.000000,0.500000,mm,1.000,2.000,ok,,2.500000,,,,,,,,,1.000000,0,,10,12,,,,,,,"
     );
     assert_eq!(
         lines[2],
         "m,\"A,B\",1,1,CT,liver,0,1,,2,1,\"3,2\",ring,+3:4.5 -0:7,,20,,,,,,mm,1.000,2.000,failed,\
-         \"it \"\"failed\"\", twice\",,,,,,,,,,,,,10,12,,,,,,"
+         \"it \"\"failed\"\", twice\",,,,,,,,,,,,,10,12,,,,,,,"
     );
 }
 

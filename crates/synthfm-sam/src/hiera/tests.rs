@@ -220,7 +220,7 @@ fn objects_in_one_call_are_those_of_calls_of_their_own() {
 #[test]
 fn bf16_moves_the_embedding_little() {
     let device = Device::flex();
-    if !crate::kernels::Isa::best().multiplies_bf16() {
+    if !crate::ops::multiplies_bf16() {
         return;
     }
     let (io, sam) = (recorded(), sam2_tiny(&device));

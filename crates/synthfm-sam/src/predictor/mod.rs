@@ -27,8 +27,7 @@ use synthfm_image::{
 use crate::embedding::EmbeddingCache;
 use crate::error::{Error, Result};
 use crate::mask_decoder::{DecoderImage, MaskOutput};
-use crate::ops::Arithmetic;
-use crate::precision::PrecisionChoice;
+use crate::ops::{Arithmetic, PrecisionChoice};
 use crate::preprocess::InputTransform;
 use crate::sam::Sam;
 use crate::threshold::best_threshold;
@@ -189,7 +188,7 @@ impl Predictor {
     /// A predictor that encodes images in another precision.
     ///
     /// # Errors
-    /// [`Error::NoBf16`] or [`Error::NoF16`] where the device does not compute in it.
+    /// [`crate::ops::Error::NoBf16`] or [`crate::ops::Error::NoF16`] where the device does not compute in it.
     pub fn with_precision(self, precision: PrecisionChoice) -> Result<Self> {
         let arithmetic = precision.on(&self.device)?;
         Ok(Self { arithmetic, ..self })

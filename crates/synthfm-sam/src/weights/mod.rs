@@ -4,6 +4,7 @@
 //! from names and shapes, its keys are compared with the model's, and each tensor is then read straight
 //! into its parameter. Files are untrusted: lengths are checked before anything is allocated.
 
+mod average;
 #[cfg(test)]
 mod hostile_tests;
 mod infer;
@@ -21,6 +22,7 @@ mod tests;
 mod torch_file;
 mod unused;
 
+pub use average::WeightMean;
 pub(crate) use model_file::transpose;
 pub use model_file::{ModelFile, ModelHints, ModelReport, WeightsFormat};
 pub use names::{KeyPath, ParameterKey, expected_keys, is_buffer, parameter_keys};

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use synthfm_sam::PrecisionChoice;
 use synthfm_synth::GeneratorConfig;
 
+use crate::distillation::DistillationConfig;
 use crate::ema::EmaConfig;
 use crate::loss::LossConfig;
 use crate::optimizer::AdamWConfig;
@@ -82,6 +83,8 @@ pub struct TrainConfig {
     pub prompts: PromptConfig,
     /// Terms of the loss.
     pub loss: LossConfig,
+    /// An earlier model whose answers to single clicks are targets beside the truth.
+    pub distillation: DistillationConfig,
     /// The image encoder's rates in mode `finetune`.
     pub finetune: FinetuneConfig,
     /// The optimizer.
@@ -130,6 +133,7 @@ impl Default for TrainConfig {
             views: ViewConfig::default(),
             prompts: PromptConfig::default(),
             loss: LossConfig::default(),
+            distillation: DistillationConfig::default(),
             finetune: FinetuneConfig::default(),
             optimizer: AdamWConfig::default(),
             schedule: ScheduleConfig::default(),
@@ -239,6 +243,7 @@ impl TrainConfig {
         let model = self.model.resolve();
         model.validate()?;
         self.reuse.validate(self, &model)?;
+        self.distillation.validate(self)?;
         Ok(())
     }
 }

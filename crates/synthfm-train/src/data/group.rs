@@ -68,6 +68,16 @@ impl ObjectGroup {
         self.len() == 0
     }
 
+    /// Whether each object has one click and nothing else.
+    pub fn is_single_click(&self) -> bool {
+        let Form {
+            points,
+            with_box,
+            with_mask,
+        } = self.form;
+        points == 1 && !with_box && !with_mask
+    }
+
     /// Adds an object with prompts of a kind, drawn by `rng`; its corrections will be drawn by `corrections`.
     pub(super) fn push(
         &mut self,

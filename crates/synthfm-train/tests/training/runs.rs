@@ -11,7 +11,8 @@ use synthfm_eval::dataset::Dataset;
 use synthfm_eval::evaluate::{Options, RunOptions, Segmenter, evaluate};
 use synthfm_sam::{MaskOutput, ModelFile, Predictor};
 use synthfm_train::{
-    BatchMaker, Error, Mode, ReuseConfig, TrainConfig, Validation, ValidationConfig,
+    BatchMaker, CountedAnswers, DistillationConfig, Error, Mode, ModelSpec, ReuseConfig,
+    TrainConfig, Validation, ValidationConfig,
 };
 
 use crate::{run, tiny};
@@ -90,6 +91,86 @@ fn embeddings_are_used_again_with_fresh_prompts() {
     run(&config, &resumed, true, 2).unwrap();
     let model = |run: &Path| fs::read(run.join("model.safetensors")).unwrap();
     assert!(model(&whole) == model(&resumed), "the models differ");
+}
+
+/// A run that learns from the answers of an earlier model, stopped and resumed; and with another teacher in its place.
+#[test]
+fn a_run_with_a_teacher_goes_on_as_it_began() {
+    let folder = tempfile::tempdir().unwrap();
+    let short = TrainConfig {
+        images_per_epoch: 4,
+        ..tiny()
+    };
+    let model_of = |seed, name: &str| {
+        let config = TrainConfig {
+            seed,
+            ..short.clone()
+        };
+        let (outcome, _) = run(&config, &folder.path().join(name), false, 1).unwrap();
+        outcome.model
+    };
+    let (teacher, other) = (model_of(5, "teacher"), model_of(6, "other"));
+    let mut config = TrainConfig {
+        images_per_epoch: 8,
+        checkpoint_every: 2,
+        ..tiny()
+    };
+    config.prompts.single_click = 1.0;
+    config.prompts.corrections.loss = CountedAnswers::Every;
+    let alone = config.clone();
+    config.distillation = DistillationConfig {
+        teacher: Some(teacher.clone()),
+        weight: 3.0,
+    };
+    let [whole, resumed, plain] =
+        ["whole", "resumed", "plain"].map(|name| folder.path().join(name));
+    let (outcome, _) = run(&config, &whole, false, 2).unwrap();
+    run(&config, &resumed, false, 1).unwrap();
+    let last = resumed.join(format!("checkpoints/step-{:08}", outcome.step));
+    fs::remove_dir_all(last).unwrap();
+    fs::remove_file(resumed.join("model.safetensors")).unwrap();
+    let weights = fs::read(&teacher).unwrap();
+    fs::copy(&other, &teacher).unwrap();
+    let error = run(&config, &resumed, true, 1).unwrap_err().to_string();
+    assert!(error.starts_with("distillation.teacher: "), "{error}");
+    fs::write(&teacher, weights).unwrap();
+    run(&config, &resumed, true, 2).unwrap();
+    run(&alone, &plain, false, 1).unwrap();
+    let model = |run: &Path| fs::read(run.join("model.safetensors")).unwrap();
+    assert!(model(&whole) == model(&resumed), "the models differ");
+    assert!(model(&whole) != model(&plain), "the teacher taught nothing");
+}
+
+#[test]
+fn a_teacher_that_cannot_teach_is_an_error_that_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let small = TrainConfig {
+        images_per_epoch: 2,
+        ..tiny()
+    };
+    let (outcome, _) = run(&small, &folder.path().join("teacher"), false, 1).unwrap();
+    let mut config = small.clone();
+    config.distillation.teacher = Some(outcome.model);
+    config.prompts.corrections.probability = 0.5;
+    let problem = |config: &TrainConfig| {
+        let out = folder.path().join("run");
+        run(config, &out, false, 1).unwrap_err().to_string()
+    };
+    assert!(problem(&config).contains("prompts.corrections.loss"));
+    config.prompts.corrections.loss = CountedAnswers::Every;
+    config.distillation.weight = 0.0;
+    assert!(problem(&config).contains("distillation.weight"));
+    config.distillation.weight = 1.0;
+    config.reuse.epochs = 2;
+    config.epochs = 2;
+    assert!(problem(&config).contains("reuse"));
+    (config.reuse.epochs, config.epochs) = (1, 1);
+    config.model = ModelSpec::Small {
+        image_size: 64,
+        mask_refiner: 0,
+    };
+    let text = problem(&config);
+    assert!(text.contains("the model 64 and 32"), "{text}");
 }
 
 #[test]

@@ -37,6 +37,28 @@ impl Labels {
         }
     }
 
+    /// An empty map on the grid of a volume.
+    pub(super) fn of_volume(grid: &LabelVolume, info: &ScanInfo) -> Self {
+        Self {
+            map: LabelFile::Volume(LabelVolume::zeros(grid.geometry().clone())),
+            segments: Vec::new(),
+            info: info.clone(),
+            shared: 0,
+        }
+    }
+
+    /// Adds a whole structure, the voxels that are not 0, under a value and a name.
+    pub(super) fn add_volume(&mut self, structure: &LabelVolume, label: u16, id: &str) {
+        if let LabelFile::Volume(map) = &mut self.map {
+            let voxels = map.data_mut().iter_mut().zip(structure.data());
+            for (value, _) in voxels.filter(|(_, inside)| **inside != 0) {
+                self.shared += usize::from(*value != 0);
+                *value = label.max(*value);
+            }
+        }
+        self.segments.push(Segment::new(label, id));
+    }
+
     /// Adds the answer about `input` under a value and a name.
     pub(super) fn add(&mut self, input: &Input, mask: &Mask, label: u16, id: &str) -> Result<()> {
         let mut put = |value: &mut u16| {

@@ -2,10 +2,11 @@
 //! once.
 //!
 //! An entry that cannot be answered is reported and the others still come. Masks are `OUT/<stem>__<id>.png` (for
-//! volumes `.nii.gz`), and `OUT/predictions.json` lists every entry in the order of the file.
+//! volumes `.nii.gz`; with `--volume` whole structures), and `OUT/predictions.json` lists every entry in the order of the file.
 
 mod entry;
 mod labels;
+mod volumes;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -24,6 +25,7 @@ use synthfm_sam::{Predictor, Prompts};
 
 use self::entry::{Groups, OVERLAY, Task, labels_name, plan, read};
 use self::labels::Labels;
+use self::volumes::Whole;
 use crate::cache::CacheArgs;
 use crate::cli::PredictArgs;
 use crate::frame::{Frame, Position, slice_of};
@@ -74,8 +76,14 @@ impl Outcome {
 #[derive(Debug, Serialize)]
 struct Done {
     mask: String,
+    /// The model's own estimate; of a whole structure the mean over its slices.
     iou: f32,
-    area_px: usize,
+    /// Pixels of the structure on a slice or picture.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    area_px: Option<usize>,
+    /// A whole structure of a volume.
+    #[serde(flatten)]
+    whole: Option<Whole>,
     slice: Option<usize>,
     axis: Option<String>,
     /// What was asked, in the coordinates that it was given in.
@@ -98,8 +106,36 @@ struct Done {
     predict_ms: f64,
 }
 
+impl Done {
+    /// What was asked, without an answer.
+    fn asked(task: &Task, positions: Marks) -> Self {
+        Self {
+            mask: String::new(),
+            iou: 0.0,
+            area_px: None,
+            whole: None,
+            slice: None,
+            axis: None,
+            frame: task.frame,
+            points: task.points.iter().map(|&(position, _)| position).collect(),
+            point_labels: task.points.iter().map(|&(_, on)| u8::from(on)).collect(),
+            box_: task.corners.map(|corners| corners.numbers()),
+            positions,
+            window: None,
+            window_source: None,
+            warnings: Vec::new(),
+            label: None,
+            encode_ms: 0.0,
+            predict_ms: 0.0,
+        }
+    }
+}
+
 /// Answers every entry; fails at the end if any could not be answered.
 pub(crate) fn run(file: &Path, args: &PredictArgs, session: &Session) -> Result<()> {
+    if args.volume {
+        volumes::format(args.format)?;
+    }
     let entries = read(file)?;
     let mut outcomes: BTreeMap<usize, Outcome> = BTreeMap::new();
     let groups = plan(&entries, args, &mut outcomes);
@@ -245,13 +281,11 @@ impl Run<'_> {
                 return None;
             }
         };
-        let mut map: Option<Labels> = None;
-        for sitting in self.sittings(&scan, tasks, outcomes) {
-            if self.stop.load(Relaxed) {
-                return None;
-            }
-            self.sitting(image, &scan, &sitting, predictor, (&mut map, outcomes));
-        }
+        let map = if self.args.volume {
+            self.volumes(image, &scan, tasks, predictor, outcomes)
+        } else {
+            self.slices(image, &scan, tasks, predictor, outcomes)
+        };
         let map = map?;
         match self.write_labels(image, map) {
             Ok(name) => Some(name),
@@ -260,6 +294,25 @@ impl Run<'_> {
                 None
             }
         }
+    }
+
+    /// Answers entries about pictures and single slices; returns the map of labels where one is asked for.
+    fn slices(
+        &self,
+        image: &Path,
+        scan: &Scan,
+        tasks: &[Task],
+        predictor: &mut Predictor,
+        outcomes: &mut BTreeMap<usize, Outcome>,
+    ) -> Option<Labels> {
+        let mut map: Option<Labels> = None;
+        for sitting in self.sittings(scan, tasks, outcomes) {
+            if self.stop.load(Relaxed) {
+                return None;
+            }
+            self.sitting(image, scan, &sitting, predictor, (&mut map, outcomes));
+        }
+        map
     }
 
     /// Which tasks share a slice and a window, in the order of the entries.
@@ -444,21 +497,14 @@ impl Run<'_> {
         let warnings = input.info.warnings.iter().cloned().chain(notes);
         Ok(Done {
             mask: name,
-            iou: 0.0,
-            area_px: mask.area(),
+            area_px: Some(mask.area()),
             slice,
             axis,
-            frame: task.frame,
-            points: task.points.iter().map(|&(position, _)| position).collect(),
-            point_labels: task.points.iter().map(|&(_, on)| u8::from(on)).collect(),
-            box_: task.corners.map(|corners| corners.numbers()),
-            positions: Marks::default(),
             window: input.window,
             window_source: input.window_source.clone(),
             warnings: warnings.collect(),
             label,
-            encode_ms: 0.0,
-            predict_ms: 0.0,
+            ..Done::asked(task, Marks::default())
         })
     }
 

@@ -97,6 +97,7 @@ fn check_paths(args: &TrainArgs, config: &TrainConfig) -> Result<()> {
     let models = [
         ("the encoder", &config.encoder),
         ("the initial model", &config.init),
+        ("the teacher", &config.distillation.teacher),
     ];
     for (what, path) in models {
         if let Some(path) = path {
@@ -137,7 +138,11 @@ fn config(args: &TrainArgs) -> Result<TrainConfig> {
             field.clone_from(flag);
         }
     }
-    for path in [&config.encoder, &config.init].into_iter().flatten() {
+    let teacher = &config.distillation.teacher;
+    for path in [&config.encoder, &config.init, teacher]
+        .into_iter()
+        .flatten()
+    {
         check_exists(path)?;
     }
     Ok(config)

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::common::{command, finish, picture, small, synthfm, volume};
 
-const VERBS: [&str; 17] = [
+const VERBS: [&str; 18] = [
     "generate",
     "train",
     "evaluate",
@@ -24,6 +24,7 @@ const VERBS: [&str; 17] = [
     "models list",
     "models verify",
     "models convert",
+    "models average",
     "models export",
     "info",
     "bench",

@@ -57,6 +57,57 @@ fn conversion_keeps_the_model() {
 }
 
 #[test]
+fn an_average_is_the_mean_by_shares() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = tiny_model(folder.path());
+    let config = crate::common::tiny_config();
+    let train = ["train", "--out=b", "--config", &config, "--set=seed=5"];
+    let short = "--set=images_per_epoch=2";
+    synthfm(folder.path(), &[&train[..], &[short]].concat()).ok();
+    let second = "b/model.safetensors".to_owned();
+    let average = |models: &[&str], out: &str| {
+        let args = [&["models", "average", "-o", out], models].concat();
+        synthfm(folder.path(), &args)
+    };
+    let (a, b) = (format!("{first}=1"), format!("{second}=3"));
+    average(&[&a, &b], "mean.safetensors").ok();
+    let bytes = |name: &str| fs::read(folder.path().join(name)).unwrap();
+    let files = [&first, &second, "mean.safetensors"].map(bytes);
+    let files = files
+        .each_ref()
+        .map(|f| SafeTensors::deserialize(f).unwrap());
+    let mut differing = 0;
+    for name in files[0].names() {
+        let values = files.each_ref().map(|file| {
+            let view = file.tensor(name).unwrap();
+            let value = |b: &[u8]| f32::from_le_bytes(b.try_into().unwrap());
+            view.data().chunks_exact(4).map(value).collect::<Vec<f32>>()
+        });
+        for ((a, b), mean) in values[0].iter().zip(&values[1]).zip(&values[2]) {
+            let expected = (f64::from(*a) + 3.0 * f64::from(*b)) / 4.0;
+            assert_eq!(mean.to_bits(), (expected as f32).to_bits(), "{name}");
+            differing += usize::from(a != b);
+        }
+    }
+    assert!(differing > 1000);
+    // The mean of a model with itself is the model.
+    average(&[&first, &first], "same.safetensors").ok();
+    let same = synthfm(
+        folder.path(),
+        &["models", "verify", "same.safetensors", "--json"],
+    );
+    let model = synthfm(folder.path(), &["models", "verify", &first, "--json"]);
+    assert_eq!(same.ok().json()["sha256"], model.ok().json()["sha256"]);
+
+    average(&[&first, &second], "mean.bin").fails(2, &[".safetensors"]);
+    average(&[&first], "one.safetensors").fails(2, &["MODEL"]);
+    average(&[&first, &format!("{second}=0")], "zero.safetensors").fails(1, &["share 0"]);
+    average(&[&first, &recorded("sam_tiny.pth")], "other.safetensors")
+        .fails(1, &["sam_tiny.pth", "configuration"]);
+    assert!(!folder.path().join("other.safetensors").exists());
+}
+
+#[test]
 fn names_are_found_in_the_folder_of_models() {
     let folder = tempfile::tempdir().unwrap();
     let model = tiny_model(folder.path());

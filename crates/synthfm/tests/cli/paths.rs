@@ -32,7 +32,7 @@ const fn writes(flag: &'static str, path: &'static str) -> Argument {
 }
 
 /// Every verb that writes, with all its paths.
-const COMMANDS: [(&[&str], &[Argument]); 10] = [
+const COMMANDS: [(&[&str], &[Argument]); 11] = [
     (
         &["predict", "--point=30,20"],
         &[
@@ -70,6 +70,13 @@ const COMMANDS: [(&[&str], &[Argument]); 10] = [
         &[
             reads("", "model.safetensors"),
             writes("", "out.safetensors"),
+        ],
+    ),
+    (
+        &["models", "average", "embedded"],
+        &[
+            reads("", "model.safetensors"),
+            writes("-o", "out.safetensors"),
         ],
     ),
     (

@@ -170,3 +170,37 @@ fn a_rough_volume_is_a_prompt_and_what_does_not_fit_is_said() {
     }
     assert!(!folder.path().join("x.nii").exists());
 }
+
+/// A box in space is a box on its middle slice, and bounds the slices; so does `--within`.
+#[test]
+fn the_slices_can_be_bounded() {
+    let folder = folder();
+    let at = |name: &str| folder.path().join(name);
+    let areas_of = |out: &str, more: &[&str]| {
+        let args = [&["predict", "v.nii.gz", "--volume", "-o", out], more].concat();
+        synthfm(folder.path(), &args).ok();
+        areas(&label_volume(&at(out)))
+    };
+    let flat = areas_of("flat.nii.gz", &["--box=17,7,2,42,32,2"]);
+    let within = areas_of("within.nii.gz", &["--box=17,7,2,42,32,2", "--within=1-3"]);
+    let bounded = |areas: &[usize]| -> Vec<usize> {
+        let inside = |(index, &area)| if (1..4).contains(&index) { area } else { 0 };
+        areas.iter().enumerate().map(inside).collect()
+    };
+    assert_eq!(within, bounded(&flat));
+    assert!(within[1] > 250 && within[3] > 250 && flat[0] > 250);
+    // Corners in any order.
+    let space = areas_of("space.nii.gz", &["--box=42,7,3,17,32,1"]);
+    assert_eq!(space, within);
+    let fails = |more: &[&str], told: &[&str]| {
+        let args = [&["predict", "v.nii.gz", "--volume", "-o=x.nii.gz"], more].concat();
+        synthfm(folder.path(), &args).fails(2, told);
+    };
+    fails(
+        &["--point=30,20,0", "--box=42,7,3,17,32,1"],
+        &["slice 0 has a prompt", "slices 1 to 3"],
+    );
+    fails(&["--point=30,20,0", "--within=0-99"], &["--within 0-99"]);
+    fails(&["--point=30,20,0", "--within=3-1"], &["FIRST-LAST"]);
+    assert!(!at("x.nii.gz").exists());
+}

@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::{Value, json};
 use synthfm_image::Plane;
 
-use crate::common::{SIZE, label_volume, mask, names, picture, slice_area, synthfm, volume};
+use crate::common::{SHAPE, SIZE, label_volume, mask, names, picture, slice_area, synthfm, volume};
 
 #[test]
 fn entries_that_fail_do_not_stop_the_others() {
@@ -258,4 +258,87 @@ fn entries_of_an_image_are_what_single_prompts_are() {
         let iou = |line: &Value| line["iou"].as_f64().unwrap();
         assert!((iou(&lines["predictions"][i]) - iou(alone)).abs() < 1e-5);
     }
+}
+
+/// Whole structures by entries of a file are those of `predict --volume`, alone and in the map of labels.
+#[test]
+fn entries_can_be_whole_structures_of_volumes() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::create_dir(at("in")).unwrap();
+    volume(&at("in/v.nii.gz"));
+    picture(&at("in/a.png"));
+    let entries = json!([
+        { "image": "v.nii.gz", "id": "disc", "box": [17, 7, 2, 42, 32, 2] },
+        { "image": "v.nii.gz", "id": "nowhere", "points": [[30, 20]] },
+        { "image": "a.png", "id": "flat", "points": [[30, 20]] },
+        { "image": "v.nii.gz", "id": "two", "points": [[30, 20, 1], [30, 20, 3], [2, 3, 4]], "point_labels": [1, 1, 0] },
+        { "image": "v.nii.gz", "id": "mask", "mask": "../rough.nii.gz" },
+    ]);
+    fs::write(at("p.json"), entries.to_string()).unwrap();
+    let alone = [
+        "predict",
+        "in/v.nii.gz",
+        "--volume",
+        "--box=17,7,2,42,32,2",
+        "-o=alone.nii.gz",
+        "--json",
+    ];
+    let record = synthfm(folder.path(), &alone).ok().json();
+    fs::copy(at("alone.nii.gz"), at("rough.nii.gz")).unwrap();
+    let args = [
+        "predict",
+        "in",
+        "--prompts=p.json",
+        "--volume",
+        "--labels",
+        "--overlay-dir=looks",
+        "-o=out",
+        "--json",
+    ];
+    let run = synthfm(folder.path(), &args);
+    let told = ["2 of 5 entries failed", "--slice", "a.png is a picture"];
+    let result = run.fails(1, &told).json();
+    let lines = result["predictions"].as_array().unwrap();
+    let disc = label_volume(&at("out/v__disc.nii.gz"));
+    assert_eq!(disc.data(), label_volume(&at("alone.nii.gz")).data());
+    for field in ["voxels", "slices", "ends", "axis", "window"] {
+        assert_eq!(lines[0][field], record[field], "{field}");
+    }
+    assert!(lines[0].get("area_px").is_none());
+    assert!(lines[1]["error"].is_string() && lines[2]["error"].is_string());
+    // A click beside the structure on slice 4 ends it there.
+    let two = label_volume(&at("out/v__two.nii.gz"));
+    let areas: Vec<usize> = (0..SHAPE[2])
+        .map(|index| slice_area(&two, Plane::Axial, index))
+        .collect();
+    assert!(
+        areas[1] > 250 && areas[3] > 250 && areas[4] == 0,
+        "{areas:?}"
+    );
+    assert_eq!(lines[3]["voxels"], areas.iter().sum::<usize>());
+    let labels = label_volume(&at("out/v__labels.nii.gz"));
+    assert_eq!(
+        (&lines[0]["label"], &lines[3]["label"]),
+        (&1.into(), &3.into())
+    );
+    let masks = ["disc", "two", "mask"].map(|id| label_volume(&at(&format!("out/v__{id}.nii.gz"))));
+    for (place, &value) in labels.data().iter().enumerate() {
+        let highest = [(0, 1), (1, 3), (2, 4)]
+            .into_iter()
+            .filter(|&(mask, _)| masks[mask].data()[place] != 0)
+            .map(|(_, label)| label)
+            .max();
+        assert_eq!(value, highest.unwrap_or(0));
+    }
+    assert_eq!(
+        names(&at("looks")),
+        [
+            "v__disc.overlay.png",
+            "v__mask.overlay.png",
+            "v__two.overlay.png"
+        ]
+    );
+    let picture = [&args[..], &["--format=png"]].concat();
+    synthfm(folder.path(), &picture).fails(2, &["--format", "nifti"]);
 }

@@ -11,6 +11,12 @@ use rayon::prelude::*;
 #[expect(unsafe_code, reason = "the caller vouches for what is written")]
 pub(super) unsafe fn filled<T>(len: usize, fill: impl FnOnce(&mut [MaybeUninit<T>])) -> Vec<T> {
     let mut out = Vec::with_capacity(len);
+    // Under test every bit is set, which is not a number: what `fill` leaves out shows in the results.
+    #[cfg(test)]
+    // SAFETY: the capacity is `len` at least, and any bytes are a `MaybeUninit`.
+    unsafe {
+        out.spare_capacity_mut().as_mut_ptr().write_bytes(0xFF, len);
+    }
     fill(&mut out.spare_capacity_mut()[..len]);
     // SAFETY: the capacity is `len` at least, and `fill` has written so many values.
     unsafe { out.set_len(len) };
@@ -31,7 +37,7 @@ pub(super) fn cleared<T: Copy + Default>(part: &mut [MaybeUninit<T>]) -> &mut [T
 /// Two vectors of as many bands, of `lens` values each, that tasks write: `write` takes a band's number and its part of
 /// both, which is zero until then, and memory to use.
 #[expect(unsafe_code, reason = "outputs that are written once")]
-pub(crate) fn two_in_bands(
+pub fn two_in_bands(
     bands: usize,
     lens: [usize; 2],
     write: impl Fn(usize, [&mut [f32]; 2], &mut Vec<f32>) + Sync,
@@ -61,6 +67,23 @@ pub(crate) fn two_in_bands(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[expect(
+        unsafe_code,
+        reason = "what the memory holds is looked at before it is written"
+    )]
+    fn memory_is_not_a_number_until_it_is_written() {
+        let fill = |part: &mut [MaybeUninit<f32>]| {
+            for place in part {
+                // SAFETY: under test all of it is written before.
+                assert!(unsafe { place.assume_init() }.is_nan());
+                place.write(1.5);
+            }
+        };
+        // SAFETY: every value is written.
+        assert_eq!(unsafe { filled(5, fill) }, [1.5; 5]);
+    }
 
     #[test]
     fn bands_are_zero_until_they_are_written() {

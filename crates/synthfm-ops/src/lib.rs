@@ -1,12 +1,24 @@
-//! Tensor operations with hand-written CPU kernels and hand-written gradients.
+//! Tensor operations of the models with hand-written CPU kernels and hand-written gradients, and the devices and precisions
+//! that they compute on.
 //!
-//! Each has a body composed of the tensor library's own operations, which every backend but the CPU
+//! Each operation has a body composed of the tensor library's own operations, which every backend but the CPU
 //! one uses and which the kernels are tested against, and a gradient of its own.
 
+#![cfg_attr(
+    not(feature = "train"),
+    allow(
+        dead_code,
+        reason = "what gradients alone ask for stands beside what both ask for"
+    )
+)]
+
 mod attention;
+#[cfg(feature = "train")]
 mod autodiff;
 #[cfg(feature = "gpu")]
 mod cube;
+mod device;
+mod error;
 mod finer_head;
 mod flex;
 mod flex_gradients;
@@ -14,7 +26,9 @@ mod fused;
 #[cfg(all(test, feature = "gpu"))]
 mod gpu_tests;
 mod gradients;
+mod kernels;
 mod mask_scores;
+mod precision;
 mod sampling;
 mod select_rows;
 mod two_way;
@@ -24,13 +38,31 @@ use burn::backend::{Backend, Dispatch, TensorMetadata, backend_extension};
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{FloatDType, Shape, Tensor};
 
-pub use crate::kernels::{Activation, Arithmetic, MaskLossWeights};
+pub use burn::tensor::Device;
+pub use device::{DeviceChoice, DeviceInfo, OpenDevice, devices};
+pub use error::{Error, Result};
 pub use fused::{FusedGradients, GradientOf, Recorded};
+pub use kernels::{
+    Activation, Arithmetic, Lanes, MaskLossWeights, SETS, ValueGrid, exp_of_negated,
+    multiplies_bf16, two_in_bands,
+};
+pub use precision::PrecisionChoice;
 pub use sampling::Sampling;
 
 /// SAM's hot operations. Tensors are channels-last; weights as the modules store them.
-#[cfg_attr(feature = "gpu", backend_extension(Flex, Cube, Autodiff))]
-#[cfg_attr(not(feature = "gpu"), backend_extension(Flex, Autodiff))]
+#[cfg_attr(
+    all(feature = "gpu", feature = "train"),
+    backend_extension(Flex, Cube, Autodiff)
+)]
+#[cfg_attr(
+    all(feature = "gpu", not(feature = "train")),
+    backend_extension(Flex, Cube)
+)]
+#[cfg_attr(
+    all(not(feature = "gpu"), feature = "train"),
+    backend_extension(Flex, Autodiff)
+)]
+#[cfg_attr(not(any(feature = "gpu", feature = "train")), backend_extension(Flex))]
 pub trait SamOps: Backend {
     /// Convolution, bias, and `ReLU` if asked; `x`: `[B, H, W, C]`, weight, bias and result see [`Sampling`].
     fn conv(

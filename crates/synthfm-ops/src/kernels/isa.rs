@@ -62,6 +62,11 @@ impl Isa {
     }
 }
 
+/// Whether this processor has products of bf16 pairs as instructions.
+pub fn multiplies_bf16() -> bool {
+    Isa::best().multiplies_bf16()
+}
+
 /// Compiles a function once per instruction set; its first argument chooses.
 macro_rules! multiversion {
     ($(#[$meta:meta])* $vis:vis fn $name:ident($isa:ident: Isa $(, $arg:ident: $ty:ty)* $(,)?) $(-> $ret:ty)? $body:block) => {

@@ -2,13 +2,38 @@
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
-use super::{Activation, Arithmetic, Sampling};
-use crate::ops;
-use crate::testing::{gpus, values, worst_difference};
+use crate::{self as ops, Activation, Arithmetic, DeviceChoice, Sampling, devices};
 
 /// Both sides compute in single precision, but sum in other orders, and drivers approximate `exp` and the like:
 /// Vulkan allows `exp` an error of 3 + 2 |x| units in the last place.
 const TOLERANCE: f32 = 2e-5;
+
+/// Every device that is found but the CPU; none is a failure where `SYNTHFM_REQUIRE_GPU` is set.
+fn gpus() -> Vec<Device> {
+    let found = devices().split_off(1);
+    let required = std::env::var_os("SYNTHFM_REQUIRE_GPU").is_some();
+    assert!(
+        !(found.is_empty() && required),
+        "there is no GPU, nor a software device"
+    );
+    let choices = found.iter().map(|found| found.name.parse().unwrap());
+    choices
+        .map(|choice: DeviceChoice| choice.open().unwrap().device)
+        .collect()
+}
+
+fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.try_into_vec_as::<f32>().unwrap()
+}
+
+/// The largest difference, as a part of the largest expected magnitude.
+fn worst_difference(got: &[f32], expected: &[f32]) -> f32 {
+    let largest = expected.iter().fold(0f32, |m, v| m.max(v.abs()));
+    let differences = got.iter().zip(expected).map(|(a, b)| (a - b).abs());
+    // A NaN is a difference, which `max` would pass over.
+    let worst = differences.fold(0f32, |m, d| if d > m || d.is_nan() { d } else { m });
+    if worst == 0.0 { 0.0 } else { worst / largest }
+}
 
 /// Values in [-1, 1] without a pattern.
 fn noise(count: usize, salt: usize) -> Vec<f32> {

@@ -8,27 +8,45 @@
 use super::isa::{Isa, multiversion};
 
 /// Sets of clicks on one grid that are computed at once.
-pub(crate) const SETS: usize = 8;
+pub const SETS: usize = 8;
 /// Sweeps over the grid in both directions at most; paths that wind more often are taken for longer than they are.
 const MAX_SWEEPS: usize = 8;
 /// Cost of a step of one cell where nothing changes: keeps distances apart in flat regions.
 const STEP_COST: f32 = 0.004;
 
 /// Distance of one cell from each set.
-pub(crate) type Lanes = [f32; SETS];
+pub type Lanes = [f32; SETS];
 
 /// Values on a square grid.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct ValueGrid<'a> {
+pub struct ValueGrid<'a> {
     /// Row-major.
-    pub(crate) values: &'a [f32],
-    pub(crate) side: usize,
+    pub values: &'a [f32],
+    /// Cells along each side.
+    pub side: usize,
 }
 
 impl<'a> ValueGrid<'a> {
-    /// Least sum of differences along a path from the nearest cell of each set, with [`STEP_COST`] for every step.
-    /// Infinite for lanes without a set and for empty sets.
-    pub(crate) fn geodesic(self, isa: Isa, sets: &[impl AsRef<[usize]>]) -> Vec<Lanes> {
+    /// Least sum of differences along a path from the nearest cell of each set, with a small cost for every step.
+    /// Infinite for lanes without a set and for empty sets. Sets hold places in `values`, at most [`SETS`] sets.
+    pub fn geodesic(self, sets: &[impl AsRef<[usize]>]) -> Vec<Lanes> {
+        self.geodesic_on(Isa::best(), sets)
+    }
+
+    /// Bound on the difference to a click's value at which region growing from the click arrives, for each set of
+    /// clicks. A cell follows the click that reaches it first, whose value counts on the way on. Infinite for lanes
+    /// without a set and for empty sets.
+    pub fn flood(self, sets: &[impl AsRef<[usize]>]) -> Vec<Lanes> {
+        self.flood_on(Isa::best(), sets)
+    }
+
+    /// Smallest difference to the value of a click, for each set. Infinite for lanes without a set and for empty sets.
+    pub fn difference(self, sets: &[impl AsRef<[usize]>]) -> Vec<Lanes> {
+        self.difference_on(Isa::best(), sets)
+    }
+
+    /// [`Self::geodesic`] by an instruction set.
+    fn geodesic_on(self, isa: Isa, sets: &[impl AsRef<[usize]>]) -> Vec<Lanes> {
         let mut distances = vec![[f32::INFINITY; SETS]; self.values.len()];
         for (lane, set) in sets.iter().enumerate() {
             for &cell in set.as_ref() {
@@ -53,10 +71,8 @@ impl<'a> ValueGrid<'a> {
         distances
     }
 
-    /// Bound on the difference to a click's value at which region growing from the click arrives, for each set of
-    /// clicks. A cell follows the click that reaches it first, whose value counts on the way on. Infinite for lanes
-    /// without a set and for empty sets.
-    pub(crate) fn flood(self, isa: Isa, sets: &[impl AsRef<[usize]>]) -> Vec<Lanes> {
+    /// [`Self::flood`] by an instruction set.
+    fn flood_on(self, isa: Isa, sets: &[impl AsRef<[usize]>]) -> Vec<Lanes> {
         let mut cells = vec![[[f32::INFINITY; SETS], [0.0; SETS]]; self.values.len()];
         for (lane, set) in sets.iter().enumerate() {
             for &cell in set.as_ref() {
@@ -78,8 +94,8 @@ impl<'a> ValueGrid<'a> {
         cells.into_iter().map(|[tolerance, _]| tolerance).collect()
     }
 
-    /// Smallest difference to the value of a click, for each set. Infinite for lanes without a set and for empty sets.
-    pub(crate) fn difference(self, isa: Isa, sets: &[impl AsRef<[usize]>]) -> Vec<Lanes> {
+    /// [`Self::difference`] by an instruction set.
+    fn difference_on(self, isa: Isa, sets: &[impl AsRef<[usize]>]) -> Vec<Lanes> {
         let mut differences = vec![[f32::INFINITY; SETS]; self.values.len()];
         for (lane, set) in sets.iter().enumerate() {
             for &cell in set.as_ref() {
@@ -552,9 +568,9 @@ mod tests {
                 };
                 for isa in Isa::all() {
                     let got = [
-                        grid.geodesic(isa, &sets),
-                        grid.flood(isa, &sets),
-                        grid.difference(isa, &sets),
+                        grid.geodesic_on(isa, &sets),
+                        grid.flood_on(isa, &sets),
+                        grid.difference_on(isa, &sets),
                     ];
                     for (lane, set) in sets.iter().enumerate() {
                         let difference = |value: &f32| {

@@ -20,9 +20,14 @@ pub(super) fn exp_nonpositive(x: f32) -> f32 {
     power * p
 }
 
+/// e^(-x / scale) of every value, in its place; none is negative, and infinite ones give 0.
+pub fn exp_of_negated(values: &mut [f32], scale: f32) {
+    exp_of_negated_on(Isa::best(), values, scale);
+}
+
 multiversion! {
-    /// e^(-x / scale) of every value, in its place; none is negative, and infinite ones give 0.
-    pub(crate) fn exp_of_negated(isa: Isa, values: &mut [f32], scale: f32) {
+    /// [`exp_of_negated`] by an instruction set.
+    fn exp_of_negated_on(isa: Isa, values: &mut [f32], scale: f32) {
         for v in values {
             let e = exp_nonpositive(-*v / scale);
             *v = if *v < f32::INFINITY { e } else { 0.0 };

@@ -37,13 +37,15 @@ mod two_way_attention;
 mod uninit;
 mod window_attention;
 
-pub(crate) use activation::{exp_of_negated, gelu, gelu_grad};
-pub(crate) use click_distance::{Lanes, SETS, ValueGrid};
+pub use activation::exp_of_negated;
+pub(crate) use activation::{gelu, gelu_grad};
+pub use click_distance::{Lanes, SETS, ValueGrid};
 pub(crate) use conv::{Conv, ConvShape, Kernel, Placement};
 pub(crate) use conv_grad::ParamGrad;
 pub(crate) use depthwise::Depthwise;
 pub(crate) use finer_head::FinerHead;
 pub(crate) use isa::Isa;
+pub use isa::multiplies_bf16;
 pub(crate) use linear::Linear;
 pub use linear::{Activation, Arithmetic};
 pub(crate) use map_attention::{MapToTokens, TokensToMap};
@@ -54,7 +56,7 @@ pub(crate) use norm::{layer_norm, layer_norm_grads, layer_norm_in_place};
 pub(crate) use select_rows::{select_rows, select_rows_grad};
 pub(crate) use self_attention::SelfAttention;
 pub(crate) use two_way_attention::{ImageKeys, ImageToTokens, SharedAttention, TokensToImage};
-pub(crate) use uninit::two_in_bands;
+pub use uninit::two_in_bands;
 pub(crate) use window_attention::{Bias, Layout, WindowAttention, pooled_queries};
 
 /// Elements per task of an element-wise pass.

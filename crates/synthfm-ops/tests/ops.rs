@@ -4,7 +4,7 @@
 
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor, TensorData, activation, module};
-use synthfm_sam::ops::{self, Activation, Arithmetic, Sampling};
+use synthfm_ops::{self as ops, Activation, Arithmetic, Sampling};
 
 /// Values in [-2, 2) that look random and are the same on every machine.
 fn noise<const D: usize>(shape: [usize; D], salt: u32, device: &Device) -> Tensor<D> {
