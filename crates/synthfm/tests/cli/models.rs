@@ -86,7 +86,7 @@ fn an_average_is_the_mean_by_shares() {
         for ((a, b), mean) in values[0].iter().zip(&values[1]).zip(&values[2]) {
             let expected = (f64::from(*a) + 3.0 * f64::from(*b)) / 4.0;
             assert_eq!(mean.to_bits(), (expected as f32).to_bits(), "{name}");
-            differing += usize::from(a != b);
+            differing += usize::from(a.to_bits() != b.to_bits());
         }
     }
     assert!(differing > 1000);
