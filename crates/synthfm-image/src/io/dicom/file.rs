@@ -11,9 +11,9 @@ use std::sync::{Mutex, PoisonError};
 use flate2::read::DeflateDecoder;
 
 use super::super::element::ByteOrder;
+use super::super::pages;
 use super::data_set::{DataSet, Encoding, PixelLocation, Problem};
 use super::header::FileHeader;
-use super::memory;
 use super::tags;
 use crate::{Error, Result};
 
@@ -349,7 +349,7 @@ fn inflate(path: &Path, bytes: &[u8], limit: u64) -> Result<Vec<u8>> {
     if length > limit {
         return Err(limit_error(path, Some(length), limit));
     }
-    let reserved = memory::reserved(length as usize);
+    let reserved = pages::reserved(length as usize);
     let mut inflated = reserved.map_err(|e| io_error(path, e))?;
     let mut decoder = DeflateDecoder::new(bytes).take(length);
     decoder.read_to_end(&mut inflated).map_err(damaged)?;

@@ -138,7 +138,7 @@ pub(super) fn frames(
     if let Some(shared) = &shared {
         base = base.with_group(header, shared)?;
     }
-    let reserved = super::memory::reserved(count);
+    let reserved = super::super::pages::reserved(count);
     let mut frames = reserved.map_err(|e| super::file::io_error(header.path, e))?;
     for index in 0..count {
         let mut frame = match own.get(index) {

@@ -14,8 +14,8 @@ mod rle;
 use std::io;
 
 use super::file::Codec;
-use super::memory;
 use super::pixel_format::{PixelFormat, Samples};
+use crate::io::pages;
 
 /// Samples of one frame, interleaved: all samples of a pixel one after the other.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -171,5 +171,5 @@ pub(super) fn decode(
 
 /// So many zeros for samples.
 fn zeroed<T: Clone + Default>(count: usize) -> Result<Vec<T>, Failure> {
-    Ok(memory::zeroed(count)?)
+    Ok(pages::try_zeroed(count)?)
 }
