@@ -12,10 +12,10 @@ use synthfm_image::{
 use synthfm_synth::params::TargetKind;
 use synthfm_synth::{Sample, SampleParams, VolumeParams, render};
 
+use super::Format;
 use super::files::{File, FileHash};
 use super::settings::Settings;
 use super::{npz, volumes};
-use crate::cli::Format;
 use crate::output::VERSION;
 
 /// A recipe file.

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use synthfm_image::write_atomically;
 use synthfm_synth::GeneratorConfig;
 
+use super::Format;
 use super::files::sha256;
-use crate::cli::Format;
 use crate::output::VERSION;
 use crate::overrides::{read_text, read_toml, resolve};
 

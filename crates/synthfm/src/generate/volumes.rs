@@ -17,7 +17,7 @@ use synthfm_synth::{
 use super::files::{File, FileHash};
 use super::folder;
 use super::record::{case_name, recipe_name};
-use crate::cli::{Format, GenerateArgs};
+use super::{Format, GenerateArgs};
 use crate::output::{Session, VERSION, shown, usage};
 use crate::paths::Paths;
 
