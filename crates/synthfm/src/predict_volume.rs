@@ -110,7 +110,7 @@ impl Looked<'_> {
         Ok(labels)
     }
 
-    /// What a record says about how the volume was looked at.
+    /// Adds to a record how the volume was looked at.
     fn record(&self, record: &mut Value) {
         let window = self.shown.window.as_ref();
         record["axis"] = json!(self.plane.to_string());
@@ -262,7 +262,7 @@ fn write(
     Ok(voxels)
 }
 
-/// What is asked of a volume beside a mask.
+/// The prompts on a volume beside a mask: clicks and a box.
 pub(crate) struct Wanted {
     /// Clicks; `true` on the structure.
     pub(crate) points: Vec<(Position, bool)>,
@@ -355,7 +355,7 @@ pub(crate) fn add_labels(
     Ok(())
 }
 
-/// What is known of each slice, by its number.
+/// Origin, estimated `IoU` and area of the mask of each slice, as a JSON list in the order of the slices.
 fn slices(carried: &Carried) -> Value {
     let slices = carried.slices.iter().map(|(index, answer)| {
         json!({ "slice": index, "from": answer.from, "iou": answer.iou, "area_px": answer.mask.area() })

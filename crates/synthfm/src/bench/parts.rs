@@ -14,7 +14,7 @@ use crate::progress::spinner;
 /// Boxes of one call.
 const BOXES: usize = 16;
 
-/// What was timed, and on what.
+/// The model, the device and the settings of a measurement.
 #[derive(Debug, Serialize)]
 struct Setting {
     model: String,

@@ -17,7 +17,7 @@ use super::settings::{SETTINGS, Settings};
 use super::{coco, manifest, webdataset};
 use synthfm_image::{create_folder, write_json};
 
-/// What nnU-Net reads first.
+/// The file that nnU-Net reads first.
 const DATASET: &str = "dataset.json";
 
 /// Makes the folders of a layout below `root`.

@@ -16,7 +16,7 @@ use crate::output::Session;
 use crate::progress::Steps;
 use synthfm_image::one_line;
 
-/// What was done.
+/// Counts of the samples that a job made and of those that were there.
 #[derive(Debug, Serialize)]
 pub(super) struct Filled {
     written: u64,

@@ -70,7 +70,7 @@ impl Entry {
     }
 }
 
-/// What is needed of a recipe file.
+/// The list of files in a recipe file; its other fields are skipped.
 #[derive(Deserialize)]
 struct Files {
     files: Vec<FileHash>,

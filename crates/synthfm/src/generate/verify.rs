@@ -58,7 +58,7 @@ impl Names {
     }
 }
 
-/// What was found.
+/// The result of checking a folder.
 #[derive(Debug, Default, Serialize)]
 struct Findings {
     files: u64,

@@ -49,7 +49,7 @@ pub(crate) struct TargetRecord {
     slices: [usize; 2],
     /// Slice where it has most pixels.
     largest_slice: usize,
-    /// Its whole mask, if other targets cover a part of it in the label volume.
+    /// File of the target's whole mask, if other targets cover a part of it in the label volume.
     mask: Option<String>,
 }
 

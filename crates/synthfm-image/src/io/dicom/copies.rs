@@ -17,7 +17,7 @@ use crate::{Error, Result};
 /// Positions that differ less are the same.
 const SAME_MM: f64 = 1e-2;
 
-/// What became of files with one SOP Instance UID.
+/// The files that remain after copies with one SOP Instance UID are left out.
 pub(super) struct Distinct {
     /// The files that remain, in the given order.
     pub(super) files: Vec<usize>,

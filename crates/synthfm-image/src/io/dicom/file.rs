@@ -1,6 +1,6 @@
 //! One DICOM file: preamble, file meta information, transfer syntax, and the data set up to the pixels.
 //!
-//! Of a file only its start is read, as far as the header goes; pixels stay where they are until they are decoded.
+//! Only the start of a file is read, as far as the header goes; pixels stay where they are until they are decoded.
 //! Files without preamble, as some exports write them, are recognised by their first element.
 
 use std::fs::File;
@@ -48,7 +48,7 @@ pub(super) struct TransferSyntax {
     pub(super) codec: Option<Codec>,
 }
 
-/// What the file meta information says.
+/// The file meta information.
 struct Meta {
     syntax: TransferSyntax,
     sop_class: Option<String>,

@@ -110,7 +110,7 @@ pub(super) fn voxels(
     Ok(data)
 }
 
-/// What threads that decode share.
+/// Bounds that decoding threads share.
 struct Room {
     gate: Gate,
     /// Bytes that each frame may take.

@@ -23,7 +23,7 @@ const SAME_MM: f64 = 1e-2;
 /// More slices than this between the first and the last position are a mistake in the header.
 const MAX_SLICES: f64 = 65_535.0;
 
-/// What the header says beyond that of an image.
+/// The header of a segmentation: its file's header, its segments, and the segment of every frame.
 struct Description {
     file: FileHeader,
     segments: Vec<Segment>,
