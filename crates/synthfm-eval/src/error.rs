@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use synthfm_image::Size;
 
-/// What went wrong while evaluating.
+/// An error while evaluating.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -18,7 +18,7 @@ pub enum Error {
         what: &'static str,
         /// The size of its partner.
         expected: Size,
-        /// Its own size.
+        /// The size of this raster.
         got: Size,
     },
     /// A folder is not a data set in a layout that we read.
@@ -26,7 +26,7 @@ pub enum Error {
     Dataset {
         /// The folder or file.
         path: PathBuf,
-        /// What was expected and what was found.
+        /// Description of what was expected and what was found.
         problem: String,
     },
     /// An option is outside its documented range.
@@ -41,9 +41,9 @@ pub enum Error {
     /// The segmenter under evaluation failed.
     #[error("{segmenter}: {problem}")]
     Segmenter {
-        /// Its name.
+        /// Name of the segmenter.
         segmenter: String,
-        /// Its own message.
+        /// The segmenter's own message.
         problem: String,
     },
     /// The operating system refused.

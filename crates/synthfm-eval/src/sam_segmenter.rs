@@ -63,7 +63,7 @@ impl SamSegmenter {
         }
     }
 
-    /// The same with other constants for volumes.
+    /// Replaces the constants with which structures are carried through volumes.
     #[must_use]
     pub fn with_carry(self, carry: CarryPolicy) -> Self {
         let identity = format!("{} carry {carry}", self.identity);

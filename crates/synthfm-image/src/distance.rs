@@ -7,7 +7,7 @@
 use crate::crop::{crop, union_box};
 use crate::{Mask, Size};
 
-/// What lies beyond the edge of the image.
+/// The assumption about pixels beyond the edge of the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outside {
     /// Background: a foreground pixel on the edge of the image has distance 1.

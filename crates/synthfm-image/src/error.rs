@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::geometry::Size;
 
-/// What went wrong while building, reading or writing an image.
+/// An error while building, reading or writing an image.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -26,7 +26,7 @@ pub enum Error {
     Format {
         /// The file.
         path: PathBuf,
-        /// What was expected and what was found.
+        /// Description of what was expected and what was found.
         problem: String,
     },
     /// The file is well formed but uses something that is not supported.
@@ -34,7 +34,7 @@ pub enum Error {
     Unsupported {
         /// The file.
         path: PathBuf,
-        /// What is not supported, and what is.
+        /// Description of what is not supported, and of what is.
         problem: String,
     },
     /// The file asks for more memory than the limit allows.

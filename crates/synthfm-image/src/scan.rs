@@ -7,16 +7,16 @@ use crate::{BoxXyxy, Error, Image, ImageFile, Result, RgbImage};
 
 pub use crate::io::dicom::DicomSeries;
 
-/// What [`crate::open_scan`] found at a path.
+/// An image read by [`crate::open_scan`], with facts about its file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scan {
     /// The values: a picture, or a volume with its geometry.
     pub content: ImageFile,
-    /// What is known about them.
+    /// Facts about the image beside its values.
     pub info: ScanInfo,
 }
 
-/// What is known about an image beside its values; enough to write masks that belong to it.
+/// Facts about an image beside its values; enough to write masks that belong to it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ScanInfo {
     /// The format that the file or folder has.
@@ -38,7 +38,7 @@ pub struct ScanInfo {
     pub pixel_spacing_mm: Option<[f64; 2]>,
     /// The calibrated parts of an ultrasound picture.
     pub regions: Vec<UltrasoundRegion>,
-    /// What a user should know: uneven slices, a tilted gantry, a series chosen among several.
+    /// Warnings for the user: uneven slices, a tilted gantry, a series chosen among several.
     pub warnings: Vec<String>,
     /// Volumes in the file (NIfTI, NRRD, TIFF), of which this is one; 1 for everything else.
     pub volumes: u64,
@@ -138,7 +138,7 @@ pub struct Window {
     pub low: f32,
     /// Shown as white; above `low`.
     pub high: f32,
-    /// What the file calls it.
+    /// Name or explanation of the window in the file.
     pub name: Option<String>,
 }
 
@@ -190,9 +190,9 @@ impl Window {
 /// A calibrated rectangle of an ultrasound picture (PS3.3, C.8.5.5).
 #[derive(Debug, Clone, PartialEq)]
 pub struct UltrasoundRegion {
-    /// Its pixels, corners included.
+    /// Pixels of the region, corners included.
     pub bounds: BoxXyxy,
-    /// What it shows, such as `tissue` or `colour flow`.
+    /// Content of the region, such as `tissue` or `colour flow`.
     pub kind: String,
     /// Distance between rows and between columns, if both axes are lengths.
     pub spacing_mm: Option<[f64; 2]>,

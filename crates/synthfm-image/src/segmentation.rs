@@ -20,9 +20,9 @@ const PALETTE: [[u8; 3]; 8] = [
 /// One structure of a segmentation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Segment {
-    /// Its value in the labels; not 0.
+    /// Value of the structure in the labels; not 0.
     pub label: u16,
-    /// Its name, as viewers show it.
+    /// Name of the structure, as viewers show it.
     pub name: String,
     /// Red, green, blue.
     pub colour: [u8; 3],

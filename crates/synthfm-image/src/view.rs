@@ -1,4 +1,4 @@
-//! What a model and a person see of a file: which intensities become black and white.
+//! The picture that a model and a person see of a file: which intensities become black and white.
 //!
 //! 8-bit pictures are shown as they are. Everything else passes through a window: the one that is asked for, else the
 //! file's own, else for Hounsfield units radiology's window for soft tissue, else the 0.5 and 99.5 percentiles of the whole
@@ -33,7 +33,7 @@ const RGB_BYTES: u64 = 3;
 /// How intensities become grey.
 #[derive(Debug, Clone, PartialEq)]
 pub enum WindowChoice {
-    /// This range.
+    /// The given range of intensities.
     Range(Window),
     /// The one that the file recommends.
     Own,
@@ -199,7 +199,7 @@ impl Image {
     }
 }
 
-/// What is counted to tell Hounsfield units from other values.
+/// Counts of values that tell Hounsfield units from others.
 #[derive(Default)]
 struct Counts {
     finite: u64,

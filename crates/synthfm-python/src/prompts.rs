@@ -58,7 +58,7 @@ pub(crate) fn labelled(
     Ok(all)
 }
 
-/// What is said about one structure of a picture, in its pixels.
+/// The prompts on one structure of a picture, in pixels.
 pub(crate) fn of_picture(
     points: Option<&Bound<'_, PyAny>>,
     labels: Option<&Bound<'_, PyAny>>,

@@ -41,7 +41,7 @@ pub(crate) fn source(image: &Bound<'_, PyAny>, series: Option<String>) -> PyResu
     }
 }
 
-/// What is asked of the volume. A mask is `[i, j, k]`.
+/// The prompts on a volume. A mask is `[i, j, k]`.
 pub(crate) fn prompts(
     points: Option<&Bound<'_, PyAny>>,
     labels: Option<&Bound<'_, PyAny>>,

@@ -1,4 +1,4 @@
-//! What the handlers share.
+//! State that all handlers share.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ pub(super) const SESSION_HEADER: &str = "x-session";
 /// The annotator's server.
 #[derive(Debug)]
 pub(super) struct App {
-    /// What was opened, for the page's title.
+    /// Name of the file or folder that was opened, for the page's title.
     pub(super) title: String,
     pub(super) model: ModelRecord,
     pub(super) catalog: Catalog,

@@ -35,12 +35,12 @@ pub(super) struct OpenCase {
     groups: AtomicU64,
     /// Asks the running propagation to stop; `None` where there is none.
     propagation: Mutex<Option<Arc<AtomicBool>>>,
-    /// What whoever opens the case should know.
+    /// Remarks for whoever opens the case.
     notes: Vec<String>,
     data_set: DataSet,
 }
 
-/// What the data set that a case belongs to says of it.
+/// The structures and remarks of the data set that a case belongs to.
 #[derive(Debug, Default)]
 struct DataSet {
     /// The folder of its `dataset.json` below the opened folder; empty where there is none.
@@ -49,7 +49,7 @@ struct DataSet {
     labels: BTreeMap<u16, String>,
     /// The kind of image.
     modality: Option<String>,
-    /// What was left out of the labels.
+    /// Remarks on labels that were left out.
     notes: Vec<String>,
 }
 
@@ -146,7 +146,7 @@ impl OpenCase {
         })
     }
 
-    /// What whoever opens the case should know.
+    /// Remarks for whoever opens the case.
     pub(super) fn notes(&self) -> &[String] {
         &self.notes
     }

@@ -1,4 +1,4 @@
-//! What a request is told that cannot be carried out: a status, what was wrong, and a word for programs.
+//! The error of a request that cannot be carried out: a status, what was wrong, and a word for programs.
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -35,7 +35,7 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, "bad_request", message)
     }
 
-    /// There is no such thing.
+    /// The error for something that is not there (404).
     pub(super) fn missing(message: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", message)
     }

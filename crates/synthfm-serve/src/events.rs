@@ -1,4 +1,4 @@
-//! What happens in the background, told to the pages that are concerned, as server-sent events.
+//! Server-sent events about work in the background, for the pages that it concerns.
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -25,7 +25,7 @@ use synthfm_image::create_folder;
 /// A form that an annotation can be saved in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(super) struct Format {
-    /// Its name in requests.
+    /// Name of the format in requests.
     pub(super) id: &'static str,
     /// For the page.
     label: &'static str,
@@ -41,7 +41,7 @@ const LABEL_MAPS: [(MaskFormat, &str); 7] = [
     (MaskFormat::DicomSeg, "DICOM segmentation"),
     (MaskFormat::RtStruct, "DICOM RT structure set"),
 ];
-/// What keeps overlaps, or prompts.
+/// Formats of pictures that keep overlaps or prompts.
 const OF_PICTURES: [Format; 3] = [
     Format {
         id: "png-masks",
@@ -96,7 +96,7 @@ pub(super) struct File {
     pub(super) name: String,
     pub(super) kind: &'static str,
     pub(super) bytes: Vec<u8>,
-    /// What the format could not keep.
+    /// Losses in the written files: what the format could not keep.
     pub(super) notes: Vec<String>,
 }
 

@@ -30,7 +30,7 @@ const KEPT: &str = "structures.json";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Label {
-    /// Its value in label maps, and its identifier on the cases.
+    /// The label's value in label maps, and its identifier on the cases.
     pub(super) value: u16,
     pub(super) name: String,
     /// `#rrggbb`.
@@ -69,7 +69,7 @@ pub(super) struct Source<'a> {
     pub(super) named: &'a BTreeMap<u16, String>,
 }
 
-/// What a change made of the structures of a case.
+/// The structures of a case before and after a change of the list.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Relisted<'a> {
     pub(super) before: &'a [Structure],
@@ -78,13 +78,13 @@ pub(super) struct Relisted<'a> {
     pub(super) everywhere: bool,
 }
 
-/// What is kept of a data set's structures.
+/// The file that keeps the structures of a data set.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Kept {
-    /// What cases added.
+    /// Labels that cases added.
     labels: Vec<Label>,
-    /// What was taken off the list: no other name gets these values.
+    /// Labels that were taken off the list: no other name gets their values.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     retired: Vec<Label>,
     /// The names of the structures on each case that was worked on.
@@ -264,7 +264,7 @@ fn names(structures: &[Structure]) -> BTreeSet<String> {
 pub(super) struct LabelLists {
     /// From the command line; stands before what cases add.
     file: Option<Vec<Label>>,
-    /// What was left out of that file.
+    /// Remarks on entries of that file that were left out.
     notes: Vec<String>,
     path: PathBuf,
     /// By data set.
@@ -290,7 +290,7 @@ impl LabelLists {
         })
     }
 
-    /// What was left out of the file of the command line.
+    /// Remarks on entries that were left out of the file of the command line.
     pub(super) fn notes(&self) -> &[String] {
         &self.notes
     }

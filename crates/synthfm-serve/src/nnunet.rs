@@ -147,7 +147,7 @@ impl DataSet {
         self.volumes.files.len() + self.pictures.files.len()
     }
 
-    /// What a reader of the archive should know.
+    /// Remarks for readers of the archive.
     pub(super) fn notes(&self) -> Vec<String> {
         let alike = self.classes.alike();
         self.notes.iter().cloned().chain(alike).collect()

@@ -1,4 +1,4 @@
-//! What a server is asked to do, and what it needs of the program around it.
+//! Options of the server, and the functions of the program around it that it needs.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -14,8 +14,8 @@ pub struct Listen {
     pub host: IpAddr,
     /// Port; 0 takes a free one.
     pub port: u16,
-    /// What a client must show, in the form that [`parse_token`] accepts. `None` draws one where `host` is not this
-    /// machine, and asks for none otherwise.
+    /// The token that a client must show, in the form that [`parse_token`] accepts. `None` draws one where `host` is not
+    /// this machine, and asks for none otherwise.
     pub token: Option<String>,
 }
 
@@ -61,7 +61,7 @@ pub struct ReviewOptions {
     pub side: usize,
 }
 
-/// What results say about their model.
+/// The description of the model in results.
 #[derive(Debug, Clone, Serialize)]
 pub struct ModelRecord {
     /// For tables: `embedded`, or the name of the file or folder.

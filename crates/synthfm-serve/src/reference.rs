@@ -141,7 +141,7 @@ impl Reference {
         Ok(self.labels.slice(plane.into(), index)?.mask_of(value))
     }
 
-    /// Its runs.
+    /// Run lengths of a value's mask on one slice.
     pub(super) fn slice_runs(&self, plane: PlaneName, index: usize, value: u16) -> Result<Runs> {
         let mask = self.slice(plane, index, value)?;
         Ok(mask.to_run_lengths())

@@ -33,7 +33,7 @@ pub(super) struct Study {
     scale: Scale,
     /// Whether the values of a volume look like Hounsfield units.
     hounsfield: bool,
-    /// What the file says beside its values.
+    /// Facts about the file beside its values.
     info: Option<ScanInfo>,
     /// Which volume this is, in a file with several.
     volumes: Option<Volumes>,
@@ -63,7 +63,7 @@ pub(super) struct Scale {
     high: f32,
 }
 
-/// What a plane of the image is like.
+/// Size, spacing and number of slices of a plane of the image.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct PlaneInfo {
     name: PlaneName,
@@ -231,13 +231,13 @@ impl Study {
         &self.grid
     }
 
-    /// What a reader should know about how the file was read.
+    /// Warnings about how the file was read.
     pub(super) fn warnings(&self) -> &[String] {
         let info = self.info.as_ref();
         info.map_or(&[], |info| info.warnings.as_slice())
     }
 
-    /// What the file says beside its values.
+    /// Facts about the file beside its values.
     pub(super) const fn info(&self) -> Option<&ScanInfo> {
         self.info.as_ref()
     }

@@ -1,4 +1,4 @@
-//! What a paint looks like at pixels.
+//! From a paint to intensities at pixels.
 
 use crate::field::Field;
 use crate::params::Paint;

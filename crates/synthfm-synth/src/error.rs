@@ -1,4 +1,4 @@
-//! What can be wrong with a configuration or a recipe.
+//! Errors of configurations and recipes.
 
 /// Why a configuration or a recipe is refused. The first word of each message is the field.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -9,9 +9,9 @@ pub enum Error {
     OutOfRange {
         /// Dotted path of the field.
         field: &'static str,
-        /// What is allowed.
+        /// Description of the allowed values.
         expected: &'static str,
-        /// What was given.
+        /// The value that was given.
         got: String,
     },
     /// A preset's name is not known.

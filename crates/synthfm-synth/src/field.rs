@@ -317,7 +317,7 @@ fn add(mut sum: Grid, noise: &Grid, amplitude: f32) -> Grid {
     sum
 }
 
-/// What turns a seed into that of the imaginary part of complex noise.
+/// Turns a seed into that of the imaginary part of complex noise.
 pub(crate) const IMAGINARY: u32 = 0x5bd1_e995;
 
 /// The modulus of a complex Gaussian field: Rayleigh numbers, brought to zero mean and unit variance.

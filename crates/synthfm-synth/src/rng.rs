@@ -12,7 +12,7 @@ use crate::simd_math;
 /// Makes the random choices of one sample.
 pub(crate) struct Draw(ChaCha8Rng);
 
-/// What has a stream of random choices of its own beside the main one of a sample.
+/// A part of a sample with a stream of random choices of its own, beside the sample's main stream.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Branch {
     /// Plain Gaussian mixtures.

@@ -1,4 +1,4 @@
-//! What the generator returns.
+//! Samples: synthetic images with their structures.
 
 use std::cmp::Reverse;
 
@@ -11,9 +11,9 @@ use crate::params::TargetKind;
 pub struct Target {
     /// Identifier of its structure or region in the label map; 0 for a segment of the image, which has none there.
     pub id: u16,
-    /// What it is.
+    /// Kind of the target.
     pub kind: TargetKind,
-    /// Its pixels: one connected component.
+    /// Pixels of the target: one connected component.
     pub mask: Mask,
 }
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 /// The instruction sets that loops are compiled for, narrowest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Width {
-    /// What every processor of the target has.
+    /// Instructions that every processor of the build's target has.
     Baseline = 0,
     Avx2 = 1,
     Avx512 = 2,

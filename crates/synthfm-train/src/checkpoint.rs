@@ -47,7 +47,7 @@ pub struct State {
 pub struct Best {
     /// Steps done.
     pub step: u64,
-    /// Its validation's mean Dice, 0 to 1.
+    /// Mean Dice of the validation at this step, 0 to 1.
     pub dice: f64,
 }
 
@@ -85,9 +85,9 @@ pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
 /// Which checkpoints stay.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Keep {
-    /// This many of the newest.
+    /// Number of newest checkpoints that stay.
     pub(crate) newest: usize,
-    /// Those after multiples of this many steps; 0: none.
+    /// Checkpoints after multiples of this many steps stay; 0: none.
     pub(crate) every: u64,
 }
 

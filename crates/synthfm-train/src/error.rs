@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-/// What went wrong while training.
+/// An error while training.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -32,7 +32,7 @@ pub enum Error {
     Checkpoint {
         /// The folder or file.
         path: PathBuf,
-        /// What was expected and what was found.
+        /// Description of what was expected and what was found.
         problem: String,
     },
     /// Another process writes the run.

@@ -147,7 +147,7 @@ impl GradientSet {
     }
 }
 
-/// What the parts of a step's batch add up to. Each part counts by its objects, so that loss and gradients are the
+/// The sum over the parts of a step's batch. Each part counts by its objects, so that loss and gradients are the
 /// whole batch's up to rounding, however it is split.
 #[derive(Debug, Default)]
 pub(crate) struct StepSum {
@@ -223,7 +223,7 @@ impl StepSum {
     }
 }
 
-/// What [`StepSum::flattened`] laid out, summed over processes, as a mean over `objects`.
+/// Undoes [`StepSum::flattened`] for values summed over processes: the gradients as a mean over `objects`.
 fn unflattened(values: &[f32], trained: &[(String, usize)], objects: f32) -> GradientSet {
     let (present, mut rest) = values.split_at(trained.len());
     let mut set = GradientSet::default();

@@ -21,7 +21,7 @@ use crate::parameters::{for_each_parameter, frozen_sha256};
 use crate::plan::{ParameterGroup, Plan, parameter_groups};
 use crate::reuse::EmbeddingReuse;
 
-/// What a forward pass gives.
+/// The result of a forward pass.
 #[derive(Debug)]
 pub struct StepOutput {
     /// Mean loss over the objects: `[1]`.

@@ -1,4 +1,4 @@
-//! What a training step holds in memory: counted for what has a parameter behind it, estimated for activations.
+//! Memory of a training step: counted for what has a parameter behind it, estimated for activations.
 //!
 //! The estimate adds up the maps that the backward pass of each block keeps, from the sizes of the model, and leaves out
 //! what is small beside them (tokens, prompts, images). It is a guide to whether a run fits, good to a factor of two;

@@ -36,7 +36,7 @@ pub struct StepReport {
     /// Resident size of the process in MB, where the system tells it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_mb: Option<f64>,
-    /// Its largest so far.
+    /// The largest memory of the process so far, in MB.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peak_memory_mb: Option<f64>,
 }
@@ -118,7 +118,7 @@ impl Window {
     }
 }
 
-/// What a log line tells of the last step alone.
+/// The values of a log line that belong to the last step alone.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LastStep {
     pub(crate) lr: f64,

@@ -8,7 +8,7 @@ use std::env;
 
 use crate::{Error, Result};
 
-/// What launchers call the number of processes that they started: Open MPI, MPICH and Intel MPI, Slurm, `torchrun`.
+/// Variables in which launchers put the number of their processes: Open MPI, MPICH and Intel MPI, Slurm, `torchrun`.
 const SIZES: [&str; 4] = [
     "OMPI_COMM_WORLD_SIZE",
     "PMI_SIZE",

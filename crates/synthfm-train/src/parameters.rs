@@ -12,9 +12,9 @@ use crate::gradients::{Reading, host_values};
 
 /// One parameter of a module in training.
 pub(crate) struct Parameter<'a> {
-    /// Its name in a checkpoint.
+    /// Name of the parameter in a checkpoint.
     pub(crate) key: String,
-    /// Its sides, as the module holds it.
+    /// Lengths of the parameter's axes, as the module holds it.
     pub(crate) shape: Vec<usize>,
     /// Whether gradients are recorded for it.
     pub(crate) trainable: bool,

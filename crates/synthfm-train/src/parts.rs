@@ -14,7 +14,7 @@ use crate::gradients::GradientSet;
 use crate::learner::Learner;
 use crate::{Error, Result};
 
-/// What a part of a batch adds to its step.
+/// The contribution of a part of a batch to its step.
 #[derive(Debug)]
 pub(crate) struct Part {
     pub(crate) gradients: GradientSet,

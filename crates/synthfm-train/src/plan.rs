@@ -16,7 +16,7 @@ use crate::{Error, Result};
 pub struct FinetuneConfig {
     /// Learning rate of the encoder's last layers as a part of the rest's, above 0 to 1.
     pub lr_factor: f64,
-    /// What each layer's rate is multiplied by for the layer before it, above 0 to 1 (SAM: 0.8). 1: one rate.
+    /// Factor from each layer's rate to that of the layer before it, above 0 to 1 (SAM: 0.8). 1: one rate.
     pub layer_decay: f64,
     /// Blocks before the neck that are trained; the others and the stem are frozen. Absent: all are trained.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -53,9 +53,9 @@ impl FinetuneConfig {
 /// Which parameters are trained.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Plan {
-    /// What becomes of the image encoder.
+    /// How the image encoder is trained.
     pub mode: Mode,
-    /// Its rates in mode `finetune`.
+    /// Rates of the image encoder in mode `finetune`.
     pub finetune: FinetuneConfig,
     /// Whether the prompt encoder keeps its weights.
     pub freeze_prompt_encoder: bool,
@@ -194,9 +194,9 @@ pub struct ParameterGroup {
     pub parameters: usize,
     /// Whether they are trained.
     pub trainable: bool,
-    /// Their learning rate as a part of the schedule's; 0 if they are frozen.
+    /// Learning rate of the group as a part of the schedule's; 0 if it is frozen.
     pub lr_factor: f64,
-    /// Their decoupled weight decay; 0 if they are frozen.
+    /// Decoupled weight decay of the group; 0 if it is frozen.
     pub weight_decay: f32,
 }
 

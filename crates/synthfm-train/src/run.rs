@@ -96,7 +96,7 @@ fn initial_model(config: &TrainConfig, model: &SamConfig, device: &Device) -> Re
     Ok(sam)
 }
 
-/// What keeps its weights, or goes on from them, must have some.
+/// Refuses a configuration that needs weights to start from and names none.
 fn check_sources(config: &TrainConfig) -> Result<()> {
     if config.encoder.is_some() || config.init.is_some() {
         return Ok(());
@@ -342,7 +342,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// What is trained and what it takes, for the reader and as `parameters.json`.
+    /// The trained parameters and the memory of a step, for the reader and as `parameters.json`.
     pub(crate) fn summarise(&self, trainee: &TrainState, model: &SamConfig) -> Result<Summary> {
         let groups = trainee.learner.groups(self.config.optimizer.weight_decay);
         let memory = MemoryEstimate::of(self.config, model, &groups);
@@ -374,7 +374,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// What stands above the curves.
+    /// The text above the curves.
     fn title(&self) -> String {
         let State { step, best, .. } = &self.state;
         let best = best.map_or_else(String::new, |Best { step, dice }| {
@@ -456,7 +456,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// What to change in a run that diverged, most likely to help first.
+/// Advice on what to change in a run that diverged, most likely to help first.
 fn advice(config: &TrainConfig) -> String {
     let mut tries = vec![format!(
         "a lower learning rate (schedule.peak = {:e})",

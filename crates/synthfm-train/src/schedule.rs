@@ -24,7 +24,7 @@ pub struct ScheduleConfig {
     pub peak: f64,
     /// Steps of linear warm-up from 0.
     pub warmup_steps: u64,
-    /// What follows the warm-up.
+    /// Shape of the learning rate after the warm-up.
     pub decay: Decay,
     /// Learning rate at the end, as a part of the peak.
     pub floor: f64,

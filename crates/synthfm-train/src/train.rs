@@ -44,7 +44,7 @@ pub struct RunOptions<'a> {
     pub processes: &'a Processes,
 }
 
-/// What is trained and what it takes: `parameters.json` of the run folder.
+/// The trained parameters and the memory of a step: `parameters.json` of the run folder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// The parameters by how they are trained.
@@ -53,10 +53,10 @@ pub struct Summary {
     pub memory: MemoryEstimate,
 }
 
-/// What a run tells while it goes on.
+/// A report of a run in progress.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// What is trained, before the first step.
+    /// The trained parameters, told before the first step.
     Started(&'a Summary),
     /// When the run will end, once after some steps.
     Estimated(&'a TimeEstimate),

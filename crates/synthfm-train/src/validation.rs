@@ -71,7 +71,7 @@ impl ValidationConfig {
     }
 }
 
-/// What the model is told about each structure.
+/// The prompts on each structure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Setting {
     Clicks(usize, usize),
@@ -153,7 +153,7 @@ struct OctaveSums {
     two_corrections: f64,
 }
 
-/// What one prompt setting adds up to.
+/// Sums over the objects of one prompt setting.
 #[derive(Default)]
 struct Sums {
     loss: f64,

@@ -1,4 +1,4 @@
-//! What front ends other than the command line need of the verbs: the same models, pictures and answers, bit for bit.
+//! The verbs for front ends other than the command line: the same models, pictures and answers, bit for bit.
 //!
 //! Errors are [`anyhow::Error`]s whose chain holds the library's own types, or a [`UsageError`](crate::UsageError) for
 //! what the caller asked for in vain.
@@ -103,7 +103,7 @@ pub fn picture(scan: &Scan, path: &Path, shown: &Shown) -> Result<RgbImage> {
     Ok(input::of_scan(path, scan, &view)?.rgb)
 }
 
-/// What is asked of a volume.
+/// The prompts on one structure of a volume.
 #[derive(Debug, Clone)]
 pub struct VolumePrompts {
     /// Clicks of two or three numbers in `frame`; `true` on the structure.

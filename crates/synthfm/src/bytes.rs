@@ -1,6 +1,6 @@
 //! Sizes on the command line.
 
-/// What units multiply by, longer names first. Single letters are powers of 1024, as in `ls` and `dd`.
+/// Names of units with their bytes, longer names first. Single letters are powers of 1024, as in `ls` and `dd`.
 const UNITS: [(&str, u64); 14] = [
     ("kib", 1 << 10),
     ("mib", 1 << 20),

@@ -1,24 +1,23 @@
-//! The command line: every verb with its flags.
+//! The command line: the verbs, the flags of all of them, and those of the verbs that are one file.
 //!
 //! Names follow the design's contract; values are checked here as far as they can be without reading a file,
 //! so that a wrong one is a usage error (exit code 2).
 
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use clap::builder::TypedValueParser;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use synthfm_eval::evaluate::Target;
 use synthfm_image::{MaskFormat, Plane, WindowChoice};
 use synthfm_sam::{DeviceChoice, PrecisionChoice};
-use synthfm_synth::{SizeConfig, VolumeSize};
 
+use crate::bench::BenchArgs;
 use crate::cache::CacheArgs;
 use crate::evaluate::EvaluateArgs;
 use crate::frame::{Corners, Frame, Position};
-use crate::generate::Shard;
+use crate::generate::GenerateArgs;
 use crate::limits::OpenArgs;
+use crate::models::ModelsArgs;
 use crate::predict_volume::SliceRange;
 use crate::serve::ServeArgs;
 
@@ -89,73 +88,6 @@ pub(crate) enum Verb {
     Info(InfoArgs),
     #[command(about = "Time a model on this machine", after_help = RESEARCH_USE)]
     Bench(BenchArgs),
-}
-
-#[derive(Debug, Args)]
-#[command(group = ArgGroup::new("result").args(["out", "preview", "verify"]).required(true).multiple(true))]
-pub(crate) struct GenerateArgs {
-    /// Folder for the samples; a folder of the same configuration is continued
-    #[arg(long, value_name = "DIR")]
-    pub(crate) out: Option<PathBuf>,
-    /// Number of samples
-    #[arg(long, value_name = "N", required_unless_present_any = ["recipe", "verify"], value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
-    pub(crate) count: Option<u64>,
-    /// Seed of the data set
-    #[arg(long, default_value_t = 0)]
-    pub(crate) seed: u64,
-    /// Index of the first sample
-    #[arg(long, value_name = "I", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..1 << 48))]
-    pub(crate) start: u64,
-    /// Size in pixels: one side, or height x width as in 512x768; 128 to 2048 each
-    #[arg(long, value_parser = parse_size)]
-    pub(crate) size: Option<SizeConfig>,
-    /// Make volumes with a drawn spacing, as NIfTI; slices x rows x columns as in --volume=32x96x96 [default: 64x128x128,
-    /// or what the configuration's section `volume` says]
-    #[arg(long, value_name = "DxHxW", num_args = 0..=1, default_missing_value = "", require_equals = true, conflicts_with = "size", value_parser = parse_volume_size)]
-    pub(crate) volume: Option<VolumeChoice>,
-    /// A TOML file, or the name of a preset: any (default), paper, ct, mr, us, xray, micro, retina
-    #[arg(long, value_name = "FILE|PRESET")]
-    pub(crate) config: Option<String>,
-    /// Change one field of the configuration, such as mixture.body=0.5 (repeatable)
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub(crate) set: Vec<String>,
-    /// Layout of the files
-    #[arg(long, value_enum, default_value_t = Format::Nnunet)]
-    pub(crate) format: Format,
-    /// Make only part I of N, counted from 0, so that N machines can fill one folder [default: the task's own part in
-    /// a Slurm array, otherwise all]
-    #[arg(long, value_name = "I/N", requires = "out")]
-    pub(crate) shard: Option<Shard>,
-    /// Samples per tar file of a WebDataset [default: 1000]
-    #[arg(long, value_name = "N", requires = "out", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
-    pub(crate) shard_size: Option<u64>,
-    /// A contact sheet of the first 100 samples with their outlines and the gist of their recipes; three planes of each
-    /// volume
-    #[arg(long, value_name = "SHEET.png")]
-    pub(crate) preview: Option<PathBuf>,
-    /// Render one sample again from its recipe
-    #[arg(long, value_name = "SAMPLE.json", conflicts_with_all = ["count", "seed", "start", "size", "volume", "config", "set", "shard", "shard_size"])]
-    pub(crate) recipe: Option<PathBuf>,
-    /// Check a generated folder: hashes, missing and surplus files
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "count", "seed", "start", "size", "volume", "config", "set", "format", "shard", "shard_size", "preview", "recipe"])]
-    pub(crate) verify: Option<PathBuf>,
-    /// With --verify: render N samples again, evenly over the set, and compare their bytes
-    #[arg(long, value_name = "N", default_value_t = 0, requires = "verify", conflicts_with_all = ["out", "preview", "recipe"], value_parser = clap::value_parser!(u64).range(..=1_000_000))]
-    pub(crate) rerender: u64,
-}
-
-/// Layouts of generated data sets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Format {
-    /// nnU-Net v2: imagesTr, labelsTr, dataset.json; also recipes and masks of overlapping targets
-    Nnunet,
-    /// COCO instances: images, annotations.json; also recipes
-    Coco,
-    /// WebDataset: tar files of image, 16-bit labels, masks of overlapping targets, recipe
-    Webdataset,
-    /// One NumPy archive per sample: image, labels, masks; also recipes
-    Npz,
 }
 
 #[derive(Debug, Args)]
@@ -370,95 +302,6 @@ pub(crate) struct EmbedArgs {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct ModelsArgs {
-    #[command(subcommand)]
-    pub(crate) action: ModelsAction,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum ModelsAction {
-    /// The embedded model, and those in the folder that `SYNTHFM_MODELS` names
-    List,
-    /// Check that the weights of a model are whole and fit its configuration
-    Verify {
-        /// A model file, folder or name
-        model: String,
-    },
-    /// Write a model as one safetensors file with its configuration
-    Convert {
-        /// A model file, folder or name: .pth or .safetensors with SAM's key names
-        input: String,
-        /// The safetensors file
-        output: PathBuf,
-        /// Half precision: half the size, about 3 significant digits
-        #[arg(long)]
-        half: bool,
-    },
-    /// Write the mean of the weights of several models, which is often better than each of them
-    Average {
-        /// Models of the same sizes, each with its share of the mean: a.safetensors=3 b.safetensors=1; without one, 1
-        #[arg(required = true, num_args = 2.., value_name = "MODEL[=SHARE]")]
-        models: Vec<String>,
-        /// The safetensors file
-        #[arg(short, long)]
-        output: PathBuf,
-        /// Half precision: half the size, about 3 significant digits
-        #[arg(long)]
-        half: bool,
-    },
-    /// Write a SAM or MobileSAM for other programs: the Python code of its authors, or ONNX
-    Export(ExportArgs),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ExportArgs {
-    /// A model file, folder or name
-    pub(crate) model: String,
-    /// The file to write; for ONNX the start of two names: OUT.encoder.onnx and OUT.decoder.onnx
-    pub(crate) output: PathBuf,
-    /// The form of the file
-    #[arg(long, value_enum)]
-    pub(crate) format: ExportFormat,
-    /// ONNX: what the encoder takes
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) onnx_input: OnnxInputKind,
-    /// ONNX: which masks the decoder returns
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) onnx_masks: OnnxMasksKind,
-}
-
-/// Inputs of an exported encoder.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum OnnxInputKind {
-    /// `x` [1, 3, S, S], resized, normalised and padded: labelme (osam), samexporter
-    #[default]
-    Tensor,
-    /// `input_image` [height, width, 3], RGB 0 to 255, resized: `AnyLabeling`, samexporter --use-preprocess
-    Image,
-}
-
-/// Masks of an exported decoder.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum OnnxMasksKind {
-    /// One: the best of three for one click, the single mask for more prompts
-    #[default]
-    Best,
-    /// All four: the single mask, then the three alternatives
-    All,
-}
-
-/// Forms of exported models.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ExportFormat {
-    /// For `safetensors.torch.load_file`
-    Safetensors,
-    /// For `torch.load`, with `weights_only=True` or without
-    Pth,
-    /// For ONNX Runtime and the annotation tools that use it
-    Onnx,
-}
-
-#[derive(Debug, Args)]
 pub(crate) struct InfoArgs {
     /// A file or folder [default: the devices of this machine]
     pub(crate) path: Option<PathBuf>,
@@ -472,83 +315,6 @@ pub(crate) struct InfoArgs {
     pub(crate) out: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) view: ViewArgs,
-}
-
-/// A part of a model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum BenchPart {
-    /// The image encoder
-    Encoder,
-    /// Prompt encoder and mask decoder: one click, and 16 boxes in one call
-    Decoder,
-    /// A training step of SAM's decoder on an embedding, whatever the model: one object, and four
-    Step,
-}
-
-/// A measurement with flags of its own.
-#[derive(Debug, Subcommand)]
-pub(crate) enum BenchVerb {
-    /// Whole training steps of our own model: encoder, decoder, losses, backward, optimizer
-    Train(BenchTrainArgs),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct BenchTrainArgs {
-    /// Side of the model's input, a multiple of 16
-    #[arg(long, value_name = "PX", default_value_t = 256, value_parser = bench_side)]
-    pub(crate) size: usize,
-    /// Images per step
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = count(1..=1024))]
-    pub(crate) batch: usize,
-    /// Objects on every image
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = count(1..=64))]
-    pub(crate) objects: usize,
-    /// Answers that are corrected, without gradients, before the one that counts
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = count(0..=16))]
-    pub(crate) corrections: usize,
-    /// Timed repetitions, of which the median is reported
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
-    pub(crate) repeats: u16,
-    /// Precision of the products, forward and backward: f32, bf16 (on processors that have it) or auto
-    #[arg(long, default_value = "f32", value_name = "PRECISION")]
-    pub(crate) precision: PrecisionChoice,
-    /// Parts of a step's batch that are computed at once, each on its share of the threads [default: one for each thread
-    /// of the CPU, if they divide the batch]
-    #[arg(long, value_name = "N", value_parser = count(1..=64))]
-    pub(crate) parts: Option<usize>,
-    /// Also time steps whose batches one thread makes beside them, as in training
-    #[arg(long)]
-    pub(crate) generate: bool,
-}
-
-/// The side of an input that model and generator take.
-fn bench_side(text: &str) -> Result<usize, String> {
-    let side = text.parse().ok();
-    let side = side.filter(|side: &usize| (128..=2048).contains(side) && side.is_multiple_of(16));
-    side.ok_or_else(|| "a multiple of 16 from 128 to 2048 expected, such as 256".to_owned())
-}
-
-/// A number within a range.
-fn count(range: RangeInclusive<i64>) -> impl TypedValueParser<Value = usize> {
-    clap::value_parser!(u16).range(range).map(usize::from)
-}
-
-#[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
-pub(crate) struct BenchArgs {
-    #[command(subcommand)]
-    pub(crate) verb: Option<BenchVerb>,
-    /// One part by itself [default: encoding, a click and a training step]
-    #[arg(value_enum)]
-    pub(crate) part: Option<BenchPart>,
-    /// A model file, folder or name [default: the embedded model]
-    #[arg(long)]
-    pub(crate) model: Option<String>,
-    /// Timed repetitions, of which the median is reported
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
-    pub(crate) repeats: u16,
-    #[arg(long, default_value = "f32", value_name = "PRECISION", help = PRECISION_HELP)]
-    pub(crate) precision: PrecisionChoice,
 }
 
 /// Numbers separated by commas.
@@ -574,42 +340,6 @@ fn parse_mask_format(text: &str) -> Result<MaskFormat, String> {
     })
 }
 
-fn parse_size(text: &str) -> Result<SizeConfig, String> {
-    let (height, width) = text.split_once('x').unwrap_or((text, text));
-    let side = |part: &str| part.parse().ok().filter(|side| (128..=2048).contains(side));
-    match (side(height), side(width)) {
-        (Some(height), Some(width)) => Ok(SizeConfig { height, width }),
-        _ => Err(
-            "one side or HEIGHTxWIDTH expected, 128 to 2048 each, such as 1024 or 512x768".into(),
-        ),
-    }
-}
-
-/// Size of the volumes to make.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum VolumeChoice {
-    /// As the configuration says.
-    Configured,
-    /// Slices, rows and columns.
-    Sized(VolumeSize),
-}
-
-/// Slices, rows and columns; nothing for those of the configuration.
-fn parse_volume_size(text: &str) -> Result<VolumeChoice, String> {
-    if text.is_empty() {
-        return Ok(VolumeChoice::Configured);
-    }
-    let sides: Option<Vec<usize>> = text.split('x').map(|side| side.parse().ok()).collect();
-    let Some(&[depth, height, width]) = sides.as_deref() else {
-        return Err("SLICESxROWSxCOLUMNS expected, such as 64x128x128".into());
-    };
-    Ok(VolumeChoice::Sized(VolumeSize {
-        depth,
-        height,
-        width,
-    }))
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -629,23 +359,6 @@ mod tests {
         for text in ["1", "1,2,3,4", "1,nan", "1,2,inf"] {
             let error = position(text).unwrap_err();
             assert!(error.contains("expected, such as 12,34"), "{text}: {error}");
-        }
-        let size = parse_size("512x768").unwrap();
-        assert_eq!((size.height, size.width), (512, 768));
-        assert_eq!(parse_size("256").unwrap().width, 256);
-        for text in ["", "x", "127", "512x2049", "512x512x512", "-512"] {
-            assert!(parse_size(text).is_err(), "{text}");
-        }
-        let size = VolumeSize {
-            depth: 20,
-            height: 96,
-            width: 128,
-        };
-        let choice = parse_volume_size("20x96x128");
-        assert_eq!(choice, Ok(VolumeChoice::Sized(size)));
-        assert_eq!(parse_volume_size(""), Ok(VolumeChoice::Configured));
-        for text in ["20", "20x96", "20x96x128x3", "20x-1x3", "axbxc"] {
-            assert!(parse_volume_size(text).is_err(), "{text}");
         }
     }
 }

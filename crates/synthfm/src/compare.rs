@@ -16,7 +16,7 @@ use crate::output::{Session, VERSION, create_parent, shown, usage};
 use crate::paths::Paths;
 use crate::progress::bar;
 
-/// What the numbers say about the run.
+/// The part of the JSON report that describes the run.
 #[derive(Serialize)]
 struct RunRecord<'a> {
     synthfm: &'static str,

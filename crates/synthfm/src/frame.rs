@@ -359,7 +359,7 @@ fn locate(place: &Place, frame: Frame, position: Position) -> Result<Spot> {
     })
 }
 
-/// What a frame's coordinates may be.
+/// The range of coordinates in a frame, as a text for messages.
 fn bounds(place: &Place, size: Size, frame: Frame) -> String {
     let last = |length: usize| length.saturating_sub(1);
     match (place, frame) {

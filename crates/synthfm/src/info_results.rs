@@ -19,7 +19,7 @@ const MAX_ENTRIES: usize = 100_000;
 /// Longest first line of a list of lines.
 const MAX_LINE_BYTES: u64 = 64 << 10;
 
-/// What a JSON file of ours, or one that we read, is; `None` for others.
+/// Describes a JSON file that synthfm writes or reads; `None` for other files.
 pub(crate) fn json(value: &Value) -> Option<Facts> {
     let rules: [fn(&Value) -> Option<Facts>; 17] = [
         predictions,
@@ -342,7 +342,7 @@ pub(crate) fn label_archive(path: &Path) -> Option<Facts> {
     ))
 }
 
-/// What a text file of ours is, by its ending and first line; `None` for others.
+/// Describes a text file of synthfm by its ending and first line; `None` for other files.
 pub(crate) fn text_file(path: &Path, ending: &str) -> Option<Facts> {
     let mut first = Vec::new();
     let file = fs::File::open(path).ok()?;
@@ -373,7 +373,7 @@ pub(crate) fn text_file(path: &Path, ending: &str) -> Option<Facts> {
     Some((facts, text))
 }
 
-/// What a folder of ours is; `None` for others.
+/// Describes a folder that synthfm filled; `None` for other folders.
 pub(crate) fn folder(path: &Path) -> Result<Option<Facts>> {
     let holds = |name: &str| path.join(name).exists();
     if holds("manifest.jsonl") {
@@ -418,7 +418,7 @@ fn annotations(path: &Path) -> Facts {
     )
 }
 
-/// What a folder of DICOM images holds beside them, after what is known of the images.
+/// Adds the other contents of a folder of DICOM images to the facts about the images.
 pub(crate) fn with_others(path: &Path, (mut value, mut text): Facts) -> Result<Facts> {
     let mut rows = rows(path)?;
     rows.retain(|(_, kind)| kind != "DICOM" && kind != "folder");
@@ -457,7 +457,7 @@ fn list(rows: &[(String, String)], text: &mut String) -> Value {
         .collect()
 }
 
-/// What a folder of several things holds: its folders and files, by kind.
+/// Lists the folders and files of a folder of several things, by kind.
 pub(crate) fn mixed(path: &Path) -> Result<Option<Facts>> {
     let rows = rows(path)?;
     if rows.is_empty() {

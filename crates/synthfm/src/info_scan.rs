@@ -1,6 +1,6 @@
 //! `synthfm info` of an image, volume or DICOM folder: what a person asks first, and what is wrong with it.
 //!
-//! Of attributes that may identify a patient only the names are told. `--anonymous` also leaves out descriptions, dates
+//! Attributes that may identify a patient are told by name alone. `--anonymous` also leaves out descriptions, dates
 //! and UIDs.
 
 use std::fmt::Write as _;
@@ -156,7 +156,7 @@ fn of_geometry(geometry: &VolumeGeometry) -> Facts {
     (value, text)
 }
 
-/// What every image may have: format, modality, windows, regions, series, problems.
+/// Adds the facts that every image may have: format, modality, windows, regions, series, problems.
 fn push_info(value: &mut Value, text: &mut String, info: &ScanInfo, anonymous: bool) {
     let modality = info.modality.as_ref();
     let stored = info

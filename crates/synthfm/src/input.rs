@@ -58,7 +58,7 @@ impl From<&ViewArgs> for View {
 /// Where the picture lies in its file.
 #[derive(Debug, Clone)]
 pub(crate) enum Place {
-    /// It is the file.
+    /// The picture is the whole file.
     Picture,
     /// A slice of a volume.
     Slice {
@@ -68,7 +68,7 @@ pub(crate) enum Place {
     },
 }
 
-/// What a model sees of a file.
+/// The 8-bit picture that a model sees of a file, with its place in the file.
 #[derive(Debug, Clone)]
 pub(crate) struct Input {
     pub(crate) rgb: RgbImage,
@@ -77,7 +77,7 @@ pub(crate) struct Input {
     pub(crate) window: Option<[f32; 2]>,
     /// Where the window comes from.
     pub(crate) window_source: Option<String>,
-    /// What is known about the file.
+    /// Facts about the file beside its pixel values.
     pub(crate) info: ScanInfo,
 }
 
@@ -86,7 +86,7 @@ pub(crate) fn read(path: &Path, view: &View) -> Result<Input> {
     of_scan(path, &open_scan(path, &view.open)?, view)
 }
 
-/// What a model sees of a file that was opened.
+/// Shows an opened file, or one slice of it, as a model sees it.
 pub(crate) fn of_scan(path: &Path, scan: &Scan, view: &View) -> Result<Input> {
     match &scan.content {
         ImageFile::Picture(picture) => of_picture(path, picture, scan.info.clone(), view),
@@ -324,7 +324,7 @@ mod tests {
 
     use super::*;
 
-    /// What evaluation shows of a file, as the only case of a data set.
+    /// The picture that evaluation shows of a file that is the only case of a data set.
     fn evaluated(file: &Path) -> RgbImage {
         let folder = tempfile::tempdir().expect("a temporary folder");
         for name in ["images", "masks"] {

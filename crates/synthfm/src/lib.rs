@@ -82,7 +82,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>, keep_freed_memory: fn(Keep
     }
 }
 
-/// What to do about an error, in the words of the verb.
+/// Advice on what to do about an error, in the words of the verb.
 fn hint(error: &anyhow::Error, verb: &Verb) -> &'static str {
     let too_large = error.chain().any(|cause| {
         let file = cause.downcast_ref::<synthfm_image::Error>();

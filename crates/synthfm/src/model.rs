@@ -15,7 +15,7 @@ use crate::progress::bar;
 /// The default model.
 static WEIGHTS: &[u8] = include_bytes!("../model/model.safetensors");
 
-/// Its name on the command line.
+/// Name of the embedded model on the command line.
 pub(crate) const EMBEDDED: &str = "embedded";
 /// The variable that names a folder of models.
 pub(crate) const MODELS_VARIABLE: &str = "SYNTHFM_MODELS";

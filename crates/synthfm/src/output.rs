@@ -1,4 +1,4 @@
-//! What the verbs share: threads, device, notes on standard error, results on standard output.
+//! Parts common to all verbs: threads, device, notes on standard error, results on standard output.
 
 use std::error::Error as _;
 use std::io::{self, Write};

@@ -41,7 +41,7 @@ pub(crate) fn run(args: &PredictArgs, session: &Session) -> Result<()> {
     }
 }
 
-/// What the model says to one prompt.
+/// The model's answer to one prompt.
 struct Answer {
     mask: Mask,
     /// The model's own estimate of the mask's `IoU`.
@@ -216,7 +216,7 @@ fn prompts(args: &PredictArgs, input: &Input) -> Result<(Prompts, Marks)> {
     Ok((prompts, marks))
 }
 
-/// What makes an answer doubtful.
+/// Reasons to doubt an answer, one text each.
 pub(crate) fn doubts(mask: &Mask, iou: f32) -> Vec<String> {
     let (area, pixels) = (mask.area(), mask.size().area());
     let mut all = Vec::new();
@@ -326,7 +326,7 @@ fn record(args: &PredictArgs, input: &Input, marks: &Marks, answer: &Answer) -> 
     record
 }
 
-/// What the record of a mask says in any case: what was asked about which file, and where the answer is.
+/// The fields that every record of a mask has: the file, the prompts, and the place of the answer.
 pub(crate) fn volume_record(args: &PredictArgs, info: &ScanInfo, marks: &Marks) -> Value {
     let points: Vec<Position> = args.point.iter().chain(&args.negative).copied().collect();
     let positive = args.point.iter().map(|_| 1);

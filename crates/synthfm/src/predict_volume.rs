@@ -138,7 +138,7 @@ impl Looked<'_> {
         self.shown.source.clone()
     }
 
-    /// What a record says about how the volume was looked at.
+    /// Adds to a record how the volume was looked at.
     fn record(&self, record: &mut Value) {
         record["axis"] = json!(self.plane.to_string());
         record["window"] = json!(self.window());
@@ -284,7 +284,7 @@ fn write(
     Ok(voxels)
 }
 
-/// What is asked of a volume beside a mask.
+/// The prompts on a volume beside a mask: clicks and a box.
 pub(crate) struct Wanted {
     /// Clicks; `true` on the structure.
     pub(crate) points: Vec<(Position, bool)>,
@@ -441,7 +441,7 @@ pub(crate) fn ends(carried: &Carried) -> Value {
     ends.collect()
 }
 
-/// What is known of each slice, by its number.
+/// Origin, estimated `IoU` and area of the mask of each slice, as a JSON list in the order of the slices.
 pub(crate) fn slices(carried: &Carried) -> Value {
     let slices = carried.slices.iter().map(|(index, answer)| {
         json!({ "slice": index, "from": answer.from, "iou": answer.iou, "area_px": answer.mask.area() })

@@ -24,7 +24,7 @@ const GROUND: draw::Colour = [250, 250, 250];
 const INK: draw::Colour = [30, 30, 30];
 const SIDE_INK: draw::Colour = [255, 200, 0];
 
-/// What stands along one side.
+/// The numbers along one side of the picture.
 struct Axis {
     name: String,
     /// Pixels along it.

@@ -63,7 +63,7 @@ pub(super) fn histograms(
 
 /// A named curve for [`bands`].
 pub(super) struct Curve {
-    /// Its 10th, 50th and 90th percentile at each place.
+    /// The 10th, 50th and 90th percentile at each place.
     pub(super) percentiles: Vec<[f64; 3]>,
     pub(super) is_real: bool,
 }

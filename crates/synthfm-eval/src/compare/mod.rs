@@ -49,7 +49,7 @@ pub struct Options {
     pub count: u64,
     /// Seed of the synthetic samples.
     pub seed: u64,
-    /// What counts as one real structure.
+    /// The pixels that count as one real structure.
     pub target: Target,
     /// Smaller structures, in pixels of the comparison, are left out and counted.
     pub min_area_px: usize,
@@ -104,7 +104,7 @@ pub struct Comparison<'a> {
     groups: Vec<GroupCoverage>,
 }
 
-/// What the JSON file holds beside the report.
+/// The content of the JSON file beside the report.
 #[derive(Serialize)]
 struct Record<'a, R: Serialize> {
     run: &'a R,

@@ -14,7 +14,7 @@ use super::summary::{GroupCoverage, PropertyCoverage};
 use crate::Result;
 use crate::report::{close, escaped, note_list, open};
 
-/// What the evaluation's style does not have.
+/// Style of this page beyond that of the evaluation's.
 const STYLE: &str = "svg{margin:.2em .4em}svg text{font:10px sans-serif;fill:#567}td.low{color:#c22;font-weight:600}\
 figure.pair{width:456px}figure.pair img{max-width:220px;margin-right:4px}.chart{display:inline-block;margin:.3em}";
 

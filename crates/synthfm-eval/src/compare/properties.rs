@@ -1,4 +1,4 @@
-//! What is compared, and on which scale.
+//! The properties that are compared, with their scales.
 //!
 //! Intensities are shares of full scale, lengths pixels of the comparison. What spans orders of magnitude is compared by
 //! its logarithm, from the least value that the grid and 8 bits can show.
@@ -7,9 +7,9 @@ use synthfm_image::{Image, PowerSpectrum, StructureProperties};
 
 /// One property.
 pub(super) struct Property {
-    /// Its name in files.
+    /// Name of the property in files.
     pub(super) key: &'static str,
-    /// Its name in the report.
+    /// Name of the property in the report.
     pub(super) title: &'static str,
     pub(super) scale: Scale,
 }

@@ -13,7 +13,7 @@ use super::subject::{Measured, Subject};
 /// Share inside the synthetic range of one property.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PropertyCoverage {
-    /// Its name.
+    /// Name of the property.
     pub property: &'static str,
     /// Share of the group from the 1st to the 99th percentile of the synthetic values.
     pub inside: f64,

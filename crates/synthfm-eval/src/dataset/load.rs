@@ -21,7 +21,7 @@ use crate::{Error, Result};
 /// An image to segment, with its truth.
 #[derive(Debug, Clone, PartialEq)]
 pub struct View {
-    /// What the segmenter sees.
+    /// The 8-bit picture that the segmenter sees.
     pub image: RgbImage,
     /// The truth, of the same size.
     pub labels: LabelMap,
@@ -41,9 +41,9 @@ pub struct View {
 /// A case that was read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LoadedCase {
-    /// Its images.
+    /// The case's images, one for a picture and one or more slices of a volume.
     pub views: Vec<View>,
-    /// What a reader of the results should know about its files.
+    /// Remarks on the files for readers of the results.
     pub notes: Vec<String>,
     /// Structures of the data set that no slice of a volume shows.
     pub absent: usize,

@@ -56,13 +56,13 @@ impl ShownVolume {
 /// A case that was read as a volume.
 #[derive(Debug, Clone)]
 pub struct LoadedVolume {
-    /// What the segmenter sees.
+    /// The volume as the segmenter sees it.
     pub shown: ShownVolume,
-    /// What its file says beside the voxels.
+    /// Facts about the image file beside its voxels.
     pub info: ScanInfo,
     /// The structures that the data set has.
     pub structures: Vec<Structure>,
-    /// What a reader of the results should know about its files.
+    /// Remarks on the files for readers of the results.
     pub notes: Vec<String>,
     labels: LabelVolume,
     /// The values of a structure where they are not its label alone.

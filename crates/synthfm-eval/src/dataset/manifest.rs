@@ -16,7 +16,7 @@ use crate::error::problem;
 /// More than any `dataset.json` needs.
 const MAX_MANIFEST_BYTES: u64 = 64 << 20;
 
-/// What we read of `dataset.json`; other keys are left alone.
+/// The keys that are read of `dataset.json`; others are left alone.
 #[derive(Debug, Deserialize)]
 pub(super) struct Manifest {
     #[serde(default, deserialize_with = "words")]
@@ -50,7 +50,7 @@ fn words<'de, D: serde::Deserializer<'de>>(
     })
 }
 
-/// What is known of one case beside its files.
+/// The entry of one case: facts beside its files.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct CaseEntry {
     pub(super) case: String,
@@ -62,7 +62,7 @@ pub(super) struct CaseEntry {
     pub(super) modality: Option<String>,
 }
 
-/// What the labels of a data set mean.
+/// The meaning of the label values of a data set.
 pub(super) struct Structures {
     pub(super) list: Vec<Structure>,
     /// Where a structure may have several values: the values of each structure's label.

@@ -26,9 +26,9 @@ pub(crate) use source::Source;
 /// A class of the label maps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Structure {
-    /// Its name in the data set.
+    /// Name of the structure in the data set.
     pub name: String,
-    /// Its value in the label maps.
+    /// Value of the structure in the label maps.
     pub label: u16,
 }
 
@@ -57,7 +57,7 @@ impl Case {
     }
 }
 
-/// What a reader of the results should know about a case.
+/// A remark on one case for readers of the results.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct CaseNote {
     /// Name of the data set.
@@ -71,7 +71,7 @@ pub struct CaseNote {
 /// The cases of one folder.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Dataset {
-    /// Its `name`, or the folder's name.
+    /// The data set's `name`, or the folder's name.
     pub name: String,
     /// How its folder is laid out.
     pub layout: Layout,

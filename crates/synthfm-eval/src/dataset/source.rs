@@ -81,7 +81,7 @@ pub(crate) enum Truth {
     Coco(Arc<CocoImages>, usize),
 }
 
-/// What the stored values mean.
+/// The meaning of the values in a label file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Values {
     /// They are the labels.
@@ -130,7 +130,7 @@ pub(super) struct Channel<'a> {
 }
 
 impl Channel<'_> {
-    /// What a reader should know of an image with `count` channels.
+    /// A remark for readers on the channel that was taken from an image with `count` channels.
     fn note(self, count: usize) -> String {
         let number = self.number;
         let name = self

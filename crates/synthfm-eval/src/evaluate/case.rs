@@ -17,7 +17,7 @@ use super::{AnswerNote, Options, PromptSet, Replay, Row, Runs, Segmenter, masks}
 use crate::dataset::{Case, Dataset, SliceChoice, Structure, View};
 use crate::{Error, Result};
 
-/// What is the same for all cases of a run.
+/// State that is the same for all cases of a run.
 #[derive(Clone, Copy)]
 pub(super) struct Context<'a> {
     pub(super) options: &'a Options,

@@ -21,10 +21,10 @@ use crate::{Error, Result};
 /// Raised when rows mean something else than before.
 const VERSION: u32 = 3;
 
-/// What was found on one case.
+/// The results of one case.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct CaseRecord {
-    /// What all rows of the case depend on, see [`case_key`].
+    /// Key of everything that the rows of the case depend on, see [`case_key`].
     pub(super) key: String,
     /// Identity of each segmenter that has answered everything.
     pub(super) segmenters: BTreeMap<String, String>,
@@ -177,7 +177,7 @@ impl Journal {
         Ok(Self { path, file, found })
     }
 
-    /// What is known of a case.
+    /// Removes and returns the record of a case, if there is one with this key.
     pub(super) fn take(&mut self, key: &str) -> Option<CaseRecord> {
         self.found.remove(key)
     }

@@ -38,7 +38,7 @@ use crate::clicks::{Click, Negatives};
 use crate::dataset::{CaseNote, LoadOptions, SliceChoice};
 use crate::{Error, Result};
 
-/// What a user tells the segmenter about one object.
+/// The prompts that a user gives the segmenter for one object.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct PromptSet {
     /// Clicks, the positive ones first.
@@ -97,7 +97,7 @@ pub trait Segmenter: Send {
     /// Name in tables.
     fn name(&self) -> &str;
 
-    /// What its answers depend on beside the image and the prompts: the hash of its weights, its parameters. Results
+    /// Identifies all that answers depend on beside image and prompts: the hash of the weights, parameters. Results
     /// of an earlier run are kept while this stays the same.
     fn identity(&self) -> String;
 
@@ -120,21 +120,21 @@ pub trait Segmenter: Send {
         self.segment(prompts)
     }
 
-    /// The same as something that segments whole volumes; `None` where it answers single images alone.
+    /// This segmenter for whole volumes; `None` where it answers single images alone.
     fn volume(&mut self) -> Option<&mut dyn VolumeSegmenter> {
         None
     }
 
-    /// What it says about its last answer, beside the mask.
+    /// The segmenter's remarks on its last answer, beside the mask.
     fn note(&self) -> AnswerNote {
         AnswerNote::default()
     }
 }
 
-/// What a segmenter says about an answer.
+/// A segmenter's remarks on one answer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct AnswerNote {
-    /// Its own estimate of the mask's `IoU`.
+    /// The segmenter's own estimate of the mask's `IoU`, 0 to 1.
     pub estimated_iou: Option<f64>,
     /// The crop of the image that gave the mask: first column and row, width and height; `None` for the whole image.
     pub crop: Option<[usize; 4]>,
@@ -147,7 +147,7 @@ pub struct Options {
     pub settings: Vec<PromptSetting>,
     /// Placements of negative clicks; each is evaluated with each setting that has any.
     pub negatives: Vec<Negatives>,
-    /// What counts as one object.
+    /// The pixels that count as one object.
     pub target: Target,
     /// Slices of volumes.
     pub slices: SliceChoice,
@@ -270,7 +270,7 @@ pub struct Row {
     pub modality: String,
     /// Name of the structure.
     pub structure: String,
-    /// Its value in the label maps.
+    /// The structure's value in the label maps.
     pub label: u16,
     /// Number of the component or instance from 1; 0 for the whole structure.
     pub component: u32,
@@ -292,7 +292,7 @@ pub struct Row {
     pub curve: Option<Curve>,
     /// Clicks that the mask does not honour: positive ones outside, negative ones inside.
     pub missed_clicks: usize,
-    /// What the segmenter says about its answer; of an iterative setting about the last one.
+    /// The segmenter's remarks on its answer; in an iterative setting on the last one.
     pub note: AnswerNote,
     /// The prediction's file, relative to the folder of the report, if masks were saved; the truth's lies beside it.
     pub mask: Option<SavedMasks>,
@@ -300,7 +300,7 @@ pub struct Row {
     pub encode_ms: f64,
     /// Milliseconds to segment; after corrections all of them together.
     pub time_ms: f64,
-    /// What is known beside of a structure of a whole volume, whose `area_px` are voxels; `None` on single slices.
+    /// Further facts about a structure of a whole volume, whose `area_px` are voxels; `None` on single slices.
     pub volume: Option<VolumeNote>,
 }
 

@@ -1,4 +1,4 @@
-//! What of an image counts as one object to segment.
+//! Choice of the pixels that count as one object to segment.
 //! Differs from the paper (arXiv 2504.08177) in that targets may be single components or instances, because one click
 //! cannot mean both kidneys.
 
@@ -9,13 +9,13 @@ use synthfm_image::{Components, Connectivity, LabelMap, Mask, connected_componen
 
 use crate::dataset::{Structure, View};
 
-/// What counts as one object to segment.
+/// The pixels that count as one object to segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Target {
     /// All pixels of the structure.
     Label,
-    /// Its largest 8-connected component, or its largest instance where the labels number instances.
+    /// The structure's largest 8-connected component, or its largest instance where the labels number instances.
     Largest,
     /// Each of its 8-connected components, or each instance where the labels number instances.
     Components,

@@ -1,4 +1,4 @@
-//! What is asked of a segmenter: with which prompts.
+//! The prompts with which a segmenter is evaluated.
 //! Settings (P, N) and the placement of clicks follow Sengupta et al. (arXiv 2408.04212, 2504.08177); jittered boxes
 //! those of SAM, corrections those of RITM. Differs: scribbles are clicks along the skeleton.
 

@@ -17,7 +17,7 @@ use super::statistics_page::{comparison_tables, comparison_text};
 use crate::evaluate::Row;
 use crate::{Error, Result};
 
-/// What two files of results say of each other.
+/// A comparison of two files of results.
 #[derive(Debug, Serialize)]
 pub struct ReportComparison {
     /// Targets with prompts that both files have, counted per pair of models.

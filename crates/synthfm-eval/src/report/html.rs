@@ -19,7 +19,7 @@ use crate::evaluate::{Evaluation, Options, PromptSetting, Row, Target};
 /// Rows in the list of worst ones, per model.
 const WORST_ROWS: usize = 15;
 
-/// What the page is made of.
+/// The parts of the page.
 pub(super) struct Parts<'a> {
     pub(super) evaluation: &'a Evaluation,
     pub(super) options: &'a Options,

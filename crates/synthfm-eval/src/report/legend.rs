@@ -1,4 +1,4 @@
-//! What the headings of the report mean, for whoever reads one for the first time.
+//! Explanations of the report's headings, for whoever reads one for the first time.
 
 use std::fmt::Write as _;
 

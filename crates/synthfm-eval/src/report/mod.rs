@@ -52,7 +52,7 @@ pub struct Report<'a> {
 /// `summary.json`.
 #[derive(Serialize)]
 struct Summary<'a, R: Serialize> {
-    /// What the caller says about the run: command, models, versions.
+    /// The caller's description of the run: command, models, versions.
     run: &'a R,
     options: &'a Options,
     bootstrap_resamples: usize,

@@ -36,7 +36,7 @@ struct Chosen<'a> {
     answers: Vec<&'a Kept>,
 }
 
-/// What the pictures of a case are cut from.
+/// The image or volume that the pictures of a case are cut from.
 enum Source {
     Views(LoadedCase),
     Volume(Box<LoadedVolume>),
@@ -127,7 +127,7 @@ pub(super) fn models(evaluation: &Evaluation) -> Vec<&str> {
 /// Targets with their Dice.
 type Scored<'a> = Vec<(f64, &'a Kept)>;
 
-/// What names a target: its image, structure and component.
+/// The key that names a target: its image, structure and component.
 fn target<'a>(kept: &Kept, row: &'a Row) -> ([usize; 3], &'a str, u32) {
     (kept.view, &row.structure, row.component)
 }

@@ -1,4 +1,4 @@
-//! What HTML reports share: the frame of the page, escaping, lists of notes.
+//! Parts common to HTML reports: the frame of the page, escaping, lists of notes.
 
 use std::fmt::Write as _;
 

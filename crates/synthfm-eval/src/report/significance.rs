@@ -23,7 +23,7 @@ pub struct Comparison {
     pub prompt: String,
     /// `CT`, `MR`, `US`, ...
     pub modality: String,
-    /// What the pairs are over.
+    /// The group of rows that the pairs are taken from.
     #[serde(flatten)]
     pub group: Group,
     /// Pairs: patients with targets that both models have a score for.
@@ -48,7 +48,7 @@ pub struct Comparison {
     pub cohen_dz: Option<f64>,
 }
 
-/// What pairs two scores: everything that names a target, and the prompt.
+/// The key by which two scores are paired: everything that names a target, and the prompt.
 type Place<'a> = (&'a str, &'a str, &'a str, u16, u32, Option<usize>, String);
 
 /// Level, modality, group and prompt of a comparison.

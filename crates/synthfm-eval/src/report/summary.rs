@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::statistics::{Clusters, Stats, of_means, pooled};
 use crate::evaluate::{Curve, Row, Scores};
 
-/// What a line of the table is about.
+/// The subject of a line of the table.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(tag = "level", rename_all = "lowercase")]
 pub enum Group {
@@ -49,7 +49,7 @@ pub struct Line {
     pub prompt: String,
     /// `CT`, `MR`, `US`, ...
     pub modality: String,
-    /// What the numbers are over.
+    /// The group of rows that the numbers are means over.
     #[serde(flatten)]
     pub group: Group,
     /// Data sets with rows.

@@ -8,7 +8,7 @@ const EXACT_PAIRS: usize = 50;
 /// Most pairs with ties or zeros whose distribution is counted exactly.
 const EXACT_PAIRS_WITH_TIES: usize = 13;
 
-/// What the test says of a sample of differences.
+/// The result of the test on a sample of differences.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Wilcoxon {
     /// Sum of the ranks of positive differences.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 thread_local! {
-    /// What ends the reading that this thread has begun.
+    /// The flag that ends the reading that this thread has begun.
     static CURRENT: RefCell<Option<Arc<AtomicBool>>> = const { RefCell::new(None) };
 }
 
@@ -35,12 +35,12 @@ pub fn reading_until<T>(stop: &Arc<AtomicBool>, read: impl FnOnce() -> T) -> T {
     read()
 }
 
-/// What ends a reading, to be taken along to other threads.
+/// The flag that ends a reading, to be taken along to other threads.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Stop(Option<Arc<AtomicBool>>);
 
 impl Stop {
-    /// What ends the readings of this thread.
+    /// The flag that ends the readings of this thread.
     pub(super) fn current() -> Self {
         Self(CURRENT.with_borrow(Clone::clone))
     }

@@ -14,7 +14,7 @@ const GZIP_MEMBER: &[u8] = b"\x1f\x8b\x08";
 pub(super) struct Trailing(Arc<AtomicU64>);
 
 impl Trailing {
-    /// What a reader should know, once everything has been read.
+    /// A remark on bytes after the end of the stream, once everything has been read.
     pub(super) fn note(&self) -> Option<String> {
         let bytes = self.0.load(Ordering::Relaxed);
         (bytes > 0)

@@ -65,7 +65,7 @@ impl Default for ReadOptions {
     }
 }
 
-/// What to open, and how much of it.
+/// Which image or volume of a file or folder to open, and limits on its size.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OpenOptions {
     /// Limits on sizes.
@@ -101,7 +101,7 @@ impl Picture {
     }
 }
 
-/// What an image file holds.
+/// The content of an image file.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ImageFile {
     /// PNG, a 2-D array, or an `[H, W, 3]` array of bytes.
@@ -110,7 +110,7 @@ pub enum ImageFile {
     Volume(Volume),
 }
 
-/// What a file of labels holds.
+/// The content of a file of labels.
 #[derive(Debug, Clone, PartialEq)]
 pub enum LabelFile {
     /// PNG or a 2-D array.

@@ -44,13 +44,13 @@ pub(super) struct Header {
     pub(super) gap: u64,
     /// Bytes of the volumes before the one that is read.
     pub(super) before: u64,
-    /// What a reader should know.
+    /// Remarks for the user on how the header was read.
     pub(super) warnings: Vec<String>,
     /// Samples of a voxel: 3 and 4 are colours of bytes.
     pub(super) samples: usize,
 }
 
-/// What both versions say.
+/// Fields that both versions of the header have.
 struct Fields {
     format: FileFormat,
     order: ByteOrder,
@@ -121,7 +121,7 @@ pub(super) fn volume_count(source: &Source, bytes: &[u8]) -> Result<u64> {
     shape(source, &fields, &mut Vec::new()).map(|(_, volumes)| volumes)
 }
 
-/// What the header of either version says.
+/// Reads the fields of a header of either version.
 fn fields(source: &Source, bytes: &[u8]) -> Result<Fields> {
     match bytes.first_chunk() {
         Some([92, 1, 0, 0]) => version_1(source, bytes, ByteOrder::Little),

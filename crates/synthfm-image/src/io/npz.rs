@@ -1,6 +1,6 @@
 //! Archives of NumPy arrays in (`.npz`).
 //!
-//! Of several arrays the one with a usual name is taken, such as `image` and `labels` of this program or `imgs` and
+//! A file of several arrays gives the one with a usual name, such as `image` and `labels` of this program or `imgs` and
 //! `gts` of `MedSAM`.
 
 use std::io::Cursor;

@@ -36,7 +36,7 @@ impl Orientation {
         }
     }
 
-    /// What a user should know of a picture that was turned.
+    /// A remark for the user on a picture that was turned.
     pub(super) fn note(self) -> String {
         format!(
             "the picture was turned upright, as its EXIF orientation {} says",

@@ -9,14 +9,14 @@ use std::io;
 /// Smaller requests gain nothing.
 const WORTHWHILE_BYTES: usize = 4 << 20;
 
-/// So many zeros. The memory is taken from the system when it is written to.
-pub(super) fn zeroed<T: Clone + Default>(count: usize) -> Vec<T> {
+/// `count` zeros. The memory is taken from the system when it is written to.
+fn zeroed<T: Clone + Default>(count: usize) -> Vec<T> {
     let mut values = vec![T::default(); count];
     advise(&mut values);
     values
 }
 
-/// So many zeros, or an error where the system refuses the memory. An input's size is never a reason to abort.
+/// `count` zeros, or an error where the system refuses the memory. An input's size is never a reason to abort.
 pub(super) fn try_zeroed<T: Clone + Default>(count: usize) -> io::Result<Vec<T>> {
     // Zeros come from the system without being written only if they are asked for as such, which has no form that can
     // fail; the reservation tells beforehand whether there is room.
@@ -40,18 +40,23 @@ pub(super) fn collected<T>(count: usize, values: impl Iterator<Item = T>) -> io:
     Ok(all)
 }
 
-/// An empty vector with room for so many bytes.
-pub(super) fn with_capacity(bytes: usize) -> Vec<u8> {
-    let mut values = Vec::with_capacity(bytes);
-    advise(&mut values);
-    values
-}
-
 /// An empty vector with room for so many bytes, or an error where the system refuses the memory.
 pub(super) fn try_with_capacity(bytes: usize) -> io::Result<Vec<u8>> {
     let mut values = reserved(bytes)?;
     advise(&mut values);
     Ok(values)
+}
+
+/// Gives a buffer a length in bytes, in new memory if it is too small, or an error where the system refuses the memory.
+/// Its content afterwards is arbitrary.
+pub(super) fn resize(buffer: &mut Vec<u8>, length: usize) -> io::Result<()> {
+    if buffer.capacity() < length {
+        // The old memory goes first.
+        *buffer = Vec::new();
+        *buffer = try_with_capacity(length)?;
+    }
+    buffer.resize(length, 0);
+    Ok(())
 }
 
 /// Asks for large pages; where the system has none, nothing changes but the speed.
@@ -99,5 +104,13 @@ mod tests {
         let refused = try_zeroed::<f32>(usize::MAX / 8).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::OutOfMemory);
         assert!(bytes.is_empty() && bytes.capacity() >= WORTHWHILE_BYTES + 5);
+    }
+
+    #[test]
+    fn a_buffer_grows_or_the_refusal_is_an_error() {
+        let mut buffer = vec![1, 2, 3];
+        assert!(resize(&mut buffer, usize::MAX / 2).is_err());
+        resize(&mut buffer, 5).unwrap();
+        assert_eq!(buffer.len(), 5);
     }
 }

@@ -67,7 +67,7 @@ impl Read for Stream<'_> {
     }
 }
 
-/// What a stream holds.
+/// Type, byte order and number of the values in a stream.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Layout {
     pub(super) element: Element,
@@ -173,7 +173,7 @@ fn zeros<T: Clone + Default>(source: &Source, layout: &Layout) -> Result<Vec<T>>
     pages::try_zeroed(layout.count).map_err(|error| source.io_error(error))
 }
 
-/// What is left to read, and where it belongs.
+/// The rest of a stream, and the places where its values belong.
 struct Queue<'a, R, T> {
     reader: R,
     places: Enumerate<ChunksMut<'a, T>>,
@@ -341,7 +341,7 @@ pub(super) fn skip(
     Ok(())
 }
 
-/// What is read of a file that may hold a series of volumes.
+/// The part to read of a file that may hold a series of volumes.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Wanted<'a> {
     /// The volume of this number, counted from 1.

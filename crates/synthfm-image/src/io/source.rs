@@ -22,7 +22,7 @@ pub(super) struct Source<'a> {
     stop: Stop,
 }
 
-/// What follows the bytes in memory.
+/// The part of the file after the bytes in memory.
 struct Rest {
     file: File,
     bytes: u64,
@@ -142,7 +142,7 @@ impl<'a> Source<'a> {
         self.bytes.len() as u64 + self.rest.as_ref().map_or(0, |rest| rest.bytes)
     }
 
-    /// What ends the reading of this file.
+    /// The flag that ends the reading of this file.
     pub(super) const fn stop(&self) -> &Stop {
         &self.stop
     }

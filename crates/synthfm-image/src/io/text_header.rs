@@ -1,4 +1,4 @@
-//! What headers of lines have in common (NRRD, `MetaImage`): finding values in another file, and numbers as text.
+//! Parts common to headers of lines (NRRD, `MetaImage`): finding values in another file, and numbers as text.
 
 use std::path::{Component, Path, PathBuf};
 

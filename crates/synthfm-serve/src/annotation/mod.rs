@@ -1,4 +1,4 @@
-//! What a person has marked on one case: structures with colours, a mask for each, the prompts that led there, and
+//! The annotation of one case: structures with colours, a mask for each, the prompts that led there, and
 //! the steps to undo.
 //!
 //! Structures may overlap while one works; a label map resolves that by the order of the structures. A picture is a
@@ -133,7 +133,7 @@ impl Annotation {
         self.revision
     }
 
-    /// What can be undone next, and what redone.
+    /// Names of the steps that undo and redo would take next.
     pub(crate) fn next_steps(&self) -> [Option<&str>; 2] {
         [self.undo.last(), self.redo.last()].map(|step| step.map(|step| step.what.as_str()))
     }

@@ -16,7 +16,7 @@ pub(crate) struct Place {
     pub(crate) index: usize,
 }
 
-/// What a person has said about a structure on a slice.
+/// The prompts of a person for a structure on a slice.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct SlicePrompts {
@@ -114,7 +114,7 @@ impl Change {
     }
 }
 
-/// What one press of undo takes back.
+/// The changes that one press of undo takes back.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Step {

@@ -107,7 +107,7 @@ pub(super) fn listed(open: &OpenCase, annotation: &Annotation, lists: &LabelList
     structures.iter().zip(keys).map(structure).collect()
 }
 
-/// What the structures cover: voxels, and by plane the slices with a mask and those that a person has worked on.
+/// Adds what each structure covers: voxels, and by plane the slices with a mask and those a person has worked on.
 fn covered(annotation: &Annotation, structures: &mut Value) {
     let (extents, by_hand) = (annotation.extents(), annotation.by_hand());
     let by_plane = |slices: [Vec<usize>; 3]| -> Value {
@@ -159,7 +159,7 @@ fn description(open: &OpenCase, annotation: &Annotation, lists: &LabelLists) -> 
     })
 }
 
-/// What whoever opens the case should know.
+/// A remark for whoever opens the case.
 fn note(open: &OpenCase, lists: &LabelLists) -> Option<String> {
     let volumes = open.study.volumes().map(|volumes| {
         format!(

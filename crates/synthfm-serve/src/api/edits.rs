@@ -17,7 +17,7 @@ use crate::app::App;
 use crate::error::{ApiError, ApiResult};
 use crate::respond::{self, Json};
 
-/// What a stroke does to the pixels that it covers.
+/// The effect of a stroke on the pixels that it covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Mode {
@@ -230,7 +230,7 @@ async fn step_in_history(
     Ok(respond::json(&answer))
 }
 
-/// What a page is told about the steps.
+/// The revision, the next steps to undo and redo, and the state of the annotation, as JSON for a page.
 pub(super) fn history(store: &Store) -> Value {
     let annotation = store.annotation();
     let [undo, redo] = annotation.next_steps();

@@ -49,7 +49,7 @@ const fn yes() -> bool {
     true
 }
 
-/// What a person did.
+/// An action of a person on a slice.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum What {
@@ -247,7 +247,7 @@ pub(super) fn with_paint(mut mask: Mask, prompts: &SlicePrompts) -> ApiResult<Ma
     Ok(mask)
 }
 
-/// What a page is told about a place that has changed.
+/// The mask, the prompts and the next steps after a place has changed, as JSON for a page.
 pub(super) fn marked(
     open: &OpenCase,
     annotation: &Annotation,

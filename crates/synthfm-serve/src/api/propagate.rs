@@ -60,7 +60,7 @@ enum End {
     Small(usize),
     /// Nothing is found on the slice.
     Ends(usize),
-    /// What the mask covers looks different from the structure.
+    /// The area under the mask looks different from the structure.
     Looks(usize),
     /// Something went wrong.
     Failed(String),

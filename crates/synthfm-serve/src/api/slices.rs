@@ -47,7 +47,7 @@ pub(super) async fn slice(
     ))
 }
 
-/// What is marked on a slice.
+/// Replies with everything that is marked on a slice.
 pub(super) async fn masks(
     State(app): State<Arc<App>>,
     Path(case): Path<String>,

@@ -23,10 +23,10 @@ const SAMPLE_BYTES: u64 = 64 << 10;
 /// Numbers of images in a folder for which annotations of earlier versions are looked for.
 const EARLIER_NUMBERS: usize = 256;
 
-/// What a case is called.
+/// The names of a case.
 pub(super) struct Identity {
     pub(super) id: CaseId,
-    /// What earlier versions called it; more than one where they counted images.
+    /// Names that earlier versions gave the case; more than one where they counted images.
     pub(super) earlier: Vec<CaseId>,
     /// Whether what is found under an earlier name may belong to another image.
     pub(super) uncertain: bool,
@@ -34,7 +34,7 @@ pub(super) struct Identity {
     pub(super) content: Option<String>,
 }
 
-/// What the folder of a case says about it.
+/// The description of a case in its work folder.
 #[derive(Deserialize)]
 struct About {
     name: String,

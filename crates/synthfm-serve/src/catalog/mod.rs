@@ -56,7 +56,7 @@ pub(super) struct Case {
     pub(super) uploaded: bool,
     pub(super) bytes: u64,
     path: PathBuf,
-    /// What the file must lie below.
+    /// The folder that the file must lie below.
     root: PathBuf,
     /// The image's number in the list of a folder of DICOM files, or which volume of a file with several,
     /// where another than the first was chosen.
@@ -67,11 +67,11 @@ pub(super) struct Case {
     content: Option<String>,
     /// The series that the image belongs to, where it is a folder of DICOM files.
     series_uid: Option<String>,
-    /// What earlier versions called it.
+    /// Names that earlier versions gave the case.
     earlier: Vec<CaseId>,
     /// Whether annotations under those names may belong to another image.
     uncertain: bool,
-    /// What whoever opens it should know.
+    /// A remark for whoever opens the case.
     note: Option<String>,
 }
 
@@ -96,7 +96,7 @@ impl Case {
         self.content.as_deref()
     }
 
-    /// What the files of the case must lie below.
+    /// The folder that the files of the case must lie below.
     pub(super) fn root(&self) -> &Path {
         &self.root
     }
@@ -111,7 +111,7 @@ impl Case {
         self
     }
 
-    /// What whoever opens it should know.
+    /// A remark for whoever opens the case.
     pub(super) fn note(&self) -> Option<&str> {
         self.note.as_deref()
     }
@@ -124,7 +124,7 @@ impl Case {
         inside(&self.root, &self.path)
     }
 
-    /// What a label file of the case is called: as the image, without the number of its channel (nnU-Net's `_0000`).
+    /// Name of the case's label files without ending: the image's without its channel's number (nnU-Net's `_0000`).
     pub(super) fn label_stem(&self) -> String {
         let stem = self.stem();
         let channel = stem.strip_suffix("_0000").filter(|rest| !rest.is_empty());
@@ -156,7 +156,7 @@ impl Case {
     }
 }
 
-/// What the list of the page says about a case.
+/// The entry of a case in the list of the page.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct CaseSummary {
     pub(super) id: CaseId,
@@ -171,7 +171,7 @@ pub(super) struct CaseSummary {
 /// All cases in order, with their states.
 #[derive(Debug)]
 pub(super) struct Catalog {
-    /// What was opened.
+    /// The file or folder that was opened.
     path: Option<PathBuf>,
     max_bytes: u64,
     /// Where states are kept.
@@ -245,7 +245,7 @@ impl Catalog {
         Ok(differs)
     }
 
-    /// What the opened folder looks like at this moment; `None` where there is none.
+    /// The state of the opened folder at this moment, for comparison; `None` where there is none.
     pub(super) fn signature(&self) -> Option<Signature> {
         let path = self.path.as_deref().filter(|path| path.is_dir())?;
         signature(path, &self.work).ok()
@@ -332,7 +332,7 @@ impl Inner {
     }
 }
 
-/// What earlier runs kept in a file of the work folder, if they did.
+/// Reads a file that earlier runs kept in the work folder; the default if there is none.
 fn kept<T: serde::de::DeserializeOwned + Default>(path: &Path) -> Result<T> {
     match fs::read(path) {
         Ok(text) => {

@@ -56,7 +56,7 @@ impl ImageKey {
     }
 }
 
-/// What the model says to one prompt.
+/// The model's answer to one prompt.
 #[derive(Debug, Clone)]
 pub(super) struct Answer {
     pub(super) mask: Mask,
@@ -148,7 +148,7 @@ impl Engine {
     }
 }
 
-/// What a prompt was overtaken by.
+/// The error for a prompt that a newer one has overtaken.
 pub(super) fn superseded() -> ApiError {
     ApiError::conflict(
         "superseded",

@@ -1,4 +1,4 @@
-//! What cases are called in an archive: as nnU-Net calls them, unless two would have one name.
+//! Names of cases in an archive: those of nnU-Net, unless two cases would have one name.
 //!
 //! `CASE_0000.EXT` belongs to `CASE`, and so do the other channels of it, `CASE_0001.EXT` and so on. Letters of all
 //! scripts and spaces stay; what file systems refuse becomes `_`.
@@ -18,7 +18,7 @@ const MAX_BYTES: usize = 200;
 #[derive(Debug)]
 pub(crate) struct Chosen {
     pub(crate) cases: Vec<Case>,
-    /// Those that stand for a case of several channels.
+    /// Cases that stand for a case of several channels.
     pub(crate) channelled: BTreeSet<CaseId>,
     /// Remarks for people.
     pub(crate) left_out: Vec<String>,

@@ -18,7 +18,7 @@ const HEADER: &str = "rater,number,id,image,truth,modality,answer,correct,second
 /// Raters of one review.
 const MAX_RATERS: usize = 200;
 
-/// What a rater said to an image.
+/// A rater's judgement of one image.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Answer {
     pub(super) id: String,

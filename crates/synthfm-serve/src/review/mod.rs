@@ -1,6 +1,6 @@
 //! The blinded review: raters are shown real and synthetic images in random order and say which is which.
 //!
-//! What is true is not told before a rater has judged all images. A review goes on where it was left: its plan and
+//! The truth is not told before a rater has judged all images. A review goes on where it was left: its plan and
 //! all answers lie in the folder of `--work`.
 
 mod answers;

@@ -43,7 +43,7 @@ pub(super) struct Item {
     pub(super) modality: String,
 }
 
-/// What a review consists of; kept beside its answers, for a review that goes on must be the same.
+/// Seed, picture side and images of a review; kept beside its answers, for a review that goes on must be the same.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Plan {
     pub(super) seed: u64,
@@ -159,7 +159,7 @@ fn middle_square(image: &RgbImage) -> Result<RgbImage> {
     Ok(RgbImage::new(Size::new(side, side), data.collect())?)
 }
 
-/// What kind of image it is: of a synthetic one from its recipe, of a real one from `dataset.json`.
+/// The modality of an image: of a synthetic one from its recipe, of a real one from `dataset.json`.
 fn modality(image: &Path, kind: Kind) -> Option<String> {
     let root = image.ancestors().nth(2)?;
     let name = image.file_name()?.to_string_lossy().into_owned();

@@ -1,4 +1,4 @@
-//! What a person does in a viewer becomes prompts on slices.
+//! From a person's interactions in a viewer to prompts on slices.
 //!
 //! The model knows clicks and a box on a slice. A scribble becomes clicks along it, as on our own page; a lasso becomes the
 //! box around it, a click at its deepest pixel, and a border that the answer stays within. A lasso around what is not the
@@ -157,7 +157,7 @@ fn axis_across(scan: &Scan, flat: impl Fn(&usize) -> bool) -> Option<usize> {
     [across, 0, 1, 2].into_iter().find(flat)
 }
 
-/// What a lasso encloses: some viewers send its contour, others its inside.
+/// The inside of a lasso: some viewers send its contour, others its inside.
 fn enclosed(drawn: &Mask) -> Mask {
     fill_holes(drawn, usize::MAX, &[])
 }

@@ -98,7 +98,7 @@ async fn start_with(State(viewers): Shared, Path(model): Path<String>) -> Reply 
     Err(ApiError::missing(format!("there is no model of this name; {MODEL} is one")).into())
 }
 
-/// What ITK-SNAP says about the numbers that it sends.
+/// ITK-SNAP's description of the numbers that it sends.
 #[derive(Debug, Deserialize)]
 struct Metadata {
     /// x, y and z.

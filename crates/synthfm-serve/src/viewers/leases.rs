@@ -194,7 +194,7 @@ impl Leases {
     }
 }
 
-/// What a request is told whose session has ended.
+/// The error for a request whose session has ended.
 pub(super) fn gone() -> ApiError {
     ApiError::new(
         StatusCode::GONE,

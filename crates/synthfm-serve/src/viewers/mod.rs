@@ -37,7 +37,7 @@ use super::error::{ApiError, ApiResult};
 /// How often sessions are looked through for those whose time is over.
 const SWEEP: Duration = Duration::from_secs(5);
 
-/// What the handlers share.
+/// State that the handlers of the viewers share.
 #[derive(Debug)]
 struct Viewers {
     app: Arc<App>,

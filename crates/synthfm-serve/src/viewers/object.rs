@@ -14,7 +14,7 @@ use crate::annotation::{Place, Runs};
 /// Interactions that can be undone; older ones are forgotten. Users of nnInteractive know one.
 const MAX_STEPS: usize = 16;
 
-/// What was said about the object on a slice.
+/// The prompts for the object on a slice.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct SlicePrompts {
     /// Clicks; `true` on the object, `false` beside it.
@@ -29,7 +29,7 @@ pub(super) struct SlicePrompts {
     pub(super) answered: bool,
 }
 
-/// What can be undone.
+/// The part of an object that can be undone: prompts, carried slices, slices that wait.
 #[derive(Debug, Clone, Default)]
 struct Said {
     prompts: BTreeMap<Place, SlicePrompts>,

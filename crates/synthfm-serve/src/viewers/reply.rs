@@ -1,4 +1,4 @@
-//! What the protocols share on the wire: refusals in the form that clients read, bodies of bounded size and duration.
+//! Replies common to the protocols: refusals in the form that clients read, bodies of bounded size and duration.
 
 use std::time::Duration;
 

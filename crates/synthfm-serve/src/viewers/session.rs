@@ -11,7 +11,7 @@ use super::scan::{Range3, Scan};
 use crate::app::App;
 use crate::error::{ApiError, ApiResult};
 
-/// What a session holds.
+/// The image that a session has opened, and whether answers are carried through the volume.
 #[derive(Debug)]
 pub(super) struct Session {
     open: Option<Open>,
@@ -67,7 +67,7 @@ pub(super) enum Action {
     Undo,
 }
 
-/// What has become of it.
+/// The outcome of an interaction.
 #[derive(Debug)]
 pub(super) struct Outcome {
     /// Whether the model was asked, or something was undone.

@@ -21,7 +21,7 @@ pub enum Mark {
         at: Vec2,
         /// Height of a line; at least eight pixels.
         height: f32,
-        /// What it says.
+        /// The text that is drawn.
         text: String,
         /// Intensity.
         value: f32,

@@ -24,7 +24,7 @@ pub struct ViewParams {
     pub window: Vec2,
     /// Exponent after the window.
     pub gamma: f32,
-    /// What is visible.
+    /// The visible part of the image.
     pub field_of_view: FieldOfView,
     /// Intensity outside the field of view.
     pub outside: f32,
@@ -67,7 +67,7 @@ pub enum FieldOfView {
         /// Angle of the first side against the rows, radians.
         angle: f32,
     },
-    /// What the beams of an ultrasound probe reach.
+    /// The area that the beams of an ultrasound probe reach.
     Probe(Probe),
 }
 

@@ -1,4 +1,4 @@
-//! What contours look like: uneven blur, missing parts, gaps to neighbours.
+//! Ranges for the look of contours: uneven blur, missing parts, gaps to neighbours.
 
 use serde::{Deserialize, Serialize};
 

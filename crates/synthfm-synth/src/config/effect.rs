@@ -11,7 +11,7 @@ use crate::check::{probability, range};
 pub struct EffectRange {
     /// Probability that it takes part, before the look shifts it.
     pub probability: f32,
-    /// Its strength, drawn log-uniformly; the unit stands with the field.
+    /// Range of the effect's strength, drawn log-uniformly; the unit stands with the field.
     pub strength: [f32; 2],
 }
 

@@ -1,4 +1,4 @@
-//! What the generator may draw, as ranges and probabilities, with the documented recipe as default.
+//! Configuration of the generator: ranges and probabilities, with the documented recipe as default.
 //!
 //! The paper (arXiv 2504.08177) names the ingredients but no numbers; SynthMorph's numbers come from
 //! its public demo, the others are ours. Lengths are fractions of the image's shorter side, so that
@@ -66,7 +66,7 @@ pub struct GeneratorConfig {
     pub appearance: AppearanceConfig,
     /// Heterogeneous insides of structures and regions.
     pub clusters: ClustersConfig,
-    /// What scanners do.
+    /// The effects of scanners.
     pub acquisition: AcquisitionConfig,
     /// The noise library.
     pub noise: NoiseConfig,

@@ -54,7 +54,7 @@ impl VolumeSize {
     }
 }
 
-/// What synthetic volumes may be. Lengths without a unit are shares of the shorter side of a slice.
+/// Ranges for synthetic volumes. Lengths without a unit are shares of the shorter side of a slice.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct VolumeConfig {

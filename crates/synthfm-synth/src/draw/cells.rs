@@ -5,7 +5,7 @@ use super::contour::scaled;
 use super::{New, Scene};
 use crate::params::{Modality, Outline, Paint, RimParams, TargetKind, TargetRule, Vec2};
 
-/// What all cells of an image share.
+/// Parameters that all cells of an image share.
 struct Culture {
     radius: f32,
     aspect: f32,

@@ -21,7 +21,7 @@ const LEAST_EDGE: f32 = 0.03;
 /// Share of the regions of a map with clusters that have them.
 const REGIONS: f32 = 2.0 / 3.0;
 
-/// What is drawn once for all clusters of a structure, or for all cells of an image.
+/// Parameters drawn once for all clusters of a structure, or for all cells of an image.
 #[derive(Clone)]
 struct Style {
     kind: Kind,

@@ -269,7 +269,7 @@ impl<'a> Scene<'a> {
     }
 }
 
-/// What is needed to add a structure.
+/// A structure to be added.
 struct New {
     kind: TargetKind,
     parent: Option<u16>,

@@ -5,7 +5,7 @@ use super::template::Frame;
 use super::{New, Scene, plain};
 use crate::params::{Outline, TargetKind, TargetRule, Vec2};
 
-/// What something abnormal grows in.
+/// A structure in which something abnormal grows.
 struct Host {
     id: u16,
     mean: f32,

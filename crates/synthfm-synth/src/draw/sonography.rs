@@ -1,4 +1,4 @@
-//! What ultrasound shows: fetal heads, vessels of the neck, organs of the belly.
+//! Scenes of ultrasound: fetal heads, vessels of the neck, organs of the belly.
 
 use super::contour::Walk;
 use super::template::Frame;

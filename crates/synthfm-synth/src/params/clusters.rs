@@ -92,7 +92,7 @@ impl ClusterPattern {
 pub struct ClusterParams {
     /// Where they lie.
     pub pattern: ClusterPattern,
-    /// What the clusters after the first are painted with; the first has the structure's own paint.
+    /// Paints of the clusters after the first; the first has the structure's own paint.
     pub paints: Vec<Paint>,
 }
 

@@ -51,11 +51,11 @@ pub struct SampleParams {
     pub index: u64,
     /// Height and width in pixels.
     pub size: SizeConfig,
-    /// What kind of picture this is.
+    /// Kind of the picture.
     pub scene: SceneKind,
     /// Which modality it imitates.
     pub look: Modality,
-    /// What the image looks like before anything is painted.
+    /// Paint of the whole image before anything else is painted.
     pub ground: Paint,
     /// `SynthMorph` regions over the ground, if any.
     pub label_map: Option<LabelMapParams>,
@@ -65,11 +65,11 @@ pub struct SampleParams {
     pub deformation: Option<DeformationParams>,
     /// Texture fields that [`Paint`] refers to by position.
     pub textures: Vec<TextureParams>,
-    /// What acts on the painted image, in this order.
+    /// Effects on the painted image, in this order.
     pub acquisition: Vec<Effect>,
     /// Field of view, window, gamma, quantisation.
     pub view: ViewParams,
-    /// What is drawn over the finished image.
+    /// Marks drawn over the finished image.
     pub overlay: Vec<Mark>,
     /// Which regions and structures become targets.
     pub targets: TargetParams,

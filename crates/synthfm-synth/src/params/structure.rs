@@ -12,16 +12,16 @@ use crate::check::{at_most, numbers, within};
 pub struct StructureParams {
     /// Value in the label map; unique in the sample.
     pub id: u16,
-    /// What it is.
+    /// Kind of the structure.
     pub kind: TargetKind,
     /// Identifier of the structure that it lies in and is clipped to.
     pub parent: Option<u16>,
-    /// Its contour.
+    /// Contour of the structure.
     pub outline: Outline,
     /// Width of a band along the inside of the contour that it leaves free: with the contour of its
     /// parent, a wall of even width.
     pub inset: f32,
-    /// What it is painted with.
+    /// Paint of the structure.
     pub paint: Paint,
     /// Parts of its inside that are painted otherwise, if any; they belong to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -6,7 +6,7 @@ use super::SegmentParams;
 use crate::Result;
 use crate::check::{at_most, numbers};
 
-/// What a target is.
+/// Kind of a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TargetKind {

@@ -1,4 +1,4 @@
-//! What areas are painted with.
+//! Textures that areas are painted with.
 
 use serde::{Deserialize, Serialize};
 

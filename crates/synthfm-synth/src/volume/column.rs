@@ -27,7 +27,7 @@ pub(super) struct Column {
     pub(super) across: [[f32; 2]; 2],
 }
 
-/// What is interpolated between sections: centre, half axes, angle, waves.
+/// The numbers interpolated between sections: centre, half axes, angle, waves.
 type Numbers = Vec<f32>;
 
 fn numbers(section: &Section, waves: usize) -> Numbers {

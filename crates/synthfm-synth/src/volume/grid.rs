@@ -46,7 +46,7 @@ impl Axis {
         }
     }
 
-    /// The same knots for noise of twice the scale.
+    /// The knots of this grid for noise of twice the scale.
     pub(super) fn coarser(self) -> Self {
         Self {
             cells: (self.cells / 2.0).max(0.25),

@@ -30,7 +30,7 @@ pub struct VolumeParams {
     pub scene: VolumeScene,
     /// Modality that it imitates.
     pub look: Modality,
-    /// What the volume looks like before anything is painted.
+    /// Paint of the whole volume before anything else is painted.
     pub ground: Paint,
     /// `SynthMorph` regions over the ground, if any.
     pub regions: Option<RegionsParams>,
@@ -46,7 +46,7 @@ pub struct VolumeParams {
     pub profile: SliceProfile,
     /// Differences between neighbouring slices, if any.
     pub jitter: Option<JitterParams>,
-    /// What acts on each slice, in this order. A bias field is one of the volume; noise differs from slice to slice.
+    /// Effects on each slice, in this order. A bias field belongs to the volume; noise differs from slice to slice.
     pub acquisition: Vec<Effect>,
     /// Field of view, window, gamma, quantisation; its stretch is not used.
     pub view: ViewParams,

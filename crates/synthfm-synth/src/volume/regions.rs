@@ -36,7 +36,7 @@ struct Erosion {
     chosen: Option<Vec<u16>>,
 }
 
-/// What a pixel shows.
+/// The regions at a pixel.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Region {
     /// Number of the largest channel, and of the one after it.

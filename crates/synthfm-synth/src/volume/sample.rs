@@ -85,7 +85,7 @@ impl VolumeTarget {
         self.extent()[0] + largest.unwrap_or(0)
     }
 
-    /// Its pixels in one slice; empty where it is not.
+    /// Pixels of the target in one slice; empty where the target does not reach.
     ///
     /// # Panics
     /// Never.

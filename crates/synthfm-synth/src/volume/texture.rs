@@ -33,7 +33,7 @@ enum Law {
     Speckle,
 }
 
-/// What turns a seed into that of the next lattice plane.
+/// Turns a seed into that of the next lattice plane.
 const NEXT_PLANE: u32 = 0x9e37_79b1;
 
 /// Smallest scale in pixels.

@@ -30,7 +30,7 @@ pub use views::ViewConfig;
 pub struct TrainConfig {
     /// Determines initial weights, samples and prompts.
     pub seed: u64,
-    /// What is trained.
+    /// The parts of the model that are trained.
     pub mode: Mode,
     /// Passes over `images_per_epoch` samples; samples never repeat. The paper: 100.
     pub epochs: u64,

@@ -1,9 +1,9 @@
-//! What is trained: the model and which parts of it.
+//! The model and which of its parts are trained.
 
 use serde::{Deserialize, Serialize};
 use synthfm_sam::{EncoderConfig, SamConfig, SmallEncoderConfig};
 
-/// What is trained.
+/// The parts of the model that are trained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {

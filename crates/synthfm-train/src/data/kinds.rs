@@ -36,7 +36,7 @@ pub(crate) enum MaskPrompt {
     Neighbour,
 }
 
-/// What prompts must have in common for one call of the decoder.
+/// The form that prompts must share for one call of the decoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Form {
     /// Points of each object, padding included.
@@ -144,7 +144,7 @@ impl PromptKind {
         }
     }
 
-    /// What this kind has in common with others. Where prompts of several kinds share a batch (`mixed`), the points are
+    /// The form of this kind's prompts. Where prompts of several kinds share a batch (`mixed`), the points are
     /// filled up to one less than a power of two, so that fewer calls are needed.
     pub(crate) fn form(self, mixed: bool) -> Form {
         let points = self.positives + self.negatives;

@@ -9,7 +9,7 @@ use crate::config::ViewConfig;
 /// Largest part of its box that a window may cut off its target on each axis.
 const LARGEST_CUT: f64 = 0.25;
 
-/// What a model of a given size sees of scenes.
+/// Cuts from scenes the views that a model of a given size is trained on.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Viewer {
     pub(super) config: ViewConfig,

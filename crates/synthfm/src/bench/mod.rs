@@ -3,6 +3,7 @@
 //! Times are over repetitions after one that is not counted, on a synthetic image of the model's input size. Peak
 //! memory is the process's (`VmHWM`), with the model's weights.
 
+mod args;
 mod parts;
 mod step;
 mod train;
@@ -16,9 +17,11 @@ use synthfm_image::{Mask, Point2, RgbImage};
 use synthfm_sam::Predictor;
 use synthfm_synth::{GeneratorConfig, generate};
 
-use crate::cli::{BenchArgs, BenchPart, BenchVerb};
 use crate::output::Session;
 use crate::predict::since_ms;
+use args::{BenchPart, BenchTrainArgs, BenchVerb};
+
+pub(crate) use args::BenchArgs;
 
 /// Sides that the generator takes.
 const SIDES: std::ops::RangeInclusive<usize> = 128..=2048;

@@ -5,8 +5,8 @@ use serde::Serialize;
 use synthfm_image::{BoxXyxy, Point2, Size};
 use synthfm_sam::{MaskOutput, Predictor, Prompts};
 
+use super::BenchArgs;
 use super::{Spread, encode, image_with_click, memory_text, peak_memory_mb, spread};
-use crate::cli::BenchArgs;
 use crate::model::Model;
 use crate::output::Session;
 use crate::progress::spinner;
@@ -14,7 +14,7 @@ use crate::progress::spinner;
 /// Boxes of one call.
 const BOXES: usize = 16;
 
-/// What was timed, and on what.
+/// The model, the device and the settings of a measurement.
 #[derive(Debug, Serialize)]
 struct Setting {
     model: String,

@@ -6,9 +6,9 @@ use serde::Serialize;
 use synthfm_sam::{EncoderConfig, Sam, SamConfig, VitConfig};
 use synthfm_train::{AdamW, BatchMaker, Learner, Mode, ModelSpec, TrainConfig, initialise};
 
+use super::BenchArgs;
 use super::{Spread, memory_text, peak_memory_mb, spread};
 use crate::allocator;
-use crate::cli::BenchArgs;
 use crate::output::Session;
 use crate::progress::spinner;
 

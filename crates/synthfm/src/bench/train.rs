@@ -15,9 +15,9 @@ use synthfm_train::{
     initialise,
 };
 
+use super::BenchTrainArgs;
 use super::{Spread, memory_text, peak_memory_mb, spread};
 use crate::allocator;
-use crate::cli::BenchTrainArgs;
 use crate::output::Session;
 use crate::predict::since_ms;
 use crate::progress::spinner;

@@ -6,9 +6,9 @@ use synthfm_sam::ops::Arithmetic;
 use synthfm_sam::{EncoderConfig, MaskOutput, PrecisionChoice, Predictor, Prompts};
 use synthfm_train::{AdamW, BatchMaker, Learner, Mode, ModelSpec, TrainConfig};
 
+use super::BenchArgs;
 use super::{SIDES, encode, image_with_click, memory_text, peak_memory_mb, spread};
 use crate::allocator;
-use crate::cli::BenchArgs;
 use crate::model::Model;
 use crate::output::Session;
 use crate::progress::spinner;

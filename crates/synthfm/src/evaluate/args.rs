@@ -106,7 +106,7 @@ pub(crate) struct EvaluateArgs {
 }
 
 impl EvaluateArgs {
-    /// What the flags say about the protocol.
+    /// The options of an evaluation, from the flags about its protocol.
     pub(crate) fn options(&self) -> Options {
         let volume = (self.protocol == ProtocolName::Volume).then(|| VolumeProtocol {
             prompted_slices: self.prompted_slices,

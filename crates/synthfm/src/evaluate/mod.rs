@@ -38,7 +38,7 @@ const MAX_JOBS: usize = 8;
 /// How the upper bound is named: before a model's name.
 const TRUE_BOXES: &str = "true-boxes:";
 
-/// What `summary.json` says about the run.
+/// The part of `summary.json` that describes the run.
 #[derive(Serialize)]
 struct RunRecord<'a> {
     synthfm: &'static str,

@@ -34,7 +34,7 @@ const KINDS: [TargetKind; 9] = [
     TargetKind::Segment,
 ];
 
-/// What is needed of a recipe file.
+/// The targets in a recipe file; its other fields are skipped.
 #[derive(Deserialize)]
 struct Targets {
     targets: Vec<TargetRecord>,

@@ -18,7 +18,7 @@ pub(super) struct File {
     pub(super) bytes: Vec<u8>,
 }
 
-/// What is recorded of a file.
+/// Path, length and hash of a written file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FileHash {
@@ -112,7 +112,7 @@ impl<W: Write> Hashing<W> {
         }
     }
 
-    /// What has passed, as the file `name`.
+    /// Length and hash of the bytes that have passed, under the path `name`.
     pub(super) fn finish(self, name: &str) -> FileHash {
         FileHash {
             file: name.to_owned(),

@@ -11,13 +11,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
 
+use super::Format;
 use super::record::{case_name, index_of, recipe_name};
 use super::settings::{SETTINGS, Settings};
 use super::{coco, manifest, webdataset};
-use crate::cli::Format;
 use synthfm_image::{create_folder, write_json};
 
-/// What nnU-Net reads first.
+/// The file that nnU-Net reads first.
 const DATASET: &str = "dataset.json";
 
 /// Makes the folders of a layout below `root`.

@@ -7,16 +7,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
+use super::Format;
 use super::files::File;
 use super::folder::{Folder, Present};
 use super::ordered::in_order;
 use super::{record, webdataset};
-use crate::cli::Format;
 use crate::output::Session;
 use crate::progress::Steps;
 use synthfm_image::one_line;
 
-/// What was done.
+/// Counts of the samples that a job made and of those that were there.
 #[derive(Debug, Serialize)]
 pub(super) struct Filled {
     written: u64,

@@ -14,10 +14,10 @@ use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::Format;
 use super::files::{FileHash, sha256, write_whole};
 use super::folder::{Folder, descriptions};
 use super::webdataset;
-use crate::cli::Format;
 use crate::overrides::read_text;
 
 /// The file in the folder.
@@ -70,7 +70,7 @@ impl Entry {
     }
 }
 
-/// What is needed of a recipe file.
+/// The list of files in a recipe file; its other fields are skipped.
 #[derive(Deserialize)]
 struct Files {
     files: Vec<FileHash>,

@@ -1,5 +1,6 @@
 //! `synthfm generate`: samples into a folder, on several threads and machines, resumable.
 
+mod args;
 mod coco;
 mod files;
 mod folder;
@@ -25,18 +26,19 @@ use synthfm_image::{RgbImage, write_rgb_png};
 use synthfm_synth::{GeneratorConfig, Sample, SampleParams, preview, render};
 use toml::Table;
 
-use crate::cli::{Format, GenerateArgs, VolumeChoice};
 use crate::interrupt;
 use crate::output::{Session, VERSION, check_png, create_parent, shown, usage};
 use crate::overrides::{read_text, read_toml, resolve};
 use crate::paths::Paths;
+pub(crate) use args::GenerateArgs;
+use args::{Format, VolumeChoice};
 use folder::Folder;
 use job::Job;
 use manifest::MAX_RECIPE_BYTES;
 use ordered::in_order;
 pub(crate) use record::Record;
 use settings::Settings;
-pub(crate) use share::Shard;
+use share::Shard;
 pub(crate) use volumes::VolumeRecord;
 
 /// Most samples on a contact sheet.

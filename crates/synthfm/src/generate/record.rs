@@ -12,10 +12,10 @@ use synthfm_image::{
 use synthfm_synth::params::TargetKind;
 use synthfm_synth::{Sample, SampleParams, VolumeParams, render};
 
+use super::Format;
 use super::files::{File, FileHash};
 use super::settings::Settings;
 use super::{npz, volumes};
-use crate::cli::Format;
 use crate::output::VERSION;
 
 /// A recipe file.
@@ -43,9 +43,9 @@ pub(crate) struct TargetRecord {
     pub(super) id: u16,
     pub(super) kind: TargetKind,
     pub(super) area_px: usize,
-    /// Its whole mask, if other targets cover a part of it in the label map.
+    /// File of the target's whole mask, if other targets cover a part of it in the label map.
     pub(super) mask: Option<String>,
-    /// Its mask and box in a COCO data set.
+    /// Mask and box of the target in a COCO data set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) coco: Option<CocoMask>,
 }

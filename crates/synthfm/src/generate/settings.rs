@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use synthfm_image::write_atomically;
 use synthfm_synth::GeneratorConfig;
 
+use super::Format;
 use super::files::sha256;
-use crate::cli::Format;
 use crate::output::VERSION;
 use crate::overrides::{read_text, read_toml, resolve};
 
@@ -16,7 +16,7 @@ use crate::overrides::{read_text, read_toml, resolve};
 pub(super) const SETTINGS: &str = "generator.toml";
 const MAX_BYTES: u64 = 1 << 20;
 
-/// What determines the files of a folder.
+/// The settings that determine the files of a folder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Settings {

@@ -73,7 +73,7 @@ impl Shard {
         Ok(Some(Self { index, count }))
     }
 
-    /// Its part of `range`, in whole units of `unit` samples: consecutive, as large as the others' up to one unit.
+    /// This shard's part of `range`: consecutive samples in whole units of `unit`, as many as others up to one unit.
     pub(super) fn of(self, range: &Range<u64>, unit: u64) -> Range<u64> {
         let units = (range.end - range.start).div_ceil(unit);
         // At most 10^9 samples and 10^6 machines.

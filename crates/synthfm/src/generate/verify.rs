@@ -14,13 +14,13 @@ use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use serde::Serialize;
 use serde_json::json;
 
+use super::Format;
 use super::files::{File, FileHash};
 use super::folder::Present;
 use super::manifest::{Entry, Heading, MANIFEST, Reader};
 use super::record::{case_name, files_of};
 use super::settings::{SETTINGS, Settings};
 use super::webdataset;
-use crate::cli::Format;
 use crate::output::{Session, VERSION};
 use crate::progress::bar;
 
@@ -58,7 +58,7 @@ impl Names {
     }
 }
 
-/// What was found.
+/// The result of checking a folder.
 #[derive(Debug, Default, Serialize)]
 struct Findings {
     files: u64,

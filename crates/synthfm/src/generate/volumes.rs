@@ -17,7 +17,7 @@ use synthfm_synth::{
 use super::files::{File, FileHash};
 use super::folder;
 use super::record::{case_name, recipe_name};
-use crate::cli::{Format, GenerateArgs};
+use super::{Format, GenerateArgs};
 use crate::output::{Session, VERSION, shown, usage};
 use crate::paths::Paths;
 
@@ -49,7 +49,7 @@ pub(crate) struct TargetRecord {
     slices: [usize; 2],
     /// Slice where it has most pixels.
     largest_slice: usize,
-    /// Its whole mask, if other targets cover a part of it in the label volume.
+    /// File of the target's whole mask, if other targets cover a part of it in the label volume.
     mask: Option<String>,
 }
 

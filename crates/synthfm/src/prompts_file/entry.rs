@@ -90,7 +90,7 @@ fn window<'de, D: serde::Deserializer<'de>>(
 /// An entry that can be tried.
 pub(super) struct Task {
     pub(super) entry: usize,
-    /// Its place among the entries of its image, from 1: the value in the map of labels.
+    /// Place of the entry among those of its image, from 1: its value in the map of labels.
     pub(super) place: usize,
     /// Each with whether it lies on the structure.
     pub(super) points: Vec<(Position, bool)>,
@@ -203,7 +203,7 @@ impl Taken {
     }
 }
 
-/// What each field holds, for messages; serde's name types, and not always fields.
+/// Checks the type of each field. The messages name the field, which serde's do not always.
 fn check_fields(value: &Value) -> Result<()> {
     type Rule = (&'static str, fn(&Value) -> bool, &'static str);
     fn numbers(value: &Value) -> bool {
@@ -297,7 +297,7 @@ fn points(entry: &Entry) -> Result<Vec<(Position, bool)>> {
     Ok(entry.points.iter().copied().zip(labels).collect())
 }
 
-/// What the name of a picture of an entry has after that of its mask.
+/// Ending of the name of an entry's picture, after the name of its mask.
 pub(super) const OVERLAY: &str = ".overlay";
 
 /// The map of labels of an image, without its ending.

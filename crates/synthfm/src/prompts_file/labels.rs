@@ -14,7 +14,7 @@ use crate::input::{Input, Place};
 pub(super) struct Labels {
     map: LabelFile,
     segments: Vec<Segment>,
-    /// What is known about the image.
+    /// Facts about the image beside its pixel values.
     info: ScanInfo,
     /// Pixels that several answers claim.
     shared: usize,

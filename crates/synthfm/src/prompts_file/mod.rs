@@ -86,7 +86,7 @@ struct Done {
     whole: Option<Whole>,
     slice: Option<usize>,
     axis: Option<String>,
-    /// What was asked, in the coordinates that it was given in.
+    /// Frame of the coordinates in which the prompts were given.
     frame: Frame,
     points: Vec<Position>,
     point_labels: Vec<u8>,
@@ -96,7 +96,7 @@ struct Done {
     positions: Marks,
     window: Option<[f32; 2]>,
     window_source: Option<String>,
-    /// What a reader should know: of the image, and of the answer.
+    /// Warnings about the image and about the answer.
     warnings: Vec<String>,
     /// The value in the image's map of labels.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -244,7 +244,7 @@ fn overlay_name(task: &Task) -> String {
     format!("{}{OVERLAY}.png", task.output)
 }
 
-/// What all entries share.
+/// State that all entries of a prompts file share.
 struct Run<'a> {
     args: &'a PredictArgs,
     session: &'a Session,

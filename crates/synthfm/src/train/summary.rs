@@ -1,4 +1,4 @@
-//! What a run says of itself before its first step, and of its time after some.
+//! The summary of a training run before its first step, and the estimate of its duration after some steps.
 
 use std::fmt::Write as _;
 

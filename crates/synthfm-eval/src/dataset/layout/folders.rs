@@ -15,7 +15,7 @@ const MASKS: [&str; 6] = ["masks", "mask", "labels", "label", "segmentations", "
 const ENDINGS: [&str; 11] = [
     ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".nii", ".nii.gz", ".mha", ".nrrd", ".npy", ".dcm",
 ];
-/// What mask names may add to those of their images.
+/// Endings that names of masks may add to those of their images.
 const SUFFIXES: [&str; 5] = ["", "_mask", "_segmentation", "_label", "_gt"];
 
 pub(super) fn fits(root: &Path) -> bool {

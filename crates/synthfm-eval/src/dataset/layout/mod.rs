@@ -261,7 +261,7 @@ impl Layout {
         found.expect("every layout is described")
     }
 
-    /// What a folder of this layout holds.
+    /// A description of the folders and files of this layout, for messages.
     pub fn expected(self) -> &'static str {
         self.description().expected
     }

@@ -290,7 +290,7 @@ pub(super) fn kits(root: &Path) -> Result<Listing> {
     Ok(list)
 }
 
-/// What is read of the decathlon's `dataset.json`.
+/// The fields that are read of the decathlon's `dataset.json`.
 #[derive(Deserialize)]
 struct Decathlon {
     #[serde(default)]

@@ -18,7 +18,7 @@ use crate::evaluate::scores::score_stacks;
 use crate::evaluate::{AnswerNote, PromptSet, Row, Runs, Segmenter, masks};
 use crate::{Error, Result};
 
-/// What rows of one structure share.
+/// Values that all rows of one structure share.
 struct Object<'a> {
     dataset: &'a Dataset,
     case: &'a Case,

@@ -1,4 +1,4 @@
-//! What a model that carries a structure through a volume is measured by: a copy of the prompted mask, and a model that is
+//! Bounds for carrying a structure through a volume: below, a copy of the prompted mask; above, a model that is
 //! told where the structure lies on every slice. Both know the truth, and so how far the structure reaches.
 
 use std::sync::Arc;

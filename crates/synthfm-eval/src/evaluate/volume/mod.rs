@@ -26,7 +26,7 @@ use crate::Result;
 use crate::clicks::Click;
 use crate::dataset::ShownVolume;
 
-/// What is asked about a structure of a volume.
+/// The prompts on one structure of a volume, and the structure itself.
 #[derive(Debug, Clone, Copy)]
 pub struct VolumeQuestion<'a> {
     /// Prompts by slice.
@@ -61,7 +61,7 @@ pub trait VolumeSegmenter {
     fn correct_volume(&mut self, slice: usize, click: Click) -> Result<MaskStack>;
 }
 
-/// What a row says about a structure of a volume, beside what rows of slices say.
+/// The fields of a row about a structure of a volume that rows of slices do not have.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct VolumeNote {
     /// Distance between slices.

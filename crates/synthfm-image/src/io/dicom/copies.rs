@@ -10,14 +10,14 @@ use sha2::{Digest, Sha256};
 
 use super::frame_header::FrameHeader;
 use super::frames::StoredFrames;
+use super::gate::Gate;
 use super::header::FileHeader;
-use super::memory::Gate;
 use crate::{Error, Result};
 
 /// Positions that differ less are the same.
 const SAME_MM: f64 = 1e-2;
 
-/// What became of files with one SOP Instance UID.
+/// The files that remain after copies with one SOP Instance UID are left out.
 pub(super) struct Distinct {
     /// The files that remain, in the given order.
     pub(super) files: Vec<usize>,
@@ -122,7 +122,7 @@ fn digest(file: &FileHeader, limit: u64) -> Result<Digest32> {
         path: file.path.clone(),
         source,
     };
-    let mut values = super::memory::zeroed(format.pixels()).map_err(out_of_memory)?;
+    let mut values = super::super::pages::try_zeroed(format.pixels()).map_err(out_of_memory)?;
     for frame in &file.frames {
         if format.is_colour() {
             hash.update(stored.colour(frame, &mut buffer)?);

@@ -1,6 +1,6 @@
 //! One DICOM file: preamble, file meta information, transfer syntax, and the data set up to the pixels.
 //!
-//! Of a file only its start is read, as far as the header goes; pixels stay where they are until they are decoded.
+//! Only the start of a file is read, as far as the header goes; pixels stay where they are until they are decoded.
 //! Files without preamble, as some exports write them, are recognised by their first element.
 
 use std::fs::File;
@@ -11,9 +11,9 @@ use std::sync::{Mutex, PoisonError};
 use flate2::read::DeflateDecoder;
 
 use super::super::element::ByteOrder;
+use super::super::pages;
 use super::data_set::{DataSet, Encoding, PixelLocation, Problem};
 use super::header::FileHeader;
-use super::memory;
 use super::tags;
 use crate::{Error, Result};
 
@@ -48,7 +48,7 @@ pub(super) struct TransferSyntax {
     pub(super) codec: Option<Codec>,
 }
 
-/// What the file meta information says.
+/// The file meta information.
 struct Meta {
     syntax: TransferSyntax,
     sop_class: Option<String>,
@@ -349,7 +349,7 @@ fn inflate(path: &Path, bytes: &[u8], limit: u64) -> Result<Vec<u8>> {
     if length > limit {
         return Err(limit_error(path, Some(length), limit));
     }
-    let reserved = memory::reserved(length as usize);
+    let reserved = pages::reserved(length as usize);
     let mut inflated = reserved.map_err(|e| io_error(path, e))?;
     let mut decoder = DeflateDecoder::new(bytes).take(length);
     decoder.read_to_end(&mut inflated).map_err(damaged)?;

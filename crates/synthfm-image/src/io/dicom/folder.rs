@@ -129,7 +129,7 @@ pub(super) type FrameId = (usize, usize);
 /// Frames that form one image, in their order.
 pub(super) struct Stack {
     pub(super) frames: Vec<FrameId>,
-    /// What was left out or divided.
+    /// Remarks on files that were left out and stacks that were divided.
     pub(super) warnings: Vec<String>,
 }
 

@@ -117,7 +117,7 @@ fn table_starts(
     if table.end - table.start != 4 * frames as u64 {
         return Ok(None);
     }
-    let mut bytes = super::memory::reserved(4 * frames)?;
+    let mut bytes = super::super::pages::reserved(4 * frames)?;
     source.seek(SeekFrom::Start(table.start))?;
     source.take(4 * frames as u64).read_to_end(&mut bytes)?;
     // Offsets count from the head of the first fragment.

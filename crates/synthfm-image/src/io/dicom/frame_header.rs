@@ -1,4 +1,4 @@
-//! What a header says about each frame: where it lies, what its values mean, how it is to be shown.
+//! The header of each frame: where it lies, what its values mean, how it is to be shown.
 //!
 //! Plain files say it once; multi-frame files in functional groups (PS3.3, C.7.6.16), shared ones first, each frame's
 //! own over them.
@@ -51,7 +51,7 @@ pub(super) struct FrameHeader {
 }
 
 impl FrameHeader {
-    /// What the data set says of all frames.
+    /// The values that the data set states for all frames.
     fn of_file(header: &Header, dose_scaling: Option<f64>) -> Result<Self> {
         let root = &header.data;
         let dose = dose_scaling.map(|slope| Rescale {
@@ -138,7 +138,7 @@ pub(super) fn frames(
     if let Some(shared) = &shared {
         base = base.with_group(header, shared)?;
     }
-    let reserved = super::memory::reserved(count);
+    let reserved = super::super::pages::reserved(count);
     let mut frames = reserved.map_err(|e| super::file::io_error(header.path, e))?;
     for index in 0..count {
         let mut frame = match own.get(index) {

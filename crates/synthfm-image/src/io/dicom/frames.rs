@@ -5,13 +5,13 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::{Mutex, PoisonError};
 
 use super::super::element::ByteOrder;
+use super::super::pages;
 use super::super::payload::read_full;
 use super::codec::{self, Decoded, Failure};
 use super::file::{Codec, format_error, inflated_pixels, io_error, limit_error};
 use super::fragments::{self, Pieces};
 use super::frame_header::FrameHeader;
 use super::header::FileHeader;
-use super::memory;
 use super::samples::{Scale, native_colour, native_grey, rgb};
 use crate::{Error, Result};
 
@@ -221,11 +221,11 @@ impl<'a> StoredFrames<'a> {
             Content::Memory(bytes) => {
                 let from = (offset as usize).min(bytes.len());
                 let to = from.saturating_add(length).min(bytes.len());
-                memory::resize(buffer, to - from).map_err(io)?;
+                pages::resize(buffer, to - from).map_err(io)?;
                 buffer.copy_from_slice(&bytes[from..to]);
             }
             Content::File(file) => {
-                memory::resize(buffer, length).map_err(io)?;
+                pages::resize(buffer, length).map_err(io)?;
                 let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
                 let start = SeekFrom::Start(location.offset as u64 + offset);
                 file.seek(start).map_err(io)?;
@@ -244,7 +244,7 @@ impl<'a> StoredFrames<'a> {
         if length > self.limit {
             return Err(limit_error(path, Some(length), self.limit));
         }
-        memory::resize(buffer, length as usize).map_err(io)?;
+        pages::resize(buffer, length as usize).map_err(io)?;
         let mut rest = &mut buffer[..];
         for piece in pieces {
             let (place, behind) = rest.split_at_mut((piece.end - piece.start) as usize);

@@ -1,4 +1,4 @@
-//! What the header of one file says about it: what it is, how its pixels are stored, what belongs to its series.
+//! The header of one file: its kind, how its pixels are stored, and the attributes of its series.
 
 use std::path::PathBuf;
 
@@ -60,7 +60,7 @@ const OTHERS: [(&str, &str); 8] = [
 /// Memory for what is known about each frame: its header, its place in a stack, the object that it comes from.
 const BYTES_ABOUT_FRAME: u64 = 1024;
 
-/// What a header is read for.
+/// The purpose for which a header is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
     Image,
@@ -80,7 +80,7 @@ pub(super) struct FileHeader {
     pub(super) sop_instance: String,
     pub(super) series: String,
     pub(super) instance_number: Option<f64>,
-    /// What a user should know about how the file was read.
+    /// Remarks for the user on how the file was read.
     pub(super) notes: Vec<String>,
     /// Bytes of the file, inflated if it is deflated.
     pub(super) total: usize,
@@ -154,7 +154,7 @@ pub(super) struct Attributes {
     pub(super) identifying: Vec<&'static str>,
 }
 
-/// What is kept in [`Attributes`].
+/// The attributes that are kept in [`Attributes`].
 const KEPT: [Tag; 26] = [
     tags::SPECIFIC_CHARACTER_SET,
     tags::STUDY_DATE,
@@ -278,7 +278,7 @@ pub(super) fn read(header: &Header, limit: u64, purpose: Purpose) -> Result<Opti
     Ok(Some(file))
 }
 
-/// What a DICOM file is that is no image.
+/// Names the kind of a DICOM file that is no image, for messages.
 pub(super) fn what_else(header: &Header) -> String {
     let sop_class = header.data.text(tags::SOP_CLASS_UID);
     let sop_class = sop_class.or_else(|| header.stored_as[0].clone());

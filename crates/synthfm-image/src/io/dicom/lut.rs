@@ -11,7 +11,7 @@ use crate::io::element::ByteOrder;
 /// Entries of a table with a descriptor of 0, and the most that any table can have.
 pub(super) const MOST_ENTRIES: usize = 1 << 16;
 
-/// What a table maps.
+/// The three values that describe a table: its length, its first input and its depth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Descriptor {
     pub(super) count: usize,
@@ -108,7 +108,7 @@ impl ModalityLut {
         }
     }
 
-    /// What a reader should know of a table that is shorter than announced.
+    /// A remark on a table that is shorter than announced.
     pub(super) fn note(&self) -> Option<String> {
         let (held, announced) = (self.values.len(), self.announced);
         (held < announced).then(|| {

@@ -12,10 +12,10 @@ mod folder;
 mod fragments;
 mod frame_header;
 mod frames;
+mod gate;
 mod geometry;
 mod header;
 mod lut;
-mod memory;
 mod natural;
 mod padding;
 mod palette;
@@ -109,7 +109,7 @@ pub(in crate::io) struct SliceSource {
 /// One image that a folder offers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeriesSummary {
-    /// Its place in the list, from 1; [`OpenOptions::series`] takes it.
+    /// Place of the image in the list, from 1; [`OpenOptions::series`] takes it.
     pub index: usize,
     /// Series Instance UID; images of one series share it.
     pub uid: String,
@@ -414,7 +414,7 @@ fn region_spacing(file: &FileHeader, warnings: &mut Vec<String>) -> Option<[f64;
     largest.spacing_mm
 }
 
-/// What the files of a stack say about how they were read, each note once.
+/// Remarks on how the files of a stack were read, each note once.
 fn notes(files: &[FileHeader], stack: &Stack) -> Vec<String> {
     let mut all = Vec::new();
     for &(file, _) in &stack.frames {

@@ -5,7 +5,7 @@ use super::values::Kind;
 use super::{palette::Palette, tags};
 use crate::{Result, Size};
 
-/// What the samples of a pixel mean.
+/// The meaning of a pixel's samples.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Photometric {
     /// One sample; with MONOCHROME1, `inverted`, small values are bright.

@@ -7,12 +7,12 @@ use std::sync::{Mutex, PoisonError};
 use rayon::prelude::*;
 
 use super::super::giving_up::Stop;
-use super::super::{Picture, ahead};
+use super::super::{Picture, ahead, pages};
 use super::file::{io_error, limit_error};
 use super::folder::FrameId;
 use super::frames::StoredFrames;
+use super::gate::Gate;
 use super::header::FileHeader;
-use super::memory::{self, Gate};
 use super::samples::mirror_sum;
 use crate::{Error, Image, Result, RgbImage};
 
@@ -43,7 +43,7 @@ pub(super) fn picture(file: &FileHeader, limit: u64) -> Result<Picture> {
 }
 
 fn zeros(path: &Path, count: usize) -> Result<Vec<f32>> {
-    memory::zeroed(count).map_err(|e| io_error(path, e))
+    pages::try_zeroed(count).map_err(|e| io_error(path, e))
 }
 
 /// The values of all frames, one after the other. Those of frames with MONOCHROME1 are mirrored if `are_mixed`.
@@ -110,7 +110,7 @@ pub(super) fn voxels(
     Ok(data)
 }
 
-/// What threads that decode share.
+/// Bounds that decoding threads share.
 struct Room {
     gate: Gate,
     /// Bytes that each frame may take.

@@ -6,7 +6,7 @@ use super::data_set::{DataSet, Problem, Tag};
 use super::tags;
 use super::values::Kind;
 
-/// What may tell images at one place apart.
+/// Number of attributes that may tell images at one place apart.
 const KEYS: usize = 6;
 /// The attributes of a plain file for it, in the order of their weight.
 const OF_FILE: [Tag; KEYS - 1] = [

@@ -3,9 +3,9 @@
 use std::io;
 
 use super::super::element::{ByteOrder, Element};
+use super::super::pages;
 use super::frame_header::{FrameHeader, Rescale};
 use super::header::FileHeader;
-use super::memory;
 use super::pixel_format::{Photometric, PixelFormat, Samples};
 
 /// From a stored value to the modality's unit.
@@ -222,7 +222,7 @@ pub(super) fn rgb(
     is_rgb: bool,
     sample: impl Fn(usize, usize) -> u16,
 ) -> io::Result<Vec<u8>> {
-    let mut out = memory::zeroed(3 * format.pixels())?;
+    let mut out = pages::try_zeroed(3 * format.pixels())?;
     let (places, _) = out.as_chunks_mut::<3>();
     let places = places.iter_mut().enumerate();
     let shift = format.bits_stored.clamp(8, 16) - 8;

@@ -6,13 +6,13 @@
 
 use std::path::Path;
 
+use super::super::pages;
 use super::data_set::DataSet;
 use super::file::{Header, format_error, io_error, limit_error, with_header};
 use super::frame_header::Rescale;
 use super::frames::StoredFrames;
 use super::geometry::{dot, normal};
 use super::header::{self, FileHeader, Purpose};
-use super::memory;
 use super::tags;
 use super::values::Kind;
 use crate::io::write::srgb;
@@ -23,7 +23,7 @@ const SAME_MM: f64 = 1e-2;
 /// More slices than this between the first and the last position are a mistake in the header.
 const MAX_SLICES: f64 = 65_535.0;
 
-/// What the header says beyond that of an image.
+/// The header of a segmentation: its file's header, its segments, and the segment of every frame.
 struct Description {
     file: FileHeader,
     segments: Vec<Segment>,
@@ -245,9 +245,9 @@ fn fill(
     let stored = StoredFrames::open(file, limit - taken, limit)?;
     let mut buffer = Vec::new();
     let io = |error| io_error(&file.path, error);
-    let labels = memory::zeroed(grid.geometry.len()).map_err(io)?;
+    let labels = pages::try_zeroed(grid.geometry.len()).map_err(io)?;
     let mut labels = LabelVolume::new(grid.geometry.clone(), labels)?;
-    let mut values = memory::zeroed(pixels).map_err(io)?;
+    let mut values = pages::try_zeroed(pixels).map_err(io)?;
     let mut overlapping = 0usize;
     for (index, &slice) in grid.slices.iter().enumerate() {
         let mut frame = file.frames[index].clone();

@@ -34,7 +34,7 @@ const SAMPLE_FORMAT: u16 = 339;
 /// LZW expands more than deflate: a table of 4096 codes stands for 7.4 MB in 6 KB.
 const MAX_LZW_EXPANSION: u64 = 2 * MAX_EXPANSION;
 
-/// What the samples of a pixel mean.
+/// The meaning of a pixel's samples.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Meaning {
     /// One sample counts; `inverted`: 0 is white.

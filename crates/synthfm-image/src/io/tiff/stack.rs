@@ -13,7 +13,7 @@ enum Axis {
 pub(super) struct Stack([(Axis, usize); 3]);
 
 impl Stack {
-    /// What a page's description says; `None` where it says nothing.
+    /// Parses a page's description; `None` where it describes no stack.
     pub(super) fn of(description: &str) -> Option<Self> {
         if description.starts_with("ImageJ=") {
             return Self::of_imagej(description);

@@ -17,7 +17,7 @@ pub(super) enum Compression {
     Deflate,
 }
 
-/// What was done to samples before compression.
+/// The prediction applied to samples before compression.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Predictor {
     None,

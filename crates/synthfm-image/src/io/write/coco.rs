@@ -1,6 +1,6 @@
 //! COCO instances: one annotation per structure and picture, with compressed run lengths.
 //!
-//! Of a volume the pictures are its axial slices that hold a structure, as they are seen, or the slice looked at.
+//! The pictures of a volume are its axial slices that hold a structure, as they are seen, or the slice looked at.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! What the DICOM objects written here have in common: patient and study of their source, series, equipment, UIDs.
+//! Attributes common to the DICOM objects written here: patient and study of their source, series, equipment, UIDs.
 //!
 //! UIDs are derived from what the object holds (2.25 and a UUID, PS3.5, B.2), so that the same segmentation made at
 //! the same time is the same object.
@@ -96,7 +96,7 @@ pub(super) fn series_uid(source: &DicomSeries) -> String {
     uid_or_derived(&source.uid, source, "series")
 }
 
-/// What a user should know about the references of an object.
+/// Remarks for the user on the references of an object.
 pub(super) fn notes(source: &DicomSeries) -> Vec<String> {
     if source.uid.is_empty() || source.study_uid.is_empty() {
         return vec![
@@ -134,7 +134,7 @@ pub(super) fn date_time(time: SystemTime) -> (String, String) {
     (date, time)
 }
 
-/// What an object is.
+/// Kind and identifiers of an object.
 pub(super) struct Kind<'a> {
     pub(super) sop_class: &'a str,
     pub(super) sop_instance: &'a str,
@@ -186,7 +186,7 @@ pub(super) fn common(
     data
 }
 
-/// That of the source; Unicode where the source has none of its own and names need it.
+/// The character set of the source; Unicode where the source has none of its own and names need it.
 fn character_set(source: &DicomSeries, names: &[Segment]) -> String {
     let own = source.attribute_text(tags::SPECIFIC_CHARACTER_SET);
     let ascii = names.iter().all(|segment| segment.name.is_ascii());

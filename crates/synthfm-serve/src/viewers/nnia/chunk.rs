@@ -28,7 +28,7 @@ pub(super) enum Compression {
     Zstd,
 }
 
-/// What a chunk holds.
+/// The content of a chunk.
 #[derive(Debug)]
 pub(super) enum Content<'a> {
     /// One value again and again.

@@ -259,7 +259,7 @@ fn reverberation(strength: f32, depth: f32) -> f32 {
     strength * libm::expf(-depth / DECAY) * wave
 }
 
-/// What is added to the brightness: gain in units of the dynamic range, `[range, beam]`.
+/// Gain added to the brightness, in units of the dynamic range, `[range, beam]`.
 struct Gain {
     data: Buffer,
 }

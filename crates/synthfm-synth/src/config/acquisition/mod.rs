@@ -1,4 +1,4 @@
-//! What scanners do, by modality: how often, and how strongly.
+//! The effects of scanners by modality: how often, and how strongly.
 //!
 //! The effects of a modality act on images with its look; images with a free look get each of them
 //! with its probability times `foreign`. Numbers without a source are ours, chosen beside public
@@ -40,7 +40,7 @@ pub struct AcquisitionConfig {
     pub microscopy: MicroscopyConfig,
     /// Transmission.
     pub xray: XrayConfig,
-    /// What is burnt into the image.
+    /// Texts and scales that are burnt into the image.
     pub overlay: OverlayConfig,
 }
 
@@ -126,7 +126,7 @@ impl AcquisitionConfig {
     }
 }
 
-/// What is burnt into the image.
+/// Texts and scales that are burnt into the image.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct OverlayConfig {

@@ -3,7 +3,7 @@
 use super::Scene;
 use crate::params::{Mark, Outline, TargetRule, Vec2};
 
-/// What a burnt-in line may say; `#` stands for a digit, `@` for a letter.
+/// Texts of burnt-in lines; `#` stands for a digit, `@` for a letter.
 const LINES: [&str; 16] = [
     "L",
     "R",

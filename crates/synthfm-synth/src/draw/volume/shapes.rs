@@ -335,7 +335,7 @@ impl Plan<'_> {
     }
 }
 
-/// What a random column is like.
+/// Size and shape of a random column.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ColumnPlan {
     pub(super) low: f32,
@@ -363,7 +363,7 @@ impl ColumnPlan {
     }
 }
 
-/// What a random curve is like.
+/// Size and shape of a random curve.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct CurvePlan {
     pub(super) length: f32,
@@ -374,7 +374,7 @@ pub(super) struct CurvePlan {
     pub(super) knots: usize,
 }
 
-/// What a random tree is like.
+/// Size and shape of a random tree.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TreePlan {
     pub(super) radius: f32,

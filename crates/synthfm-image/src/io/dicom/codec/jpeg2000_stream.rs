@@ -1,4 +1,4 @@
-//! What the markers of a JPEG 2000 code stream say (ISO 15444-1, annex A), read before it is decoded: whether all of it
+//! The markers of a JPEG 2000 code stream (ISO 15444-1, annex A), read before it is decoded: whether all of it
 //! is there, and how much memory its decoding takes.
 
 use std::borrow::Cow;

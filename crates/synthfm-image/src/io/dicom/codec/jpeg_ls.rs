@@ -92,7 +92,7 @@ pub(super) fn decode(bytes: &[u8], expected: &Expected) -> Result<Decoded, Failu
     }
 }
 
-/// What the segments up to now say, and the samples of the scans up to now.
+/// State of the decoder: parameters of the segments read so far, and samples of the scans decoded so far.
 struct Stream<'a> {
     segments: Segments<'a>,
     frame: Option<Frame>,

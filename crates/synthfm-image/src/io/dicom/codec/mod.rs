@@ -14,8 +14,8 @@ mod rle;
 use std::io;
 
 use super::file::Codec;
-use super::memory;
 use super::pixel_format::{PixelFormat, Samples};
+use crate::io::pages;
 
 /// Samples of one frame, interleaved: all samples of a pixel one after the other.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub(super) enum Failure {
     Frame(String),
     /// The frame is sound, but uses what is not supported.
     Unsupported(String),
-    /// It needs so many bytes of memory, more than are allowed.
+    /// Decoding needs this many bytes of memory, more than are allowed.
     Memory(u64),
     /// The system refused.
     System(io::Error),
@@ -60,7 +60,7 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// What a frame must be.
+/// Size and form that a frame must have.
 #[derive(Debug, Clone, Copy)]
 struct Expected {
     rows: usize,
@@ -169,7 +169,7 @@ pub(super) fn decode(
     }
 }
 
-/// So many zeros for samples.
+/// `count` zeros for samples.
 fn zeroed<T: Clone + Default>(count: usize) -> Result<Vec<T>, Failure> {
-    Ok(memory::zeroed(count)?)
+    Ok(pages::try_zeroed(count)?)
 }

@@ -28,7 +28,7 @@ pub(super) fn decode(bytes: &[u8], expected: &Expected) -> Result<Vec<u8>, Failu
         .map(|&raw| u32::from_le_bytes(raw) as usize)
         .collect();
     let mut samples = zeroed(pixels * pixel_bytes)?;
-    let mut segment = super::memory::reserved(pixels)?;
+    let mut segment = crate::io::pages::reserved(pixels)?;
     for (n, &start) in offsets.iter().enumerate() {
         let end = offsets.get(n + 1).copied().unwrap_or(bytes.len());
         let packed = bytes

@@ -1,5 +1,7 @@
 //! `synthfm models`: what there is, whether it is whole, and conversion.
 
+mod args;
+
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -10,13 +12,13 @@ use synthfm_sam::{
     Sam, WeightMean, ensure_published, not_finite, save, save_pth,
 };
 
-use crate::cli::{
-    ExportArgs, ExportFormat, ModelsAction, ModelsArgs, OnnxInputKind, OnnxMasksKind,
-};
 use crate::model::{EMBEDDED, MODELS_VARIABLE, Model, registered};
 use crate::output::{Session, create_parent, shown, usage};
 use crate::paths::Paths;
 use crate::progress::{bar, spinner};
+use args::{ExportArgs, ExportFormat, ModelsAction, OnnxInputKind, OnnxMasksKind};
+
+pub(crate) use args::ModelsArgs;
 
 const MILLION: u64 = 1_000_000;
 
