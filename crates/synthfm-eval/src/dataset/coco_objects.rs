@@ -22,6 +22,8 @@ const SCALE: f64 = 5.0;
 
 /// More than any published file of objects holds.
 const MAX_BYTES: u64 = 4 << 30;
+/// Steps that drawing the objects of an image may take: some minutes, and many times what the largest known sets need.
+const MOST_WORK: u64 = 100_000_000_000;
 
 /// A COCO file.
 #[derive(Debug, Clone, PartialEq)]
@@ -278,6 +280,12 @@ impl CocoImages {
                 image.objects.len()
             )));
         }
+        let work: u64 = image.objects.iter().map(|o| work_of(&o.shape, size)).sum();
+        if work > MOST_WORK {
+            return Err(wrong(
+                "its objects would take minutes to draw: fewer, or polygons with fewer corners, expected".to_owned(),
+            ));
+        }
         let mut notes = LeftOut::default();
         // Large ones first, so that small ones stay visible. Masks are drawn twice rather than kept.
         let mut order = Vec::new();
@@ -420,6 +428,14 @@ fn note(crowds: usize, hidden: usize) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join("; "))
 }
 
+/// Length of a border in pixels, along the longer axis of each edge, without the edge that closes it.
+fn length_of(corners: &[f64]) -> f64 {
+    let edges = corners.windows(4).step_by(2);
+    edges
+        .map(|ends| (ends[2] - ends[0]).abs().max((ends[3] - ends[1]).abs()))
+        .sum()
+}
+
 /// Corners of a polygon; the reason why it is none.
 fn corners(polygon: &Value) -> std::result::Result<Vec<f64>, String> {
     /// Steps along the border on the fine grid: more than the largest images need.
@@ -431,15 +447,28 @@ fn corners(polygon: &Value) -> std::result::Result<Vec<f64>, String> {
     if numbers.len() < 6 || numbers.len() % 2 != 0 || numbers.iter().any(|v| v.abs() >= 1e6) {
         return Err("polygons of fewer than three corners, or far outside the image".to_owned());
     }
-    let length: f64 = numbers
-        .windows(4)
-        .step_by(2)
-        .map(|ends| (ends[2] - ends[0]).abs().max((ends[3] - ends[1]).abs()))
-        .sum();
-    if SCALE * length > LONGEST {
+    if SCALE * length_of(&numbers) > LONGEST {
         return Err("polygons whose border is too long to draw".to_owned());
     }
     Ok(numbers)
+}
+
+/// Steps that drawing an object takes at most, about: over the image, and for each polygon over its border and inside.
+fn work_of(shape: &Value, size: Size) -> u64 {
+    let area = size.area() as u64;
+    let polygons = shape.as_array().into_iter().flatten();
+    let of_polygon = |polygon: &Value| {
+        let corners = corners(polygon).unwrap_or_default();
+        let border = SCALE * length_of(&corners);
+        let ends = |first: usize| {
+            let values = || corners.iter().skip(first).step_by(2).copied();
+            let low = values().fold(f64::INFINITY, f64::min);
+            let high = values().fold(f64::NEG_INFINITY, f64::max);
+            (high - low).max(0.0) + 1.0
+        };
+        (border + (ends(0) * ends(1)).min(area as f64)) as u64
+    };
+    polygons.map(of_polygon).sum::<u64>() + area
 }
 
 /// Polygons `[[x, y, x, y, ...], ...]`, or `{"size": [h, w], "counts": runs or text}`. Polygons that cannot be drawn are
@@ -493,25 +522,27 @@ fn fill_polygon(mask: &mut Mask, corners: &[f64]) {
         .map(|corner| (fine(corner[0]), fine(corner[1])))
         .collect();
     points.push(points[0]);
-    // Points along the whole border of the fine grid.
-    let mut border: Vec<(i64, i64)> = Vec::new();
-    for ends in points.windows(2) {
-        edge(ends[0], ends[1], &mut border);
-    }
+    // Points along the whole border of the fine grid, one after the other.
+    let mut before: Option<(i64, i64)> = None;
     // Where the border crosses a column of pixels, the mask changes from there downwards.
     let mut changes: Vec<usize> = Vec::new();
-    for pair in border.windows(2) {
-        let [(u0, v0), (u, v)] = [pair[0], pair[1]];
+    let mut cross = |(u, v): (i64, i64)| {
+        let Some((u0, v0)) = before.replace((u, v)) else {
+            return;
+        };
         if u == u0 {
-            continue;
+            return;
         }
         let x = (if u < u0 { u } else { u - 1 } as f64 + 0.5) / SCALE - 0.5;
         if x.fract().abs() > 0.0 || x < 0.0 || x > width as f64 - 1.0 {
-            continue;
+            return;
         }
         let y = (v.min(v0) as f64 + 0.5) / SCALE - 0.5;
         let y = y.clamp(0.0, height as f64).ceil();
         changes.push(x as usize * height + y as usize);
+    };
+    for ends in points.windows(2) {
+        edge(ends[0], ends[1], &mut cross);
     }
     changes.sort_unstable();
     for pair in changes.chunks(2) {
@@ -523,7 +554,7 @@ fn fill_polygon(mask: &mut Mask, corners: &[f64]) {
 }
 
 /// The points from one corner to the next, the longer axis in steps of one.
-fn edge((xs, ys): (i64, i64), (xe, ye): (i64, i64), border: &mut Vec<(i64, i64)>) {
+fn edge((xs, ys): (i64, i64), (xe, ye): (i64, i64), border: &mut impl FnMut((i64, i64))) {
     let (dx, dy) = ((xe - xs).abs(), (ye - ys).abs());
     let flip = (dx >= dy && xs > xe) || (dx < dy && ys > ye);
     let ((xs, ys), (xe, ye)) = if flip {
@@ -539,7 +570,7 @@ fn edge((xs, ys): (i64, i64), (xe, ye): (i64, i64), border: &mut Vec<(i64, i64)>
     };
     for d in 0..=longer {
         let t = if flip { longer - d } else { d };
-        border.push(if dx >= dy {
+        border(if dx >= dy {
             (t + xs, (ys as f64 + slope * t as f64 + 0.5) as i64)
         } else {
             ((xs as f64 + slope * t as f64 + 0.5) as i64, t + ys)
@@ -549,7 +580,22 @@ fn edge((xs, ys): (i64, i64), (xe, ye): (i64, i64), border: &mut Vec<(i64, i64)>
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn objects_that_take_minutes_to_draw_are_refused() {
+        let size = Size::new(1000, 2000);
+        let square = json!([0, 0, 1999, 0, 1999, 999, 0, 999]);
+        let one = work_of(&json!([square]), size);
+        // The image, what lies inside, and the border without its last edge.
+        assert!((4_000_000..4_100_000).contains(&one), "{one}");
+        let many = work_of(&json!(vec![square; 60_000]), size);
+        assert!(many > MOST_WORK, "{many}");
+        assert_eq!(work_of(&Value::Null, size), 2_000_000);
+        assert_eq!(work_of(&json!([[1, "x"], 3]), size), 2_000_000 + 2);
+    }
 
     /// `tools/make_coco_fixtures.py` recorded what `pycocotools` makes of polygons and run lengths.
     #[test]
