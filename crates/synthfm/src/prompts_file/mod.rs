@@ -4,6 +4,7 @@
 //! An entry that cannot be answered is reported and the others still come. Masks are `OUT/<stem>__<id>.png` (for
 //! volumes `.nii.gz`), and `OUT/predictions.json` lists every entry in the order of the file.
 
+mod bounded;
 mod entry;
 mod labels;
 
@@ -100,7 +101,7 @@ struct Done {
 
 /// Answers every entry; fails at the end if any could not be answered.
 pub(crate) fn run(file: &Path, args: &PredictArgs, session: &Session) -> Result<()> {
-    let entries = read(file)?;
+    let entries = read(file, args.view.open.max_memory)?;
     let mut outcomes: BTreeMap<usize, Outcome> = BTreeMap::new();
     let groups = plan(&entries, args, &mut outcomes);
     check_paths(file, &groups, args)?;

@@ -259,3 +259,28 @@ fn entries_of_an_image_are_what_single_prompts_are() {
         assert!((iou(&lines["predictions"][i]) - iou(alone)).abs() < 1e-5);
     }
 }
+
+#[test]
+fn values_of_the_file_are_held_against_the_limit() {
+    let folder = tempfile::tempdir().unwrap();
+    picture(&folder.path().join("a.png"));
+    let refused = |text: String, parts: &[&str]| {
+        fs::write(folder.path().join("p.json"), text).unwrap();
+        let args = [
+            "predict",
+            ".",
+            "--prompts=p.json",
+            "-o=out",
+            "--max-memory=32MB",
+        ];
+        synthfm(folder.path(), &args).fails(1, parts);
+        assert!(!folder.path().join("out").exists());
+    };
+    let points = vec!["[1, 1]"; 400_000].join(",");
+    let entry = format!("[{{\"image\": \"a.png\", \"id\": \"x\", \"points\": [{points}]}}]");
+    refused(entry, &["p.json", "--max-memory"]);
+    refused(
+        format!("[{}1]", "1,".repeat(200_000)),
+        &["200001 entries", "100000"],
+    );
+}
