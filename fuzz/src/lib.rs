@@ -84,7 +84,7 @@ pub fn read_dicom(data: &[u8], segmentation: bool) {
     }
 }
 
-/// `data` as the only frame of a DICOM file, 64 x 64 pixels of 16 bits.
+/// `data`, a JPEG 2000 code stream, as the only frame of a DICOM file whose rows and columns are those of the stream.
 pub fn read_frame(transfer_syntax: &str, data: &[u8]) {
     let short = |number: u16, value: u16| element([0x28, number], *b"US", &value.to_le_bytes());
     let fragment = |bytes: &[u8]| {
@@ -95,12 +95,17 @@ pub fn read_frame(transfer_syntax: &str, data: &[u8]) {
         item.resize(8 + even, 0);
         item
     };
+    // Width and height follow the markers of the stream and of its sizes, a length and the profile.
+    let side = |at: usize| match data.get(at..at + 4) {
+        Some(&[0, 0, high, low]) => u16::from_be_bytes([high, low]),
+        _ => 64,
+    };
     let file = [
         beginning(transfer_syntax),
         short(2, 1),
         element([0x28, 4], *b"CS", b"MONOCHROME2 "),
-        short(0x10, 64),
-        short(0x11, 64),
+        short(0x10, side(12)),
+        short(0x11, side(8)),
         short(0x100, 16),
         short(0x101, 16),
         short(0x102, 15),
