@@ -1,15 +1,18 @@
 #!/usr/bin/env python3
-"""Peak memory and time of `synthfm info`, and of `synthfm predict` for pictures, on small files that ask for much, as a table.
+"""Peak memory and time of `synthfm info`, `predict` and `serve` on small files that ask for much, as a table.
 
 For each format a file of about 1 MB and one of about 10 MB whose content compresses as far as the format lets it, read
 under --max-memory 512MB and 2GB. A file that is refused must be refused early; one that is read may take 1.3 times the
-limit and 150 MB. Of pictures the largest whose answer is within the limit, and one that is not.
+limit and 150 MB. Of pictures, volumes and JPEG 2000 frames the largest whose answer is within the limit, and one that
+is not. The server, whose largest file is the limit, gets the same files as uploads.
 
 Run by hand: python3 tools/memory_table.py target/release/synthfm   (needs numpy and Linux; about five minutes)
 """
 
 import gzip
+import http.client
 import io
+import json
 import os
 import struct
 import subprocess
@@ -26,6 +29,8 @@ ALLOWED = 1.3, 150_000_000
 MAX_SECONDS = 300
 # As synthfm_sam::BYTES_PER_PIXEL.
 BYTES_PER_PIXEL = 20
+# For a sample of one tile: what the decoder takes, and the values.
+JPEG2000_BYTES = 22
 
 
 def nifti(path, shape, kind):
@@ -106,14 +111,52 @@ def tiff(path, side):
     path.write_bytes(out + bytes(4))
 
 
-def dicom(path, rows, columns, frames, deflated):
+def dicom(path, rows, columns, frames):
+    """A deflated data set of zeros."""
+    meta, data = dicom_header(rows, columns, frames, b"1.2.840.10008.1.2.1.99")
+    size = rows * columns * frames * 2
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    body = packer.compress(data + struct.pack("<HH2sHI", 0x7FE0, 0x10, b"OW", 0, size))
+    while size > 0:
+        body += packer.compress(bytes(min(size, 1 << 20)))
+        size -= 1 << 20
+    path.write_bytes(meta + body + packer.flush())
+
+
+def code_stream(side):
+    """A JPEG 2000 stream of one tile without a single bit of content: all its packets are empty."""
+    levels = 5
+    siz = struct.pack(">HIIIIIIIIHBBB", 0, side, side, 0, 0, side, side, 0, 0, 1, 15, 1, 1)
+    cod = bytes([0, 0, 0, 1, 0, levels, 4, 4, 0, 1])
+    qcd = bytes([2 << 5]) + bytes(16 << 3 for _ in range(3 * levels + 1))
+    out = b"\xff\x4f"
+    for marker, content in ((0x51, siz), (0x52, cod), (0x5C, qcd)):
+        out += struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content
+    # An empty packet is a byte of zeros; the sides are below the largest precinct, so that there is one per level.
+    packets = bytes(levels + 1)
+    return out + struct.pack(">BBHHIBB", 0xFF, 0x90, 10, 0, 14 + len(packets), 0, 1) + b"\xff\x93" + packets + b"\xff\xd9"
+
+
+def jpeg2000(path, side, frames=1):
+    """Frames of 16 bits, each a fragment of some hundred bytes."""
+
+    def item(value):
+        value += bytes(len(value) % 2)
+        return struct.pack("<HHI", 0xFFFE, 0xE000, len(value)) + value
+
+    header = dicom_header(side, side, frames, b"1.2.840.10008.1.2.4.90")
+    pixels = struct.pack("<HH2sHI", 0x7FE0, 0x10, b"OB", 0, 0xFFFFFFFF) + item(b"")
+    end = struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
+    path.write_bytes(b"".join(header) + pixels + item(code_stream(side)) * frames + end)
+
+
+def dicom_header(rows, columns, frames, syntax):
+    """File meta information and data set up to the pixel data."""
+
     def element(group, number, kind, value):
         value += b"\0" * (len(value) % 2)
-        if kind in (b"OW", b"OB"):
-            return struct.pack("<HH2sHI", group, number, kind, 0, len(value)) + value
         return struct.pack("<HH2sH", group, number, kind, len(value)) + value
 
-    syntax = b"1.2.840.10008.1.2.1.99" if deflated else b"1.2.840.10008.1.2.1"
     meta = element(2, 2, b"UI", b"1.2.840.10008.5.1.4.1.1.7.3") + element(2, 3, b"UI", b"1.2.3")
     meta += element(2, 0x10, b"UI", syntax)
     meta = element(2, 0, b"UL", struct.pack("<I", len(meta))) + meta
@@ -123,13 +166,7 @@ def dicom(path, rows, columns, frames, deflated):
     data += element(0x28, 8, b"IS", str(frames).encode())
     for number, value in [(0x10, rows), (0x11, columns), (0x100, 16), (0x101, 16), (0x102, 15), (0x103, 0)]:
         data += element(0x28, number, b"US", struct.pack("<H", value))
-    size = rows * columns * frames * 2
-    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
-    body = packer.compress(data + struct.pack("<HH2sHI", 0x7FE0, 0x10, b"OW", 0, size))
-    while size > 0:
-        body += packer.compress(bytes(min(size, 1 << 20)))
-        size -= 1 << 20
-    path.write_bytes(bytes(128) + b"DICM" + meta + body + packer.flush())
+    return bytes(128) + b"DICM" + meta, data
 
 
 def worst(folder, megabytes):
@@ -143,7 +180,8 @@ def worst(folder, megabytes):
         "NPZ": ("e.npz", lambda p: npz(p, (970 * n, 1000, 1000))),
         "PNG, 16 bits": ("f.png", lambda p: png(p, int((480e6 * n) ** 0.5))),
         "TIFF, deflate": ("g.tif", lambda p: tiff(p, int((480e6 * n) ** 0.5))),
-        "DICOM, deflated": ("h.dcm", lambda p: dicom(p, 1000, 1000, min(480 * n, 2100), True)),
+        "DICOM, deflated": ("h.dcm", lambda p: dicom(p, 1000, 1000, min(480 * n, 2100))),
+        "DICOM, JPEG 2000": ("i.dcm", lambda p: jpeg2000(p, 1000, 8000 * n)),
     }
     for name, (file, make) in made.items():
         path = folder / file
@@ -158,6 +196,23 @@ def pictures(folder, limit):
         path = folder / "p.png"
         png(path, int(pixels**0.5), 8)
         yield name, path
+
+
+def volumes(folder, limit):
+    """NIfTI volumes of the most voxels that fit into a limit, and of a fifth more, by name."""
+    slices = int(limit / 4 / 1e6 * 0.97)
+    for more, count in (("", slices), (", a fifth more", slices * 6 // 5)):
+        path = folder / "v.nii.gz"
+        nifti(path, (1000, 1000, count), "u8")
+        yield more, path
+
+
+def frames(folder, limit):
+    """JPEG 2000 frames of the most pixels that are decoded within a limit, about, and of a fifth more, by name."""
+    for more, share in (("", 1.0), (", a fifth more", 1.2)):
+        path = folder / "f.dcm"
+        jpeg2000(path, int((share * 0.95 * limit / JPEG2000_BYTES) ** 0.5))
+        yield f"DICOM, JPEG 2000, one frame{more}", path
 
 
 def predict(path):
@@ -183,9 +238,37 @@ def peak(program, path, limit, verb=("info", "--json")):
     return int(status), int(size), float(seconds), message
 
 
+def upload(program, folder, path, limit):
+    """As [`peak`]: the server, with this as its largest file, gets an upload."""
+    command = [program, "serve", str(folder), "--port=0", "--json", "--quiet", f"--max-file={limit >> 20}"]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    text = "".join(iter(server.stdout.readline, "}\n")) + "}"
+    place = json.loads(text)["address"].split("//")[1].rstrip("/")
+
+    def send(method, target, body=None, headers=()):
+        connection = http.client.HTTPConnection(place, timeout=MAX_SECONDS)
+        connection.request(method, target, body, dict(headers))
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+
+    session = json.loads(send("POST", "/api/sessions")[1])["session"]
+    with open(path, "rb") as body:
+        status, message = send("PUT", f"/api/uploads?name={path.name}", body.read(), {"X-Session": session}.items())
+    lines = Path(f"/proc/{server.pid}/status").read_text().splitlines()
+    most = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+    ticks = Path(f"/proc/{server.pid}/stat").read_text().rsplit(")", 1)[1].split()
+    server.terminate()
+    server.wait(timeout=30)
+    seconds = (int(ticks[11]) + int(ticks[12])) / os.sysconf("SC_CLK_TCK")
+    return {200: 0, 413: 1, 422: 1}.get(status, status), most, seconds, message.decode()
+
+
 def row(program, name, path, limit, verb):
     """Prints a row; whether the promise was kept."""
-    status, most, seconds, message = peak(program, path, limit, verb)
+    if verb is upload:
+        status, most, seconds, message = upload(program, path.parent / "served", path, LIMITS[limit])
+    else:
+        status, most, seconds, message = peak(program, path, limit, verb)
     result = {0: "read", 1: "refused"}.get(status, str(status))
     kept = most <= ALLOWED[0] * LIMITS[limit] + ALLOWED[1] and status in (0, 1)
     if not kept:
@@ -203,11 +286,22 @@ def main():
     print("| format | file | limit | result | peak | CPU time |")
     print("|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "served").mkdir()
         for megabytes in (1, 10):
             for name, path in worst(Path(folder), megabytes):
                 kept += [row(program, name, path, limit, ("info", "--json")) for limit in LIMITS]
+                kept += [row(program, f"{name}, uploaded", path, limit, upload) for limit in LIMITS]
                 path.unlink()
         for limit, number in LIMITS.items():
+            for name, path in frames(Path(folder), number):
+                kept.append(row(program, name, path, limit, ("info", "--json")))
+                path.unlink()
+            for more, path in volumes(Path(folder), number):
+                mask = ["--point", "9,9,9", "-o", str(path.with_name("mask.nii.gz"))]
+                kept.append(row(program, f"NIfTI, predict{more}", path, limit, ["predict", *mask]))
+                kept.append(row(program, f"NIfTI, predict --volume{more}", path, limit, ["predict", "--volume", *mask]))
+                kept.append(row(program, f"NIfTI, uploaded{more}", path, limit, upload))
+                path.unlink()
             for name, path in pictures(Path(folder), number):
                 kept.append(row(program, name, path, limit, predict(path)))
                 path.unlink()

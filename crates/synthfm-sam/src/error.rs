@@ -168,14 +168,12 @@ pub enum Error {
     NoAlternatives,
 
     /// Views are not described as they should be.
-    #[error(
-        "views: {part:?}: whole, or auto with any of {names} as ,NAME=VALUE (-10000 to 10000) expected"
-    )]
+    #[error("views: {part:?}: {expected}")]
     UnknownViews {
         /// What is not understood.
         part: String,
-        /// The names of the constants.
-        names: String,
+        /// What is expected in its place.
+        expected: String,
     },
     /// Weights cannot be averaged.
     #[error("mean of weights: {reason}")]
@@ -185,12 +183,12 @@ pub enum Error {
     },
 
     /// Text that does not say how structures are carried through a volume.
-    #[error("carry: {part:?}: auto with any of {names} as ,NAME=VALUE (-10000 to 10000) expected")]
+    #[error("carry: {part:?}: {expected}")]
     UnknownCarry {
         /// What is not understood.
         part: String,
-        /// The names of the constants.
-        names: String,
+        /// What is expected in its place.
+        expected: String,
     },
 }
 

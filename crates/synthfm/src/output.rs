@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
-use synthfm_image::create_folder;
+use synthfm_image::{create_folder, escaped};
 use synthfm_sam::{DeviceChoice, OpenDevice};
 
 use crate::cli::Common;
@@ -147,7 +147,7 @@ impl Session {
         let text = if self.json {
             serde_json::to_string_pretty(value).context("writing the result as JSON")?
         } else {
-            text()
+            escaped(&text()).into_owned()
         };
         match writeln!(io::stdout().lock(), "{}", text.trim_end()) {
             // Whoever reads has read enough, as `head` does.

@@ -19,6 +19,7 @@ use crate::input::{self, Input, View};
 use crate::model::Model;
 use crate::output::{Session, VERSION, check_png, create_parent, shown, usage};
 use crate::paths::Paths;
+use crate::predict_volume::{BYTES_PER_VOXEL, check_memory};
 use crate::progress::spinner;
 use crate::{predict_volume, prompts_file};
 
@@ -158,6 +159,12 @@ fn one(args: &PredictArgs, session: &Session) -> Result<()> {
 fn read_input(args: &PredictArgs) -> Result<Input> {
     let mut view = View::from(&args.view);
     let scan: Scan = open_scan(&args.input, &view.open)?;
+    check_memory(
+        &args.input,
+        &scan,
+        BYTES_PER_VOXEL,
+        args.view.open.max_memory,
+    )?;
     let points = args.point.iter().chain(&args.negative).copied();
     let corners = args.box_.iter().flat_map(|corners| corners.0);
     let positions: Vec<Position> = points.chain(corners).collect();

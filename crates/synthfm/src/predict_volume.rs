@@ -29,6 +29,12 @@ use crate::progress::bar;
 
 /// Value of the structure in the labels.
 pub(crate) const VOXEL: u16 = 1;
+/// Memory for a voxel while its volume is answered about: its value, the labels and their file; where structures are
+/// carried, the masks of all slices too.
+pub(crate) const BYTES_PER_VOXEL: u64 = 7;
+pub(crate) const BYTES_PER_CARRIED_VOXEL: u64 = 13;
+/// What the limit leaves beside that.
+const ROOM_BYTES: u64 = 64 << 20;
 /// Slices on a preview.
 const PREVIEW_SLICES: usize = 24;
 const PREVIEW_COLUMNS: usize = 6;
@@ -154,11 +160,30 @@ impl Looked<'_> {
     }
 }
 
+/// Refuses a volume whose answer takes more than the limit and a quarter, and some room for the model.
+pub(crate) fn check_memory(path: &Path, scan: &Scan, per_voxel: u64, limit: u64) -> Result<()> {
+    let ImageFile::Volume(volume) = &scan.content else {
+        return Ok(());
+    };
+    let bytes = (volume.data().len() as u64).saturating_mul(per_voxel);
+    if bytes > limit.saturating_add(limit / 4).saturating_add(ROOM_BYTES) {
+        let path = path.to_owned();
+        return Err(synthfm_image::Error::Limit { path, bytes, limit }.into());
+    }
+    Ok(())
+}
+
 /// Segments a structure through a volume.
 pub(crate) fn run(args: &PredictArgs, session: &Session) -> Result<()> {
     let record_path = check_paths(args)?;
     let view = View::from(&args.view);
     let scan = open_scan(&args.input, &view.open)?;
+    check_memory(
+        &args.input,
+        &scan,
+        BYTES_PER_CARRIED_VOXEL,
+        args.view.open.max_memory,
+    )?;
     let looked = Looked::new(&args.input, &scan, view.plane, view.window.as_ref())?;
     for note in &scan.info.warnings {
         session.note(&format!("note: {note}"));
@@ -480,4 +505,26 @@ pub(crate) fn preview(looked: &Looked, carried: &Carried) -> Result<RgbImage> {
         pictures.push(small);
     }
     Ok(draw::grid(&pictures, PREVIEW_COLUMNS, 4)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use synthfm_image::{VolumeGeometry, open_scan, write_label_nifti};
+
+    use super::*;
+
+    #[test]
+    fn volumes_are_held_against_the_limit_with_their_answers() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("a.nii");
+        let geometry = VolumeGeometry::with_spacing([200, 200, 200], [1.0; 3]);
+        let labels = LabelVolume::zeros(geometry.expect("a geometry"));
+        write_label_nifti(&path, &labels).expect("a file");
+        let scan = open_scan(&path, &synthfm_image::OpenOptions::default()).expect("a volume");
+        let check = |limit| check_memory(&path, &scan, BYTES_PER_CARRIED_VOXEL, limit);
+        // Eight million voxels take 104 MB.
+        assert!(check(30_000_000).is_ok());
+        let error = check(29_000_000).expect_err("too large").to_string();
+        assert!(error.contains("needs 104000000 bytes"), "{error}");
+    }
 }

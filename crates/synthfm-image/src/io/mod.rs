@@ -43,7 +43,7 @@ pub use png_write::{
     GreyDepth, encode_grey_png, encode_label_png, encode_mask_png, encode_rgb_png, write_grey_png,
     write_label_png, write_mask_png, write_rgb_png,
 };
-pub use text::{create_folder, one_line, printable, tell, write_json};
+pub use text::{create_folder, escaped, one_line, printable, tell, write_json};
 pub use write::{check_source, write_segmentation};
 
 use crate::scan::{FileFormat, Scan, ScanInfo};

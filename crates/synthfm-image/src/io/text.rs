@@ -21,19 +21,24 @@ pub fn tell(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
-/// A text for the terminal: control characters, which files and DICOM attributes may hold, are written as escapes, and
-/// what is very long is cut. Line breaks stay.
+/// A message for the terminal: as [`escaped`], and what is very long is cut.
 pub fn printable(text: &str) -> Cow<'_, str> {
-    let plain = |c: char| c == '\n' || !c.is_control();
-    if text.chars().all(plain) && text.len() <= MAX_MESSAGE_CHARS {
+    match text.char_indices().nth(MAX_MESSAGE_CHARS) {
+        Some((end, _)) => Cow::Owned(format!("{} … (cut)", escaped(&text[..end]))),
+        None => escaped(text),
+    }
+}
+
+/// A text for the terminal: control characters, which names of files and DICOM attributes may hold, and characters that
+/// turn the direction of writing are written as escapes. Line breaks stay.
+pub fn escaped(text: &str) -> Cow<'_, str> {
+    let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let plain = |c: char| c == '\n' || !(c.is_control() || turns(c));
+    if text.chars().all(plain) {
         return Cow::Borrowed(text);
     }
     let mut out = String::new();
-    for (n, c) in text.chars().enumerate() {
-        if n == MAX_MESSAGE_CHARS {
-            out.push_str(" … (cut)");
-            break;
-        }
+    for c in text.chars() {
         if plain(c) {
             out.push(c);
         } else {
@@ -104,6 +109,10 @@ mod tests {
             printable("\u{1b}[2Jname\u{7}\u{9b}"),
             "\\u{1b}[2Jname\\u{7}\\u{9b}"
         );
+        assert_eq!(escaped("a\u{202e}gnp.exe"), "a\\u{202e}gnp.exe");
+        let listing = "name\u{1b}\n".repeat(1 << 12);
+        assert_eq!(escaped(&listing).lines().count(), 1 << 12);
+        assert!(!escaped(&listing).contains('\u{1b}'));
         let long = "ä".repeat(1 << 20);
         let cut = printable(&long);
         assert!(cut.chars().count() < MAX_MESSAGE_CHARS + 20 && cut.ends_with("(cut)"));

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
-use crate::constants::{Constant, names, read_changed, real, whole, write_changed};
+use crate::constants::{Constant, expected, read_changed, real, whole, write_changed};
 use crate::error::{Error, Result};
 
 /// How a structure is followed, and when it is taken to have ended.
@@ -38,13 +38,14 @@ impl Default for CarryPolicy {
     }
 }
 
-/// Every constant of the policy.
+/// Every constant of the policy. The last three bound how long a slice takes: with all of them at their upper end, some
+/// seconds.
 const CONSTANTS: [Constant<CarryPolicy>; 5] = [
-    whole!(least_area_px),
-    real!(least_likeness),
-    whole!(steps),
-    real!(smoothing),
-    whole!(longest_side),
+    whole!(least_area_px, 0.0..=1e6),
+    real!(least_likeness, -100.0..=100.0),
+    whole!(steps, 0.0..=200.0),
+    real!(smoothing, 0.0..=4.0),
+    whole!(longest_side, 8.0..=512.0),
 ];
 
 impl fmt::Display for CarryPolicy {
@@ -59,14 +60,14 @@ impl FromStr for CarryPolicy {
 
     /// `auto` with any constants as `,name=value`.
     fn from_str(text: &str) -> Result<Self> {
-        let unknown = |part: String| Error::UnknownCarry {
-            part,
-            names: names(&CONSTANTS),
-        };
+        let unknown = |(part, expected)| Error::UnknownCarry { part, expected };
         let mut parts = text.split(',');
         match parts.next() {
             Some("auto") => read_changed(parts, &CONSTANTS).map_err(unknown),
-            other => Err(unknown(other.unwrap_or_default().to_owned())),
+            other => {
+                let part = other.unwrap_or_default().to_owned();
+                Err(unknown((part, expected(&CONSTANTS))))
+            }
         }
     }
 }
@@ -98,14 +99,31 @@ mod tests {
         for text in ["auto", "auto,least_area_px=5,steps=12"] {
             assert_eq!(text.parse::<CarryPolicy>().unwrap().to_string(), text);
         }
-        for text in ["", "carry", "auto,", "auto,steps", "auto,smoothing=x"] {
+        for text in ["", "carry", "auto,", "auto,speed=3"] {
             let error = text.parse::<CarryPolicy>().unwrap_err().to_string();
             assert!(error.contains("least_likeness"), "{text}: {error}");
         }
-        for (name, get, set) in CONSTANTS {
-            let mut changed = CarryPolicy::default();
-            set(&mut changed, 77.0);
-            assert!((get(&changed) - 77.0).abs() < f64::EPSILON, "{name}");
+    }
+
+    #[test]
+    fn every_constant_has_bounds_that_are_named() {
+        for Constant { name, range, .. } in &CONSTANTS {
+            for end in [*range.start(), *range.end()] {
+                assert!(end.is_finite(), "{name}");
+                let text = format!("auto,{name}={end}");
+                let read: CarryPolicy = text.parse().unwrap();
+                assert_eq!(read.to_string(), text);
+            }
+            for wrong in ["", "x", "NaN", "inf", "-1e9", "1e9", "1e999"] {
+                let text = format!("auto,{name}={wrong}");
+                let error = text.parse::<CarryPolicy>().unwrap_err().to_string();
+                let expected = format!("from {} to {} expected", range.start(), range.end());
+                assert!(error.contains(&expected), "{text}: {error}");
+            }
+        }
+        for text in ["auto,smoothing=9999", "auto,steps=9999", "auto,steps=1.5"] {
+            let error = text.parse::<CarryPolicy>().unwrap_err().to_string();
+            assert!(error.contains(&text[5..]), "{text}: {error}");
         }
     }
 }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
-use crate::constants::{Constant, names, read_changed, real, whole, write_changed};
+use crate::constants::{Constant, expected, read_changed, real, whole, write_changed};
 use crate::error::{Error, Result};
 
 /// Whether answers of our own model are looked for in crops. SAM's models see the whole image, as Meta's code does.
@@ -113,24 +113,24 @@ impl Default for ZoomPolicy {
 
 /// Every constant of the policy.
 const CONSTANTS: [Constant<ZoomPolicy>; 18] = [
-    whole!(halvings),
-    whole!(least_side_px),
-    real!(stability_weight),
-    real!(margin_one_click),
-    real!(margin_more),
-    real!(margin_next),
-    whole!(patience_one_click),
-    whole!(patience_more),
-    real!(largest_share),
-    real!(fullest_share),
-    real!(box_factor),
-    real!(refine_factor),
-    real!(refine_below_px),
-    real!(margin_refine),
-    real!(correct_factor),
-    real!(correct_reach),
-    whole!(turned),
-    real!(smoothing),
+    whole!(halvings, 0.0..=16.0),
+    whole!(least_side_px, 0.0..=1e4),
+    real!(stability_weight, -100.0..=100.0),
+    real!(margin_one_click, -100.0..=100.0),
+    real!(margin_more, -100.0..=100.0),
+    real!(margin_next, -100.0..=100.0),
+    whole!(patience_one_click, 0.0..=100.0),
+    whole!(patience_more, 0.0..=100.0),
+    real!(largest_share, 0.0..=1.0),
+    real!(fullest_share, 0.0..=1.0),
+    real!(box_factor, 0.0..=100.0),
+    real!(refine_factor, 0.0..=100.0),
+    real!(refine_below_px, 0.0..=1e4),
+    real!(margin_refine, -100.0..=100.0),
+    real!(correct_factor, 0.0..=100.0),
+    real!(correct_reach, 0.0..=1e4),
+    whole!(turned, 0.0..=1.0),
+    real!(smoothing, 0.0..=4.0),
 ];
 
 impl fmt::Display for Views {
@@ -148,18 +148,19 @@ impl FromStr for Views {
 
     /// `whole`, or `auto` with any constants of [`ZoomPolicy`] as `,name=value`.
     fn from_str(text: &str) -> Result<Self> {
-        let unknown = |part: String| Error::UnknownViews {
-            part,
-            names: names(&CONSTANTS),
+        let unknown = |(part, expected)| Error::UnknownViews { part, expected };
+        let other = |part: &str| {
+            let auto = expected(&CONSTANTS);
+            unknown((part.to_owned(), format!("whole, or {auto}")))
         };
         let mut parts = text.split(',');
         match parts.next() {
             Some("whole") => {
                 let rest = parts.next();
-                return rest.map_or(Ok(Self::Whole), |part| Err(unknown(part.to_owned())));
+                return rest.map_or(Ok(Self::Whole), |part| Err(other(part)));
             }
             Some("auto") => {}
-            other => return Err(unknown(other.unwrap_or_default().to_owned())),
+            part => return Err(other(part.unwrap_or_default())),
         }
         let policy = read_changed(parts, &CONSTANTS).map_err(unknown)?;
         Ok(Self::Zoom(policy))
@@ -179,27 +180,35 @@ mod tests {
             panic!("a zoom expected");
         };
         assert_eq!((policy.halvings, policy.refine_factor), (1, 3.0));
-        for (name, get, set) in CONSTANTS {
-            let mut changed = ZoomPolicy::default();
-            set(&mut changed, 77.0);
-            assert!((get(&changed) - 77.0).abs() < f64::EPSILON, "{name}");
+        for Constant { name, range, .. } in &CONSTANTS {
+            for end in [*range.start(), *range.end()] {
+                assert!(end.is_finite(), "{name}");
+                let text = format!("auto,{name}={end}");
+                let read: Views = text.parse().unwrap();
+                // The usual value is left out.
+                let written = read.to_string();
+                assert!(written == text || written == "auto", "{written}");
+            }
         }
     }
 
     #[test]
     fn unknown_views_are_refused_with_the_names() {
+        for text in ["", "wide", "whole,halvings=1", "auto,", "auto,zoom=3"] {
+            let error = text.parse::<Views>().unwrap_err().to_string();
+            assert!(error.contains("margin_one_click"), "{text}: {error}");
+        }
         for text in [
-            "",
-            "wide",
-            "whole,halvings=1",
-            "auto,",
-            "auto,zoom=3",
             "auto,halvings",
             "auto,halvings=NaN",
             "auto,halvings=1e9",
+            "auto,halvings=-1",
         ] {
             let error = text.parse::<Views>().unwrap_err().to_string();
-            assert!(error.contains("margin_one_click"), "{text}: {error}");
+            assert!(
+                error.contains("a whole number from 0 to 16"),
+                "{text}: {error}"
+            );
         }
     }
 }

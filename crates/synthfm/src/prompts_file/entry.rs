@@ -9,6 +9,7 @@ use serde_json::Value;
 use synthfm_image::WindowChoice;
 
 use super::Outcome;
+use super::bounded::{Bounds, List};
 use crate::cli::{AxisName, PredictArgs};
 use crate::frame::{Corners, Frame, Position};
 use crate::input::View;
@@ -117,8 +118,8 @@ impl Task {
 /// Tasks by image file.
 pub(super) type Groups = BTreeMap<PathBuf, Vec<Task>>;
 
-/// The entries of a file, not yet checked one by one.
-pub(super) fn read(file: &Path) -> Result<Vec<Value>> {
+/// The entries of a file, not yet checked one by one, whose values take at most `max_memory` bytes.
+pub(super) fn read(file: &Path, max_memory: u64) -> Result<Vec<Value>> {
     let expected = || {
         let file = file.display();
         format!(
@@ -128,18 +129,20 @@ pub(super) fn read(file: &Path) -> Result<Vec<Value>> {
     let text = read_text(file, MAX_PROMPTS_BYTES).with_context(expected)?;
     // Programs of Windows put a mark in front.
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    let entries: Vec<Value> = serde_json::from_str(text).with_context(expected)?;
-    if entries.is_empty() {
-        bail!("{}: the list is empty", file.display());
+    let bounds = Bounds {
+        entries: MAX_ENTRIES,
+        bytes: max_memory,
+    };
+    match bounds.read(text).with_context(expected)? {
+        List::Entries(entries) if entries.is_empty() => {
+            bail!("{}: the list is empty", file.display())
+        }
+        List::Entries(entries) => Ok(entries),
+        List::TooMany(count) => bail!(
+            "{}: {count} entries, more than {MAX_ENTRIES}: divide the list",
+            file.display()
+        ),
     }
-    if entries.len() > MAX_ENTRIES {
-        bail!(
-            "{}: {} entries, more than {MAX_ENTRIES}: divide the list",
-            file.display(),
-            entries.len()
-        );
-    }
-    Ok(entries)
 }
 
 /// Sorts the entries by image; those that make no sense get their outcome at once.

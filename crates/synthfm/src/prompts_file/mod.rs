@@ -4,6 +4,7 @@
 //! An entry that cannot be answered is reported and the others still come. Masks are `OUT/<stem>__<id>.png` (for
 //! volumes `.nii.gz`; with `--volume` whole structures), and `OUT/predictions.json` lists every entry in the order of the file.
 
+mod bounded;
 mod entry;
 mod labels;
 mod volumes;
@@ -37,6 +38,7 @@ use crate::paths::Paths;
 use crate::predict::{
     Marks, check_output, doubts, output_of, place_prompts, prompts_picture, since_ms,
 };
+use crate::predict_volume::{BYTES_PER_CARRIED_VOXEL, BYTES_PER_VOXEL, check_memory};
 use crate::progress::Steps;
 
 /// Entries of a slice whose rough masks are held at once.
@@ -136,7 +138,7 @@ pub(crate) fn run(file: &Path, args: &PredictArgs, session: &Session) -> Result<
     if args.volume {
         volumes::format(args.format)?;
     }
-    let entries = read(file)?;
+    let entries = read(file, args.view.open.max_memory)?;
     let mut outcomes: BTreeMap<usize, Outcome> = BTreeMap::new();
     let groups = plan(&entries, args, &mut outcomes);
     check_paths(file, &groups, args)?;
@@ -281,6 +283,15 @@ impl Run<'_> {
                 return None;
             }
         };
+        let per_voxel = if self.args.volume {
+            BYTES_PER_CARRIED_VOXEL
+        } else {
+            BYTES_PER_VOXEL
+        };
+        if let Err(error) = check_memory(image, &scan, per_voxel, shared.open.max_memory) {
+            self.fail(tasks.iter().map(|task| task.entry), &error, outcomes);
+            return None;
+        }
         let map = if self.args.volume {
             self.volumes(image, &scan, tasks, predictor, outcomes)
         } else {

@@ -416,6 +416,10 @@ fn what_does_not_go_with_a_protocol_is_refused() {
         &["--protocol=volume", "--carry=auto,speed=3"],
         "least_likeness",
     );
+    refused(
+        &["--protocol=volume", "--carry=auto,smoothing=9999"],
+        "smoothing: a number from 0 to 4 expected",
+    );
     let iterative = [
         "evaluate",
         "--data=set",

@@ -256,3 +256,22 @@ fn pictures_and_embeddings_replace_nothing_else() {
         .ok();
     }
 }
+
+#[cfg(unix)]
+#[test]
+fn names_of_files_move_no_cursor() {
+    let folder = tempfile::tempdir().unwrap();
+    let name = "a\u{1b}[2J\u{202e}.png";
+    picture(&folder.path().join(name));
+    picture(&folder.path().join("b.png"));
+    let listed = synthfm(folder.path(), &["info", "."]).ok().stdout;
+    assert!(listed.contains("a\\u{1b}[2J\\u{202e}.png"), "{listed}");
+    assert!(!listed.contains('\u{1b}'), "{listed}");
+    // As JSON it is the name itself.
+    let json = synthfm(folder.path(), &["info", ".", "--json"]).ok();
+    assert!(
+        json.json().to_string().contains("\\u001b[2J"),
+        "{}",
+        json.stdout
+    );
+}

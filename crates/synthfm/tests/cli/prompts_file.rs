@@ -342,3 +342,28 @@ fn entries_can_be_whole_structures_of_volumes() {
     let picture = [&args[..], &["--format=png"]].concat();
     synthfm(folder.path(), &picture).fails(2, &["--format", "nifti"]);
 }
+
+#[test]
+fn values_of_the_file_are_held_against_the_limit() {
+    let folder = tempfile::tempdir().unwrap();
+    picture(&folder.path().join("a.png"));
+    let refused = |text: String, parts: &[&str]| {
+        fs::write(folder.path().join("p.json"), text).unwrap();
+        let args = [
+            "predict",
+            ".",
+            "--prompts=p.json",
+            "-o=out",
+            "--max-memory=32MB",
+        ];
+        synthfm(folder.path(), &args).fails(1, parts);
+        assert!(!folder.path().join("out").exists());
+    };
+    let points = vec!["[1, 1]"; 400_000].join(",");
+    let entry = format!("[{{\"image\": \"a.png\", \"id\": \"x\", \"points\": [{points}]}}]");
+    refused(entry, &["p.json", "--max-memory"]);
+    refused(
+        format!("[{}1]", "1,".repeat(200_000)),
+        &["200001 entries", "100000"],
+    );
+}

@@ -14,7 +14,7 @@ use serde_json::Value;
 use synthfm_image::{LabelMap, Size};
 
 use self::file::{Annotation, Annotations, Category, Entry, File, Id, ImageEntry};
-use self::shapes::mask_of;
+use self::shapes::{mask_of, work_of};
 use super::Structure;
 use crate::bounded::check_size;
 use crate::error::problem;
@@ -22,6 +22,9 @@ use crate::{Error, Result};
 
 /// More than any published file of objects holds.
 const MAX_BYTES: u64 = 4 << 30;
+/// What drawing the objects of an image may take, in nanoseconds of one core, about: a minute, for 5000 objects on four
+/// million pixels.
+const MOST_WORK: u64 = 50_000_000_000;
 
 /// The structures, images and objects of a COCO file.
 #[derive(Debug, Clone, PartialEq)]
@@ -164,6 +167,12 @@ impl CocoImages {
                 "{} objects, more than 65535",
                 image.objects.len()
             )));
+        }
+        let work: u64 = image.objects.iter().map(|o| work_of(&o.shape, size)).sum();
+        if work > MOST_WORK {
+            return Err(wrong(
+                "its objects would take minutes to draw: fewer, or polygons with fewer corners, expected".to_owned(),
+            ));
         }
         let mut notes = LeftOut::default();
         // Large ones first, so that small ones stay visible. Masks are drawn twice rather than kept.

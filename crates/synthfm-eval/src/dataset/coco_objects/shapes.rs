@@ -6,6 +6,17 @@ use synthfm_image::{Mask, Size, mask_of_rle, mask_of_runs};
 
 /// Steps of the fine grid per pixel.
 const SCALE: f64 = 5.0;
+/// What a pixel of an object's mask takes, and a step along a polygon's border or a pixel inside.
+const WORK_OF_PIXEL: u64 = 2;
+const WORK_OF_STEP: u64 = 10;
+
+/// Length of a border in pixels, along the longer axis of each edge, without the edge that closes it.
+fn length_of(corners: &[f64]) -> f64 {
+    let edges = corners.windows(4).step_by(2);
+    edges
+        .map(|ends| (ends[2] - ends[0]).abs().max((ends[3] - ends[1]).abs()))
+        .sum()
+}
 
 /// Corners of a polygon; the reason why it is none.
 fn corners(polygon: &Value) -> std::result::Result<Vec<f64>, String> {
@@ -18,15 +29,28 @@ fn corners(polygon: &Value) -> std::result::Result<Vec<f64>, String> {
     if numbers.len() < 6 || numbers.len() % 2 != 0 || numbers.iter().any(|v| v.abs() >= 1e6) {
         return Err("polygons of fewer than three corners, or far outside the image".to_owned());
     }
-    let length: f64 = numbers
-        .windows(4)
-        .step_by(2)
-        .map(|ends| (ends[2] - ends[0]).abs().max((ends[3] - ends[1]).abs()))
-        .sum();
-    if SCALE * length > LONGEST {
+    if SCALE * length_of(&numbers) > LONGEST {
         return Err("polygons whose border is too long to draw".to_owned());
     }
     Ok(numbers)
+}
+
+/// What drawing an object takes at most: over the image, and for each polygon over its border and inside.
+pub(super) fn work_of(shape: &Value, size: Size) -> u64 {
+    let area = size.area() as u64;
+    let polygons = shape.as_array().into_iter().flatten();
+    let of_polygon = |polygon: &Value| {
+        let corners = corners(polygon).unwrap_or_default();
+        let border = SCALE * length_of(&corners);
+        let ends = |first: usize| {
+            let values = || corners.iter().skip(first).step_by(2).copied();
+            let low = values().fold(f64::INFINITY, f64::min);
+            let high = values().fold(f64::NEG_INFINITY, f64::max);
+            (high - low).max(0.0) + 1.0
+        };
+        (border + (ends(0) * ends(1)).min(area as f64)) as u64
+    };
+    WORK_OF_STEP * polygons.map(of_polygon).sum::<u64>() + WORK_OF_PIXEL * area
 }
 
 /// Polygons `[[x, y, x, y, ...], ...]`, or `{"size": [h, w], "counts": runs or text}`. Polygons that cannot be drawn are
@@ -83,25 +107,27 @@ fn fill_polygon(mask: &mut Mask, corners: &[f64]) {
         .map(|corner| (fine(corner[0]), fine(corner[1])))
         .collect();
     points.push(points[0]);
-    // Points along the whole border of the fine grid.
-    let mut border: Vec<(i64, i64)> = Vec::new();
-    for ends in points.windows(2) {
-        edge(ends[0], ends[1], &mut border);
-    }
+    // Points along the whole border of the fine grid, one after the other.
+    let mut before: Option<(i64, i64)> = None;
     // Where the border crosses a column of pixels, the mask changes from there downwards.
     let mut changes: Vec<usize> = Vec::new();
-    for pair in border.windows(2) {
-        let [(u0, v0), (u, v)] = [pair[0], pair[1]];
+    let mut cross = |(u, v): (i64, i64)| {
+        let Some((u0, v0)) = before.replace((u, v)) else {
+            return;
+        };
         if u == u0 {
-            continue;
+            return;
         }
         let x = (if u < u0 { u } else { u - 1 } as f64 + 0.5) / SCALE - 0.5;
         if x.fract().abs() > 0.0 || x < 0.0 || x > width as f64 - 1.0 {
-            continue;
+            return;
         }
         let y = (v.min(v0) as f64 + 0.5) / SCALE - 0.5;
         let y = y.clamp(0.0, height as f64).ceil();
         changes.push(x as usize * height + y as usize);
+    };
+    for ends in points.windows(2) {
+        edge(ends[0], ends[1], &mut cross);
     }
     changes.sort_unstable();
     for pair in changes.chunks(2) {
@@ -113,7 +139,7 @@ fn fill_polygon(mask: &mut Mask, corners: &[f64]) {
 }
 
 /// The points from one corner to the next, the longer axis in steps of one.
-fn edge((xs, ys): (i64, i64), (xe, ye): (i64, i64), border: &mut Vec<(i64, i64)>) {
+fn edge((xs, ys): (i64, i64), (xe, ye): (i64, i64), border: &mut impl FnMut((i64, i64))) {
     let (dx, dy) = ((xe - xs).abs(), (ye - ys).abs());
     let flip = (dx >= dy && xs > xe) || (dx < dy && ys > ye);
     let ((xs, ys), (xe, ye)) = if flip {
@@ -129,7 +155,7 @@ fn edge((xs, ys): (i64, i64), (xe, ye): (i64, i64), border: &mut Vec<(i64, i64)>
     };
     for d in 0..=longer {
         let t = if flip { longer - d } else { d };
-        border.push(if dx >= dy {
+        border(if dx >= dy {
             (t + xs, (ys as f64 + slope * t as f64 + 0.5) as i64)
         } else {
             ((xs as f64 + slope * t as f64 + 0.5) as i64, t + ys)

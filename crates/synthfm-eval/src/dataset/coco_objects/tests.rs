@@ -1,4 +1,19 @@
+use serde_json::json;
+
 use super::*;
+
+#[test]
+fn objects_that_take_minutes_to_draw_are_refused() {
+    let size = Size::new(1000, 2000);
+    let square = json!([0, 0, 1999, 0, 1999, 999, 0, 999]);
+    let one = work_of(&json!([square]), size);
+    // The image, and ten times what lies inside and the border without its last edge.
+    assert!((24_000_000..24_500_000).contains(&one), "{one}");
+    let many = work_of(&json!(vec![square; 60_000]), size);
+    assert!(many > MOST_WORK, "{many}");
+    assert_eq!(work_of(&Value::Null, size), 4_000_000);
+    assert_eq!(work_of(&json!([[1, "x"], 3]), size), 4_000_000 + 20);
+}
 
 /// `tools/make_coco_fixtures.py` recorded what `pycocotools` makes of polygons and run lengths.
 #[test]
