@@ -288,7 +288,7 @@ impl Run<'_> {
         } else {
             BYTES_PER_VOXEL
         };
-        if let Err(error) = check_memory(image, &scan, per_voxel, shared.open.max_memory) {
+        if let Err(error) = check_memory(image, &scan, per_voxel, self.args.view.open.max_memory) {
             self.fail(tasks.iter().map(|task| task.entry), &error, outcomes);
             return None;
         }
