@@ -37,12 +37,12 @@ pub use geometry::{BoxXyxy, Point2, Size};
 pub use hash::hex;
 pub use io::{
     GreyDepth, ImageFile, LabelFile, OpenOptions, Orientation, Picture, ReadOptions, SeriesSummary,
-    check_source, create_folder, encode_grey_png, encode_label_nifti_gz, encode_label_png,
-    encode_mask_png, encode_rgb_png, escaped, is_dicom_file, is_special, list_series, one_line,
-    open_scan, open_segmentation, picture_orientation, printable, read_image, read_labels,
-    read_segmentation, reading_until, remove_leftovers, sync_folder, tell, volume_count,
-    write_atomically, write_atomically_unsynced, write_grey_png, write_json, write_label_nifti,
-    write_label_png, write_mask_png, write_rgb_png, write_segmentation,
+    avoid_device_name, check_source, create_folder, encode_grey_png, encode_label_nifti_gz,
+    encode_label_png, encode_mask_png, encode_rgb_png, escaped, is_dicom_file, is_special,
+    list_series, one_line, open_scan, open_segmentation, picture_orientation, printable,
+    read_image, read_labels, read_segmentation, reading_until, remove_leftovers, sync_folder, tell,
+    volume_count, write_atomically, write_atomically_unsynced, write_grey_png, write_json,
+    write_label_nifti, write_label_png, write_mask_png, write_rgb_png, write_segmentation,
 };
 pub use measure::{PowerSpectrum, StructureProperties, boundary_visibility};
 pub use metrics::{MaskPair, Scores, SurfaceDistances, SurfaceElements};

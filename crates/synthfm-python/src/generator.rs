@@ -3,6 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple, PyType};
 use synthfm::api;
+use synthfm_image::Size;
 use synthfm_synth::{GeneratorConfig, Sample, SampleParams, render};
 
 use crate::arrays::stack_of;
@@ -60,14 +61,13 @@ impl Generator {
         index: u64,
         masks: bool,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let (params, sample, labels) = py.detach(|| {
+        let (params, arrays) = py.detach(|| {
             let params = SampleParams::draw(&self.config, seed, index);
-            let sample = render(&params);
-            let labels = sample.target_labels().into_data();
-            (params, sample, labels.into_iter().map(i32::from).collect())
+            let arrays = Arrays::of(render(&params), masks);
+            (params, arrays)
         });
         py.check_signals()?;
-        dictionary(py, &params, sample, labels, masks)
+        dictionary(py, &params, arrays)
     }
 
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyTuple>> {
@@ -78,24 +78,43 @@ impl Generator {
     }
 }
 
+/// A sample's values as the arrays hold them.
+struct Arrays {
+    size: Size,
+    image: Vec<f32>,
+    labels: Vec<i32>,
+    /// Every target whole, one after another, and what each is.
+    targets: Option<(Vec<bool>, Vec<String>)>,
+}
+
+impl Arrays {
+    fn of(sample: Sample, masks: bool) -> Self {
+        let labels = sample.target_labels();
+        let targets = masks.then(|| {
+            let values: Vec<&[bool]> = sample.targets.iter().map(|t| t.mask.data()).collect();
+            (values.concat(), sample.targets.iter().map(kind).collect())
+        });
+        Self {
+            size: sample.image.size(),
+            image: sample.image.into_data(),
+            labels: labels.data().iter().copied().map(i32::from).collect(),
+            targets,
+        }
+    }
+}
+
 fn dictionary<'py>(
     py: Python<'py>,
     params: &SampleParams,
-    sample: Sample,
-    labels: Vec<i32>,
-    masks: bool,
+    arrays: Arrays,
 ) -> PyResult<Bound<'py, PyDict>> {
-    let size = sample.image.size();
-    let shape = |count| [count, size.height, size.width];
+    let Size { height, width } = arrays.size;
     let all = PyDict::new(py);
-    all.set_item("image", stack_of(py, shape(1), sample.image.into_data())?)?;
-    all.set_item("label", stack_of(py, shape(1), labels)?)?;
-    if masks {
-        let kinds: Vec<String> = sample.targets.iter().map(kind).collect();
-        let count = sample.targets.len();
-        let values = sample.targets.into_iter().map(|t| t.mask.into_data());
-        let values: Vec<bool> = values.collect::<Vec<_>>().concat();
-        all.set_item("masks", stack_of(py, shape(count), values)?)?;
+    all.set_item("image", stack_of(py, [1, height, width], arrays.image)?)?;
+    all.set_item("label", stack_of(py, [1, height, width], arrays.labels)?)?;
+    if let Some((masks, kinds)) = arrays.targets {
+        let shape = [kinds.len(), height, width];
+        all.set_item("masks", stack_of(py, shape, masks)?)?;
         all.set_item("kinds", PyList::new(py, kinds)?)?;
     }
     all.set_item("modality", name(&params.look))?;

@@ -4,9 +4,11 @@
 //! when it runs. The compiler neither fuses nor reorders floating-point operations, so all three give
 //! the same bits.
 
+#[cfg(any(test, target_arch = "x86_64"))]
 use std::sync::atomic::{AtomicU8, Ordering};
 
 /// The instruction sets that loops are compiled for, narrowest first.
+#[cfg(any(test, target_arch = "x86_64"))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Width {
     /// Instructions that every processor of the build's target has.
@@ -16,6 +18,7 @@ pub(crate) enum Width {
 }
 
 /// The widest set that may be used: a [`Width`].
+#[cfg(any(test, target_arch = "x86_64"))]
 static LIMIT: AtomicU8 = AtomicU8::new(Width::Avx512 as u8);
 
 /// The widest set that this processor has.

@@ -21,6 +21,7 @@ use synthfm_synth::{GeneratorConfig, SampleParams, SizeConfig, render};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> Result<()> {
+    synthfm::mimalloc_keeps(synthfm::Keep::ForASecond);
     let mut model = Model::open(None, DeviceChoice::Cpu, PrecisionChoice::F32, None)?;
     let mut out = std::io::stdout().lock();
     for line in std::io::stdin().lock().lines() {

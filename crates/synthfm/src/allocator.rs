@@ -1,5 +1,5 @@
-//! How long the memory allocator keeps freed memory. The allocator is the caller's: mimalloc in the program, the system's
-//! in the Python module, which must not bring one of its own into a foreign process.
+//! How long the memory allocator keeps freed memory. The allocator is the caller's: mimalloc in the program, and for what
+//! Rust allocates in the Python module.
 
 use std::sync::OnceLock;
 
@@ -16,6 +16,21 @@ pub enum Keep {
     Always,
 }
 
+/// `mi_option_purge_delay` of mimalloc's `mimalloc.h` (versions 2 and 3), which the bindings do not name.
+const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
+
+/// Sets how long mimalloc keeps freed memory: the setting for [`main`](crate::main) in a process whose Rust code allocates
+/// with it.
+#[expect(unsafe_code, reason = "a setting of the allocator's C library")]
+pub fn mimalloc_keeps(keep: Keep) {
+    let milliseconds = match keep {
+        Keep::ForASecond => 1000,
+        Keep::Always => -1,
+    };
+    // SAFETY: sets one number of a table, under an index that exists; the library allows it at any time.
+    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, milliseconds) };
+}
+
 /// The setting of the caller's allocator.
 static SETTING: OnceLock<fn(Keep)> = OnceLock::new();
 
@@ -28,5 +43,22 @@ pub(crate) fn set(setting: fn(Keep)) {
 pub(crate) fn keep_freed_memory(keep: Keep) {
     if let Some(setting) = SETTING.get() {
         setting(keep);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(unsafe_code, reason = "a setting of the allocator's C library")]
+    fn the_delay_is_the_setting_that_changes() {
+        // SAFETY: reads one number of a table, under an index that exists.
+        let delay = || unsafe { libmimalloc_sys::mi_option_get(PURGE_DELAY) };
+        assert!(delay() > 0, "milliseconds");
+        mimalloc_keeps(Keep::ForASecond);
+        assert_eq!(delay(), 1000);
+        mimalloc_keeps(Keep::Always);
+        assert_eq!(delay(), -1);
     }
 }

@@ -42,7 +42,7 @@ use crate::cli::{Cli, Verb};
 use crate::output::Session;
 use synthfm_image::one_line;
 
-pub use allocator::Keep;
+pub use allocator::{Keep, mimalloc_keeps};
 pub use output::UsageError;
 
 /// Exit code of a failure.

@@ -74,7 +74,7 @@ fn written(
         .into_inner()
         .map_err(|error| fail(error.into_error()))?;
     if synced {
-        file.as_file().sync_all().map_err(fail)?;
+        synced_or_unable(file.as_file().sync_all()).map_err(fail)?;
     }
     file.persist(&place).map_err(|error| fail(error.error))?;
     if synced {
@@ -114,6 +114,10 @@ pub fn remove_leftovers(folder: &Path, outputs: &[PathBuf]) {
 /// Whether a path is written to as it is, rather than replaced: a device, a pipe or a socket, and whatever standard output
 /// and the other open files of the process lead to.
 pub fn is_special(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default();
+    if cfg!(windows) && name.to_str().is_some_and(is_device_name) {
+        return true;
+    }
     let opened = ["/dev/stdout", "/dev/stderr", "/dev/fd", "/proc"];
     opened.iter().any(|start| path.starts_with(start))
         || fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir())
@@ -140,11 +144,36 @@ pub fn sync_folder(folder: &Path) -> std::io::Result<()> {
     if !cfg!(unix) {
         return Ok(());
     }
-    match File::open(folder)?.sync_all() {
-        // Some network file systems cannot, and their renames are on the server when they return.
-        Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => Ok(()),
+    synced_or_unable(File::open(folder)?.sync_all())
+}
+
+/// Some network file systems cannot be asked to write to the disk, as those of macOS; what they were sent is on the server.
+fn synced_or_unable(done: std::io::Result<()>) -> std::io::Result<()> {
+    use std::io::ErrorKind::{InvalidInput, Unsupported};
+    match done {
+        Err(error) if matches!(error.kind(), InvalidInput | Unsupported) => Ok(()),
         done => done,
     }
+}
+
+/// The name of a file that Windows takes too: `_` before the ending of a name that it keeps for a device.
+pub fn avoid_device_name(name: &str) -> String {
+    if !is_device_name(name) {
+        return name.to_owned();
+    }
+    let (stem, ending) = name.split_at(name.find('.').unwrap_or(name.len()));
+    format!("{stem}_{ending}")
+}
+
+/// Whether Windows keeps a file's name for a device, in any letters and with any ending: `NUL`, `con.png`, `COM1`.
+fn is_device_name(name: &str) -> bool {
+    let stem = name.split('.').next().unwrap_or_default().trim_end();
+    let stem = stem.to_ascii_lowercase();
+    let mut numbered = ["com", "lpt"]
+        .iter()
+        .filter_map(|device| stem.strip_prefix(device));
+    let is_number = |text: &str| "0123456789¹²³".chars().any(|c| text == c.to_string());
+    ["con", "prn", "aux", "nul"].contains(&stem.as_str()) || numbered.any(is_number)
 }
 
 /// The start of a temporary file's name; long names are cut, for file systems allow 255 bytes.
@@ -234,6 +263,19 @@ mod tests {
         let path = folder.path().join("absent").join("a.txt");
         let error = write_atomically(&path, |_| Ok(())).unwrap_err().to_string();
         assert!(error.contains("absent"), "{error}");
+    }
+
+    #[test]
+    fn names_of_devices_are_known() {
+        for name in ["NUL", "con.png", "Aux .tar.gz", "COM1", "lpt9.txt", "com²"] {
+            assert!(is_device_name(name), "{name}");
+        }
+        for name in ["", "null", "com", "com10", "icon.png", "a.con", "lptx"] {
+            assert!(!is_device_name(name), "{name}");
+            assert_eq!(avoid_device_name(name), name);
+        }
+        assert_eq!(avoid_device_name("NUL"), "NUL_");
+        assert_eq!(avoid_device_name("con.nii.gz"), "con_.nii.gz");
     }
 
     #[cfg(unix)]

@@ -33,7 +33,8 @@ mod write;
 use std::path::{Path, PathBuf};
 
 pub use atomic::{
-    is_special, remove_leftovers, sync_folder, write_atomically, write_atomically_unsynced,
+    avoid_device_name, is_special, remove_leftovers, sync_folder, write_atomically,
+    write_atomically_unsynced,
 };
 pub use dicom::SeriesSummary;
 pub use giving_up::reading_until;

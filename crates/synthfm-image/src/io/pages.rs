@@ -7,6 +7,7 @@ use std::hint::black_box;
 use std::io;
 
 /// Smaller requests gain nothing.
+#[cfg(any(test, target_os = "linux"))]
 const WORTHWHILE_BYTES: usize = 4 << 20;
 
 /// `count` zeros. The memory is taken from the system when it is written to.

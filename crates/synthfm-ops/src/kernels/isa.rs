@@ -93,6 +93,8 @@ macro_rules! multiversion {
                     Isa::Avx512 | Isa::Avx512Bf16 => return unsafe { avx512($($arg),*) },
                 }
             }
+            #[cfg(not(target_arch = "x86_64"))]
+            let Isa::Portable = $isa;
             portable($($arg),*)
         }
     };

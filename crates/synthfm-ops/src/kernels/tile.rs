@@ -226,6 +226,8 @@ impl Operand for Bf16Pair {
                 done.as_mut_ptr(),
             );
         }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = done;
         let size = [k - 2 * pairs, width, stride];
         pair_columns(
             isa,

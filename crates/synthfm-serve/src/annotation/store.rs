@@ -289,7 +289,7 @@ impl Store {
         let written = journal.write_all(lines).and_then(|()| journal.sync_data());
         if let Err(error) = written {
             // What was not confirmed must not come back at the next start.
-            self.broken = journal.set_len(self.length).is_err();
+            self.broken = cut(&self.folder, self.length).is_err();
             return Err(error).with_context(|| format!("saving the annotation in {place}"));
         }
         self.length += lines.len() as u64;
@@ -319,7 +319,7 @@ impl Store {
             self.length += read as u64;
         }
         if self.length < bytes {
-            journal.set_len(self.length)?;
+            cut(&self.folder, self.length)?;
         }
         self.journal = Some(journal);
         Ok(())
@@ -370,8 +370,8 @@ impl Store {
         };
         create_folder(&self.folder)?;
         write_json(&self.folder.join(SNAPSHOT), &snapshot)?;
-        if let Some(journal) = &self.journal {
-            journal.set_len(0)?;
+        if self.journal.is_some() {
+            cut(&self.folder, 0)?;
         }
         self.length = 0;
         Ok(())
@@ -392,6 +392,13 @@ fn open_journal(path: &Path) -> Result<File> {
         .create(true)
         .open(path)
         .with_context(|| format!("opening {}", path.display()))
+}
+
+/// Cuts the journal to so many bytes. Windows does not let a file that was opened to append be cut, so that it is opened
+/// once more.
+fn cut(folder: &Path, length: u64) -> std::io::Result<()> {
+    let journal = OpenOptions::new().write(true).open(folder.join(JOURNAL))?;
+    journal.set_len(length)
 }
 
 /// [`Record`] without a copy of the event.

@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
 use super::annotation::Progress;
-use synthfm_image::write_json;
+use synthfm_image::{avoid_device_name, write_json};
 pub(super) use watch::{Signature, signature};
 
 /// Endings of files that are listed.
@@ -394,18 +394,16 @@ pub(super) fn inside(root: &Path, path: &Path) -> Result<PathBuf> {
     Ok(found)
 }
 
-/// A name in letters, digits, `.`, `-` and `_`, at most 80 of them, that is not hidden.
+/// A name in letters, digits, `.`, `-` and `_`, at most 80 of them, that is not hidden and that Windows takes.
 pub(super) fn plain(name: &str) -> String {
     let allowed = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
     let kept = name.chars().map(|c| if allowed(c) { c } else { '_' });
     let kept: Vec<char> = kept.collect();
     let start = kept.len().saturating_sub(80);
     let text: String = kept[start..].iter().collect();
-    let text = text.trim_start_matches('.');
-    if text.is_empty() {
-        "unnamed".to_owned()
-    } else {
-        text.to_owned()
+    match text.trim_matches('.') {
+        "" => "unnamed".to_owned(),
+        text => avoid_device_name(text),
     }
 }
 

@@ -162,6 +162,8 @@ fn names_become_plain() {
         ("...", "unnamed"),
         ("", "unnamed"),
         ("ä\0/b.png", "___b.png"),
+        ("Aux.nii.gz", "Aux_.nii.gz"),
+        ("scan.", "scan"),
     ] {
         assert_eq!(plain(name), expected);
     }

@@ -5,12 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use synthfm_image::avoid_device_name;
+
 use crate::catalog::{Case, CaseId};
 
 /// Characters that some file system refuses.
 const REFUSED: &str = "/\\:*?\"<>|";
-/// Names that Windows refuses, with any ending.
-const RESERVED: [&str; 4] = ["con", "prn", "aux", "nul"];
 /// Bytes of a name, which gets an ending yet.
 const MAX_BYTES: usize = 200;
 
@@ -120,15 +120,9 @@ fn allowed(name: &str) -> String {
         kept.pop();
     }
     let kept = kept.trim().trim_end_matches('.').trim_end();
-    let lower = kept.to_lowercase();
-    let number = |c: char| c.is_ascii_digit();
-    let device = ["com", "lpt"]
-        .iter()
-        .any(|d| lower.len() == 4 && lower.starts_with(d) && lower.ends_with(number));
     match kept {
         "" => "unnamed".to_owned(),
-        kept if device || RESERVED.contains(&lower.as_str()) => format!("{kept}_"),
-        kept => kept.to_owned(),
+        kept => avoid_device_name(kept),
     }
 }
 
