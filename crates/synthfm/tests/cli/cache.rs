@@ -13,7 +13,7 @@ fn folder_of_prompts() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     picture(&folder.path().join("a.png"));
     volume(&folder.path().join("v.nii.gz"));
-    let of = |image: &str, slice: Option<usize>, id: &str| json!({ "image": image, "slice": slice, "id": id, "points": [[1, 2]] });
+    let of = |image: &str, slice: Option<usize>, id: &str| json!({ "image": image, "slice": slice, "id": id, "points": [[30, 20]] });
     let entries = json!([
         of("v.nii.gz", Some(2), "0"),
         of("a.png", None, "1"),
