@@ -175,6 +175,7 @@ pub enum Error {
         /// What is expected in its place.
         expected: String,
     },
+
     /// Weights cannot be averaged.
     #[error("mean of weights: {reason}")]
     Mean {

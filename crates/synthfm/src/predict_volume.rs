@@ -28,7 +28,9 @@ use crate::predict::{Marks, check_output, check_paths, outputs, since_ms, volume
 use crate::progress::bar;
 
 /// Value of the structure in the labels.
-pub(crate) const VOXEL: u16 = 1;
+const LABEL: u16 = 1;
+/// The remark on an answer without a voxel.
+pub(crate) const EMPTY: &str = "the answer is empty: no voxel belongs to the structure";
 /// Memory for a voxel while its volume is answered about: its value, the labels and their file; where structures are
 /// carried, the masks of all slices too.
 pub(crate) const BYTES_PER_VOXEL: u64 = 7;
@@ -124,7 +126,7 @@ impl Looked<'_> {
     pub(crate) fn labels(&self, carried: &Carried) -> Result<LabelVolume> {
         let mut labels = LabelVolume::zeros(self.volume.geometry().clone());
         for (&index, answer) in &carried.slices {
-            labels.insert_slice(self.plane, index, &answer.mask, VOXEL)?;
+            labels.insert_slice(self.plane, index, &answer.mask, LABEL)?;
         }
         Ok(labels)
     }
@@ -213,8 +215,8 @@ pub(crate) fn run(args: &PredictArgs, session: &Session) -> Result<()> {
     let voxels = write(args, &looked, &carried, &scan.info, session)?;
     let mut warnings = scan.info.warnings.clone();
     if voxels == 0 {
-        warnings.push("the answer is empty: no voxel belongs to the structure".to_owned());
-        session.note("note: the answer is empty: no voxel belongs to the structure");
+        warnings.push(EMPTY.to_owned());
+        session.note(&format!("note: {EMPTY}"));
     }
     let mut record = volume_record(args, &scan.info, &asked.marks);
     looked.record(&mut record);
@@ -288,11 +290,8 @@ fn write(
     session: &Session,
 ) -> Result<usize> {
     let labels = looked.labels(carried)?;
-    let voxels = labels.data().iter().filter(|&&v| v != 0).count();
-    let segmentation = Segmentation {
-        labels: LabelFile::Volume(labels),
-        segments: vec![Segment::new(VOXEL, &args.name)],
-    };
+    let voxels = voxels(&labels);
+    let segmentation = segmentation(labels, &args.name);
     for (out, format) in outputs(args) {
         let options = WriteOptions {
             format,
@@ -456,6 +455,19 @@ pub(crate) fn add_labels(
         bail!("the mask is empty");
     }
     Ok(())
+}
+
+/// Voxels of a structure.
+pub(crate) fn voxels(labels: &LabelVolume) -> usize {
+    labels.data().iter().filter(|&&v| v != 0).count()
+}
+
+/// The labels of one structure, as [`Looked::labels`] gives them, with its name.
+pub(crate) fn segmentation(labels: LabelVolume, name: &str) -> Segmentation {
+    Segmentation {
+        labels: LabelFile::Volume(labels),
+        segments: vec![Segment::new(LABEL, name)],
+    }
 }
 
 /// Why each run through the slices ended.

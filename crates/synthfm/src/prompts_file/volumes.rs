@@ -9,8 +9,7 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use serde_json::Value;
 use synthfm_image::{
-    LabelFile, MaskFormat, Scan, Segment, Segmentation, WriteOptions, check_source, write_rgb_png,
-    write_segmentation,
+    MaskFormat, Scan, WriteOptions, check_source, write_rgb_png, write_segmentation,
 };
 use synthfm_sam::{Carried, Predictor};
 
@@ -19,7 +18,9 @@ use super::labels::Labels;
 use super::{Done, Outcome, Run, overlay_name};
 use crate::output::usage;
 use crate::predict::{Marks, since_ms};
-use crate::predict_volume::{Looked, VOXEL, Wanted, add_masks, ends, preview, slices};
+use crate::predict_volume::{
+    EMPTY, Looked, Wanted, add_masks, ends, preview, segmentation, slices, voxels,
+};
 
 /// What a line says of a whole structure.
 #[derive(Debug, Serialize)]
@@ -99,7 +100,7 @@ impl Run<'_> {
             add_masks(&args.input.join(mask), &looked, &mut asked.prompted)?;
         }
         if asked.prompted.is_empty() {
-            bail!("the prompt is empty: give at least one point, a box or a mask");
+            return Err(synthfm_sam::Error::EmptyPrompt.into());
         }
         let name = format!("{}{}", task.output, format.ending());
         let out = args.out.join(&name);
@@ -112,7 +113,7 @@ impl Run<'_> {
         }
         let predict_ms = since_ms(started);
         let labels = looked.labels(&carried)?;
-        let voxels = labels.data().iter().filter(|&&v| v != 0).count();
+        let voxels = voxels(&labels);
         let label = match (args.labels, u16::try_from(task.place)) {
             (false, _) => None,
             (true, Ok(label)) => {
@@ -125,10 +126,7 @@ impl Run<'_> {
                 bail!("--labels: the first {most} entries of an image have a value");
             }
         };
-        let segmentation = Segmentation {
-            labels: LabelFile::Volume(labels),
-            segments: vec![Segment::new(VOXEL, &task.id)],
-        };
+        let segmentation = segmentation(labels, &task.id);
         let options = WriteOptions {
             format: Some(format),
             ..WriteOptions::default()
@@ -141,7 +139,7 @@ impl Run<'_> {
         }
         let mut warnings: Vec<String> = scan.info.warnings.iter().cloned().chain(notes).collect();
         if voxels == 0 {
-            warnings.push("the answer is empty: no voxel belongs to the structure".to_owned());
+            warnings.push(EMPTY.to_owned());
         }
         Ok(Some(Done {
             warnings,
