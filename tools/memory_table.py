@@ -29,6 +29,8 @@ ALLOWED = 1.3, 150_000_000
 MAX_SECONDS = 300
 # As synthfm_sam::BYTES_PER_PIXEL.
 BYTES_PER_PIXEL = 20
+# As in `predict`: for a voxel, where structures are carried, and beside both.
+VOXEL_BYTES, CARRIED_VOXEL_BYTES, ROOM_BYTES = 7, 13, 64 << 20
 # For a sample of one tile: what the decoder takes, and the values.
 JPEG2000_BYTES = 22
 
@@ -198,9 +200,9 @@ def pictures(folder, limit):
         yield name, path
 
 
-def volumes(folder, limit):
-    """NIfTI volumes of the most voxels that fit into a limit, and of a fifth more, by name."""
-    slices = int(limit / 4 / 1e6 * 0.97)
+def volumes(folder, memory, per_voxel):
+    """NIfTI volumes of the most voxels that fit into so much memory, about, and of a fifth more, by name."""
+    slices = int(memory / per_voxel / 1e6 * 0.97)
     for more, count in (("", slices), (", a fifth more", slices * 6 // 5)):
         path = folder / "v.nii.gz"
         nifti(path, (1000, 1000, count), "u8")
@@ -296,11 +298,14 @@ def main():
             for name, path in frames(Path(folder), number):
                 kept.append(row(program, name, path, limit, ("info", "--json")))
                 path.unlink()
-            for more, path in volumes(Path(folder), number):
-                mask = ["--point", "9,9,9", "-o", str(path.with_name("mask.nii.gz"))]
-                kept.append(row(program, f"NIfTI, predict{more}", path, limit, ["predict", *mask]))
-                kept.append(row(program, f"NIfTI, predict --volume{more}", path, limit, ["predict", "--volume", *mask]))
-                kept.append(row(program, f"NIfTI, uploaded{more}", path, limit, upload))
+            mask = ["--point", "9,9,9", "-o", str(Path(folder) / "mask.nii.gz")]
+            answered = number * 5 // 4 + ROOM_BYTES
+            for verb, per_voxel in ((["predict"], VOXEL_BYTES), (["predict", "--volume"], CARRIED_VOXEL_BYTES)):
+                for more, path in volumes(Path(folder), answered, per_voxel):
+                    kept.append(row(program, f"NIfTI, {' '.join(verb)}{more}", path, limit, [*verb, *mask]))
+                    path.unlink()
+            for more, path in volumes(Path(folder), number, 4):
+                kept.append(row(program, f"NIfTI that fits, uploaded{more}", path, limit, upload))
                 path.unlink()
             for name, path in pictures(Path(folder), number):
                 kept.append(row(program, name, path, limit, predict(path)))
